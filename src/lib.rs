@@ -1,0 +1,4 @@
+//! Afterbeep, the voicemail server behind your PBX.
+
+pub mod media;
+pub mod sip;

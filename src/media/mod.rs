@@ -1,0 +1,1 @@
+//! Media: RTP in and out, free of voicemail.
