@@ -1,4 +1,5 @@
 //! Afterbeep, the voicemail server behind your PBX.
 
-pub mod media;
-pub mod sip;
+pub mod ivr;
+pub mod mailbox;
+pub mod say;

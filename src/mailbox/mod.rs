@@ -1,0 +1,317 @@
+//! What a mailbox is: whose, how it wants to be treated, and what it may hold. No I/O, no clock.
+//!
+//! The words of everything else: the spool keeps [`Message`]s, the directory keeps [`Mailbox`]es,
+//! the conversation and every HTTP face speak of both.
+
+pub mod change;
+pub mod counts;
+pub mod folder;
+pub mod greeting;
+pub mod message;
+pub mod pin;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use change::Change;
+pub use counts::Counts;
+pub use folder::Folder;
+pub use message::{CallerId, Envelope, Heard, Message, MessageId, Stem};
+
+/// The context used where nobody names one, as in Asterisk.
+pub const DEFAULT_CONTEXT: &str = "default";
+
+/// A mailbox's address: its number within a context, written `1000@default`.
+///
+/// Both halves are safe as a folder's name: that is checked once, here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MailboxId {
+    context: String,
+    number: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no mailbox: write NUMBER or NUMBER@CONTEXT, each of 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`"
+)]
+pub struct InvalidMailboxId(String);
+
+impl MailboxId {
+    pub fn new(context: &str, number: &str) -> Result<Self, InvalidMailboxId> {
+        if is_plain_name(context) && is_plain_name(number) {
+            return Ok(Self { context: context.to_owned(), number: number.to_owned() });
+        }
+        Err(InvalidMailboxId(format!("{number}@{context}").escape_debug().to_string()))
+    }
+
+    pub fn context(&self) -> &str {
+        &self.context
+    }
+
+    pub fn number(&self) -> &str {
+        &self.number
+    }
+}
+
+impl FromStr for MailboxId {
+    type Err = InvalidMailboxId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (number, context) = text.split_once('@').unwrap_or((text, DEFAULT_CONTEXT));
+        Self::new(context, number)
+    }
+}
+
+impl fmt::Display for MailboxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.number, self.context)
+    }
+}
+
+/// A name that can be a folder's name as it stands, here and on a case-keeping file share.
+pub fn is_plain_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// Settings of one mailbox. `mailbox.toml` holds exactly these keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// Never changes, whatever the mailbox is renumbered to.
+    pub uuid: Uuid,
+    /// The integer that vendors' interfaces and file names use for the owner.
+    pub id: u64,
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Unix seconds.
+    #[serde(default)]
+    pub created: i64,
+    #[serde(default)]
+    pub modified: i64,
+    #[serde(default)]
+    pub name: String,
+    /// The PIN, sealed by the key in the state directory; never in clear.
+    #[serde(default)]
+    pub pin: String,
+    /// The PIN breaks the policy: its owner is asked for a new one at the next login.
+    #[serde(default)]
+    pub pin_weak: bool,
+    /// `user@domain`: calls to it are for this mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_address: Option<String>,
+    /// The outside number in E.164, with its `+`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e164: Option<String>,
+    /// IANA name; the host's zone where empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    #[serde(default = "english")]
+    pub language: String,
+    #[serde(default)]
+    pub say_caller_id: bool,
+    #[serde(default)]
+    pub say_duration: bool,
+    #[serde(default = "yes")]
+    pub say_datetime: bool,
+    #[serde(default)]
+    pub notify_email: NotifyEmail,
+    #[serde(default)]
+    pub email: Vec<String>,
+    #[serde(default)]
+    pub notify_pager: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pager: Option<String>,
+    /// SIP addresses whose message lamps follow this mailbox.
+    #[serde(default)]
+    pub mwi: Vec<String>,
+    /// A tone before the recording begins.
+    #[serde(default = "yes")]
+    pub beep: bool,
+    #[serde(default)]
+    pub transcribe: bool,
+    /// Limits of its own; the configuration's where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_messages: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_seconds: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_seconds: Option<u32>,
+}
+
+impl Mailbox {
+    pub fn new(uuid: Uuid, id: u64, now: i64) -> Self {
+        Self {
+            uuid,
+            id,
+            enabled: true,
+            created: now,
+            modified: now,
+            name: String::new(),
+            pin: String::new(),
+            pin_weak: false,
+            sip_address: None,
+            e164: None,
+            time_zone: None,
+            language: english(),
+            say_caller_id: false,
+            say_duration: false,
+            say_datetime: true,
+            notify_email: NotifyEmail::No,
+            email: vec![],
+            notify_pager: false,
+            pager: None,
+            mwi: vec![],
+            beep: true,
+            transcribe: false,
+            max_messages: None,
+            max_seconds: None,
+            min_seconds: None,
+        }
+    }
+
+    /// What is wrong with these settings, in words for the person who made them.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = vec![];
+        let mut refuse = |wrong: bool, why: String| {
+            if wrong {
+                problems.push(why);
+            }
+        };
+        for address in self.email.iter().chain(&self.pager) {
+            refuse(!is_mail_address(address), format!("`{}` is no mail address", address.escape_debug()));
+        }
+        refuse(
+            self.notify_email != NotifyEmail::No && self.email.is_empty(),
+            "notify_email asks for mail, but email is empty".into(),
+        );
+        refuse(
+            self.notify_pager && self.pager.is_none(),
+            "notify_pager is on, but pager is empty".into(),
+        );
+        for address in &self.mwi {
+            refuse(
+                !is_sip_address(address.trim_start_matches("sip:")),
+                format!("mwi `{}` is no SIP address: write sip:user@host", address.escape_debug()),
+            );
+        }
+        if let Some(address) = &self.sip_address {
+            refuse(
+                !is_sip_address(address),
+                format!("sip_address `{}` is not user@domain", address.escape_debug()),
+            );
+        }
+        if let Some(number) = &self.e164 {
+            refuse(
+                !is_e164(number),
+                format!("e164 `{}` is not + and 2 to 15 digits", number.escape_debug()),
+            );
+        }
+        refuse(
+            !is_language(&self.language),
+            format!(
+                "language `{}` is not like `en` or `pt-BR`",
+                self.language.escape_debug()
+            ),
+        );
+        problems
+    }
+}
+
+/// What reaches the owner by mail when a message has been left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NotifyEmail {
+    #[default]
+    No,
+    /// A mail without the audio.
+    Yes,
+    Attach,
+    /// Attach, then delete the message once every recipient's server has accepted the mail.
+    Delete,
+}
+
+/// What a mailbox may hold, after its own settings and the configuration's are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub max_messages: u32,
+    pub max_seconds: u32,
+    pub min_seconds: u32,
+}
+
+impl Limits {
+    pub fn of(self, mailbox: &Mailbox) -> Self {
+        Self {
+            max_messages: mailbox.max_messages.unwrap_or(self.max_messages),
+            max_seconds: mailbox.max_seconds.unwrap_or(self.max_seconds),
+            min_seconds: mailbox.min_seconds.unwrap_or(self.min_seconds),
+        }
+    }
+}
+
+fn is_mail_address(text: &str) -> bool {
+    text.len() <= 254
+        && text.split_once('@').is_some_and(|(user, host)| {
+            !user.is_empty() && !host.is_empty() && !host.contains('@')
+        })
+        && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>,;\"".contains(c))
+}
+
+fn is_sip_address(text: &str) -> bool {
+    is_mail_address(text)
+}
+
+fn is_e164(text: &str) -> bool {
+    text.strip_prefix('+').is_some_and(|digits| {
+        (2..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
+/// RFC 5646 in the small: `en`, `pt-BR`. It becomes a folder's name below `sounds/`.
+pub fn is_language(text: &str) -> bool {
+    (2..=16).contains(&text.len())
+        && text.split(['-', '_']).all(|part| {
+            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn english() -> String {
+    "en".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_number_and_a_context() {
+        let id: MailboxId = "1000@sales".parse().unwrap();
+        assert_eq!((id.number(), id.context()), ("1000", "sales"));
+        assert_eq!("1000".parse::<MailboxId>().unwrap().to_string(), "1000@default");
+    }
+
+    #[test]
+    fn an_address_never_leaves_its_folder() {
+        for bad in ["", "..", "../x", "a/b", "1000@..", "1000@", "@x", ".hidden", "a\0b", "é", "1 2"] {
+            assert!(bad.parse::<MailboxId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_told_together() {
+        let mut mailbox = Mailbox::new(Uuid::nil(), 1, 0);
+        assert_eq!(mailbox.problems(), Vec::<String>::new());
+        mailbox.notify_email = NotifyEmail::Attach;
+        mailbox.e164 = Some("12".into());
+        mailbox.mwi = vec!["sip:a b@c".into()];
+        mailbox.language = "../en".into();
+        assert_eq!(mailbox.problems().len(), 4);
+    }
+}
