@@ -3,3 +3,4 @@
 pub mod ivr;
 pub mod mailbox;
 pub mod say;
+pub mod state;

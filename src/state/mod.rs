@@ -1,0 +1,233 @@
+//! What is not in the spool's tree: counters that never go back, users, and the key of the PINs.
+//!
+//! `<state>/state.db` (SQLite) and `<state>/pin.key`, both readable by their owner alone. One
+//! process at a time: a lock on `<state>/lock` says whose turn it is.
+
+pub mod seal;
+pub mod user;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use seal::PinKey;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0} is in use by another afterbeep: stop it first, or talk to it through its control socket")]
+    InUse(PathBuf),
+    #[error("cannot {doing} {path}: {source}")]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("the state database: {0}")]
+    Database(#[from] sqlx::Error),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Cheap to clone: everybody holds the same state.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+struct Inner {
+    pool: SqlitePool,
+    pin_key: PinKey,
+    leases: [Mutex<Lease>; 3],
+    _lock: Flock<File>,
+}
+
+/// Numbers that are drawn one by one and never given twice, not even after a crash: the database
+/// holds how far a block reaches before its first number is used.
+#[derive(Clone, Copy, Debug)]
+pub enum Counter {
+    Call,
+    Message,
+    Mailbox,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Lease {
+    next: u64,
+    end: u64,
+}
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, high_water INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS user (
+    name TEXT PRIMARY KEY, role TEXT NOT NULL, hash TEXT NOT NULL, created INTEGER NOT NULL) STRICT;
+-- Ids of messages whose sidecar has none: another program's.
+CREATE TABLE IF NOT EXISTS foreign_message (
+    mailbox TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, key)) STRICT, WITHOUT ROWID;
+";
+
+impl State {
+    /// Opens the state in `dir`, making it where there is none.
+    pub async fn open(dir: &Path) -> Result<Self, Error> {
+        make_private(dir)?;
+        let lock = lock(&dir.join("lock"))?;
+        let pin_key = PinKey::load(&dir.join("pin.key"))?;
+        let database = dir.join("state.db");
+        // SQLite would make the file with the process's umask.
+        private_file(&database)
+            .map_err(|source| Error::Io { doing: "make", path: database.clone(), source })?;
+        let options = SqliteConnectOptions::new()
+            .filename(&database)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        Ok(Self(Arc::new(Inner { pool, pin_key, leases: Default::default(), _lock: lock })))
+    }
+
+    pub fn pin_key(&self) -> &PinKey {
+        &self.0.pin_key
+    }
+
+    /// The next number of `counter`, from 1.
+    pub async fn next(&self, counter: Counter) -> Result<u64, Error> {
+        let (slot, name, block) = match counter {
+            Counter::Call => (0, "call", 10_000),
+            Counter::Message => (1, "message", 10_000),
+            Counter::Mailbox => (2, "mailbox", 1),
+        };
+        loop {
+            if let Some(number) = self.draw(slot) {
+                return Ok(number);
+            }
+            let end: i64 = sqlx::query_scalar(
+                "INSERT INTO counter (name, high_water) VALUES (?1, ?2 + 1)
+                 ON CONFLICT (name) DO UPDATE SET high_water = high_water + ?2 RETURNING high_water",
+            )
+            .bind(name)
+            .bind(block)
+            .fetch_one(&self.0.pool)
+            .await?;
+            let end = u64::try_from(end).unwrap_or(u64::MAX);
+            let block = u64::try_from(block).unwrap_or(1);
+            let mut lease = self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner);
+            // Two callers may have leased at once; the later block wins and a few numbers stay unused.
+            *lease = Lease { next: end - block, end };
+        }
+    }
+
+    fn draw(&self, slot: usize) -> Option<u64> {
+        let mut lease = self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let number = lease.next;
+        (number < lease.end).then(|| {
+            lease.next += 1;
+            number
+        })
+    }
+
+    /// The id and number of a message whose sidecar has none: as it was told before, or from now
+    /// on as `fresh` says.
+    pub async fn foreign_id(
+        &self,
+        mailbox: &str,
+        key: &str,
+        fresh: &str,
+    ) -> Result<(String, u64), Error> {
+        let known = "SELECT id, number FROM foreign_message WHERE mailbox = ?1 AND key = ?2";
+        let row: Option<(String, i64)> =
+            sqlx::query_as(known).bind(mailbox).bind(key).fetch_optional(&self.0.pool).await?;
+        if let Some((id, number)) = row {
+            return Ok((id, u64::try_from(number).unwrap_or(0)));
+        }
+        let number = self.next(Counter::Message).await?;
+        sqlx::query("INSERT OR IGNORE INTO foreign_message VALUES (?1, ?2, ?3, ?4)")
+            .bind(mailbox)
+            .bind(key)
+            .bind(fresh)
+            .bind(i64::try_from(number).unwrap_or(i64::MAX))
+            .execute(&self.0.pool)
+            .await?;
+        Ok((fresh.to_owned(), number))
+    }
+
+    /// Writes everything out: the last thing before the process ends.
+    pub async fn close(&self) {
+        self.0.pool.close().await;
+    }
+}
+
+/// A directory for its owner alone, with its parents.
+pub fn make_private(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|source| Error::Io {
+        doing: "make the directory",
+        path: dir.to_owned(),
+        source,
+    })
+}
+
+/// Claims `path` for this process until it ends.
+pub fn lock(path: &Path) -> Result<Flock<File>, Error> {
+    let file = private_file(path)
+        .map_err(|source| Error::Io { doing: "open", path: path.to_owned(), source })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => Error::InUse(path.parent().unwrap_or(path).to_owned()),
+        errno => Error::Io { doing: "lock", path: path.to_owned(), source: errno.into() },
+    })
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Reads a whole file, or makes it with `content` where there is none.
+fn read_or_make(path: &Path, content: &[u8]) -> io::Result<Vec<u8>> {
+    use std::io::Write;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(mut file) => {
+            file.write_all(content)?;
+            file.sync_all()?;
+            if let Some(dir) = path.parent() {
+                File::open(dir)?.sync_all()?;
+            }
+            Ok(content.to_vec())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_number_is_never_given_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        let first = state.next(Counter::Message).await.unwrap();
+        let second = state.next(Counter::Message).await.unwrap();
+        assert_eq!((first, second), (1, 2));
+        assert_eq!(state.next(Counter::Mailbox).await.unwrap(), 1);
+        assert_eq!(state.next(Counter::Mailbox).await.unwrap(), 2);
+        drop(state); // as a crash would: the rest of the block is given up
+        let state = State::open(dir.path()).await.unwrap();
+        assert!(state.next(Counter::Message).await.unwrap() > second);
+        assert_eq!(state.next(Counter::Mailbox).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn two_daemons_do_not_share_a_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let _first = State::open(dir.path()).await.unwrap();
+        assert!(matches!(State::open(dir.path()).await, Err(Error::InUse(_))));
+    }
+
+    #[tokio::test]
+    async fn a_foreign_message_keeps_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        let first = state.foreign_id("box", "key", "A").await.unwrap();
+        assert_eq!(state.foreign_id("box", "key", "B").await.unwrap(), first);
+        assert_ne!(state.foreign_id("box", "other", "C").await.unwrap().1, first.1);
+    }
+}
