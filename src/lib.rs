@@ -3,4 +3,5 @@
 pub mod ivr;
 pub mod mailbox;
 pub mod say;
+pub mod spool;
 pub mod state;

@@ -15,21 +15,12 @@ impl Counts {
     pub fn of<'m>(messages: impl IntoIterator<Item = &'m Message>) -> Self {
         let mut counts = Self::default();
         for message in messages {
-            counts.add(message, 1);
+            counts.add(message);
         }
         counts
     }
 
-    pub fn insert(&mut self, message: &Message) {
-        self.add(message, 1);
-    }
-
-    pub fn remove(&mut self, message: &Message) {
-        self.add(message, u32::MAX);
-    }
-
-    /// `by` is added modulo 2^32, so that the largest number takes one away.
-    fn add(&mut self, message: &Message, by: u32) {
+    pub fn add(&mut self, message: &Message) {
         let (all, urgent) = match message.folder {
             Folder::Inbox | Folder::Urgent if message.heard.is_none() => {
                 (&mut self.new, &mut self.urgent_new)
@@ -42,9 +33,9 @@ impl Counts {
             | Folder::Deleted
             | Folder::Other(_) => return,
         };
-        *all = all.wrapping_add(by);
+        *all += 1;
         if message.urgent {
-            *urgent = urgent.wrapping_add(by);
+            *urgent += 1;
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod message;
 pub mod pin;
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,11 @@ impl MailboxId {
 
     pub fn number(&self) -> &str {
         &self.number
+    }
+
+    /// Where the mailbox lies below the spool's root.
+    pub fn path(&self) -> PathBuf {
+        Path::new(&self.context).join(&self.number)
     }
 }
 

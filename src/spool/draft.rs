@@ -1,0 +1,176 @@
+//! A recording that is not yet a message; it survives a crash.
+//!
+//! `tmp/<call>.wav` grows while the caller speaks, `tmp/<call>.txt` already says who called.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::layout::Layout;
+use super::publish::Prepared;
+use super::sidecar::Sidecar;
+use super::{Audio, Error, Reader};
+use crate::mailbox::{Envelope, Folder, MailboxId, Message, MessageId, Stem};
+
+pub struct Draft {
+    layout: Layout,
+    mailbox: MailboxId,
+    owner: u64,
+    id: MessageId,
+    envelope: Envelope,
+    audio: PathBuf,
+    sidecar: PathBuf,
+    fields: Sidecar,
+}
+
+impl Draft {
+    pub(super) fn new(
+        layout: &Layout,
+        mailbox: &MailboxId,
+        owner: u64,
+        id: MessageId,
+        envelope: Envelope,
+    ) -> Self {
+        let stem = layout.drafts(mailbox).join(&envelope.call);
+        let fields = Sidecar::draft(mailbox, owner, id, &envelope);
+        Self {
+            layout: layout.clone(),
+            mailbox: mailbox.clone(),
+            owner,
+            id,
+            envelope,
+            audio: stem.with_extension("wav"),
+            sidecar: stem.with_extension("txt"),
+            fields,
+        }
+    }
+
+    /// A draft that a crash left behind.
+    pub(super) fn found(
+        layout: &Layout,
+        mailbox: &MailboxId,
+        fresh: MessageId,
+        (audio, received, call): (&Path, i64, String),
+    ) -> Self {
+        let sidecar = audio.with_extension("txt");
+        let mut fields = Sidecar::parse(&fs::read(&sidecar).unwrap_or_default());
+        let (id, owner) = (fields.id().unwrap_or(fresh), fields.owner());
+        let mut envelope = fields.envelope(received);
+        if envelope.call.is_empty() {
+            envelope.call = call;
+        }
+        if fields.is_empty() {
+            fields = Sidecar::draft(mailbox, owner, id, &envelope);
+        }
+        Self {
+            layout: layout.clone(),
+            mailbox: mailbox.clone(),
+            owner,
+            id,
+            envelope,
+            audio: audio.to_owned(),
+            sidecar,
+            fields,
+        }
+    }
+
+    /// Makes the draft's files; the recorder calls it on its own thread.
+    pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
+        let (audio, sidecar, text) =
+            (self.audio.clone(), self.sidecar.clone(), self.fields.text());
+        move || {
+            let made = private(&audio).or_else(|error| match (error.kind(), audio.parent()) {
+                (io::ErrorKind::NotFound, Some(dir)) => {
+                    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+                    private(&audio)
+                }
+                _ => Err(error),
+            })?;
+            private(&sidecar)?.write_all(text.as_bytes())?;
+            Ok(made)
+        }
+    }
+
+    /// The finished recording, ready to be published: checked, summed, and its sidecar written
+    /// beside.
+    pub(super) fn prepare(self, number: u64, reader: Reader) -> Result<Prepared, Error> {
+        let Audio { rate, duration, data_at } =
+            (reader.repair)(&self.audio).map_err(Error::io("read", &self.audio))?;
+        let mut audio = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.audio)
+            .map_err(Error::io("open", &self.audio))?;
+        let sha256 = sum(&mut audio, data_at).map_err(Error::io("read", &self.audio))?;
+        let Envelope { received, call, caller, .. } = &self.envelope;
+        let stem = Stem::ours(*received, call, self.owner, &caller.number, duration.as_secs());
+        let message = Message {
+            id: self.id,
+            number,
+            mailbox: self.mailbox,
+            folder: Folder::Inbox,
+            stem,
+            envelope: self.envelope,
+            duration,
+            rate,
+            sha256,
+            heard: None,
+            urgent: false,
+            private: false,
+            origin: None,
+        };
+        let mut fields = self.fields;
+        fields.complete(&message);
+        // A new file: the draft's own sidecar stays true until the message exists.
+        let beside = self.sidecar.with_extension("new");
+        let sidecar = replace(&beside, fields.text().as_bytes())
+            .map_err(Error::io("write", &beside))?;
+        Ok(Prepared {
+            folder: self.layout.folder(&message.mailbox, &message.folder),
+            message,
+            audio: (self.audio, audio),
+            sidecar: (beside, sidecar),
+            obsolete: self.sidecar,
+        })
+    }
+
+    pub(super) fn remove(self) -> Result<(), Error> {
+        for path in [&self.audio, &self.sidecar] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", path)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// A file with this content, whatever an earlier attempt left under its name.
+fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    Ok(file)
+}
+
+pub(super) fn sum(audio: &mut File, data_at: u64) -> io::Result<String> {
+    audio.seek(SeekFrom::Start(data_at))?;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let n = audio.read(&mut piece)?;
+        if n == 0 {
+            return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hasher.update(&piece[..n]);
+    }
+}

@@ -1,0 +1,176 @@
+//! Making messages exist, in groups.
+//!
+//! One thread takes whatever waits, so that a thousand hang-ups a second share their syncs: first
+//! everything new is made safe, then each audio file and each sidecar is renamed into its folder
+//! without ever replacing anything, then the folders are synced. The sidecar's rename is the
+//! moment at which a message exists.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::syncfs;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Error;
+use crate::mailbox::{Message, Stem};
+
+/// A recording whose files are written and lie beside their place.
+pub(super) struct Prepared {
+    pub(super) message: Message,
+    pub(super) folder: PathBuf,
+    pub(super) audio: (PathBuf, File),
+    pub(super) sidecar: (PathBuf, File),
+    /// The draft's sidecar, which the new one makes superfluous.
+    pub(super) obsolete: PathBuf,
+}
+
+struct Job {
+    prepared: Prepared,
+    reply: oneshot::Sender<Result<Message, Error>>,
+}
+
+pub(super) struct Publisher(mpsc::Sender<Job>);
+
+/// Jobs that may wait; further callers wait for a place.
+const WAITING: usize = 1024;
+/// From so many files on, one sync of the whole file system is cheaper than one of each.
+const MANY: usize = 8;
+/// Names that are tried for one message before something must be wrong.
+const NAMES: u32 = 100;
+
+impl Publisher {
+    pub(super) fn start() -> io::Result<Self> {
+        let (sender, mut jobs) = mpsc::channel(WAITING);
+        thread::Builder::new().name("publisher".into()).spawn(move || {
+            let mut group = Vec::new();
+            while jobs.blocking_recv_many(&mut group, WAITING) > 0 {
+                publish(std::mem::take(&mut group));
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    pub(super) async fn publish(&self, prepared: Prepared) -> Result<Message, Error> {
+        let (reply, told) = oneshot::channel();
+        self.0.send(Job { prepared, reply }).await.map_err(|_| Error::Stopped)?;
+        told.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+fn publish(group: Vec<Job>) {
+    let settled = settle_group(&group);
+    let mut folders = BTreeSet::new();
+    let mut published = Vec::with_capacity(group.len());
+    for (Job { prepared, reply }, safe) in group.into_iter().zip(settled) {
+        let folder = prepared.folder.clone();
+        let done = safe.and_then(|()| place(prepared));
+        if done.is_ok() {
+            folders.insert(folder);
+        }
+        published.push((done, reply));
+    }
+    let synced = sync_folders(&folders);
+    for (mut done, reply) in published {
+        if let (Ok(_), Err((path, error))) = (&done, &synced) {
+            done = Err(Error::io("sync", path)(io::Error::new(error.kind(), error.to_string())));
+        }
+        // A caller's task that is gone does not make the message less real: it is found again at
+        // the next start, and it is on disk.
+        let _ = reply.send(done);
+    }
+}
+
+/// Audio and sidecars are on disk; one answer for each job.
+fn settle_group(group: &[Job]) -> Vec<Result<(), Error>> {
+    if group.len() * 2 > MANY
+        && let Some(job) = group.first()
+        && syncfs(&job.prepared.audio.1).is_ok()
+    {
+        return group.iter().map(|_| Ok(())).collect();
+    }
+    group
+        .iter()
+        .map(|Job { prepared: Prepared { audio, sidecar, .. }, .. }| {
+            [audio, sidecar]
+                .into_iter()
+                .try_for_each(|(path, file)| file.sync_all().map_err(Error::io("sync", path)))
+        })
+        .collect()
+}
+
+fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let sync = |folder: &PathBuf| File::open(folder).and_then(|dir| dir.sync_all());
+    if folders.len() > MANY
+        && let Some(folder) = folders.first()
+        && File::open(folder).is_ok_and(|dir| syncfs(dir).is_ok())
+    {
+        return Ok(());
+    }
+    folders
+        .iter()
+        .try_for_each(|folder| sync(folder).map_err(|error| (folder.clone(), error)))
+}
+
+/// Renames both files into the folder; the sidecar last.
+fn place(prepared: Prepared) -> Result<Message, Error> {
+    let Prepared { mut message, folder, audio, sidecar, obsolete } = prepared;
+    let named = |stem: &Stem, extension: &str| folder.join(format!("{stem}.{extension}"));
+    let first = message.stem.clone();
+    for attempt in 0..NAMES {
+        if attempt > 0
+            && let Some(other) = Stem::found(&format!("{first}_{attempt}"))
+        {
+            message.stem = other;
+        }
+        let wav = named(&message.stem, "wav");
+        match rename_into(&audio.0, &wav) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            done => done.map_err(Error::io("move the recording to", &wav))?,
+        }
+        let txt = named(&message.stem, "txt");
+        match rename_into(&sidecar.0, &txt) {
+            Ok(()) => {
+                // A draft's sidecar without its audio means nothing; the next start removes it.
+                let _ = fs::remove_file(&obsolete);
+                return Ok(message);
+            }
+            Err(error) => {
+                // Back beside its sidecar: together they are a draft again.
+                rename_into(&wav, &audio.0).map_err(Error::io("move back", &wav))?;
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    return Err(Error::io("move the sidecar to", &txt)(error));
+                }
+            }
+        }
+    }
+    Err(Error::io("find a free name in", &folder)(io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Renames without replacing, making the folder where it is missing.
+fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_new(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(folder) = to.parent() else { return Err(error) };
+            DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            rename_new(from, to)
+        }
+        done => done,
+    }
+}
+
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // A file system that cannot: a hard link does not replace either.
+        Err(Errno::EINVAL | Errno::ENOSYS) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        done => done.map_err(io::Error::from),
+    }
+}

@@ -1,0 +1,293 @@
+//! At the start: what the tree holds, and what a crash left half-done in it.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
+
+use super::draft::{Draft, sum};
+use super::sidecar::{Fallback, LARGEST, Sidecar};
+use super::{Audio, Error, Spool, blocking, fresh_id};
+use crate::mailbox::{Change, Folder, MailboxId, Message, MessageId, Stem};
+use crate::state::Counter;
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub messages: usize,
+    /// Drafts that became messages.
+    pub recovered: usize,
+    /// Files that could not be read; the log names them.
+    pub unreadable: usize,
+}
+
+/// A recording shorter than this, left by a crash, holds no word.
+const SHORTEST: Duration = Duration::from_millis(200);
+
+pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let root = spool.root().to_owned();
+    let mailboxes = blocking(move || mailboxes(&root)).await??;
+    for mailbox in mailboxes {
+        // What a crash left first: it may complete what lies in a folder.
+        found.recovered += recover(spool, &mailbox, &mut found.unreadable).await?;
+        read(spool, &mailbox, &mut found).await?;
+    }
+    Ok(found)
+}
+
+fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
+    let mut ids = vec![];
+    for context in names(root)? {
+        let dir = root.join(&context);
+        if !dir.is_dir() {
+            continue;
+        }
+        for number in names(&dir)? {
+            if dir.join(&number).is_dir()
+                && let Ok(id) = MailboxId::new(&context, &number)
+            {
+                ids.push(id);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// Names in `dir` that can be ours, sorted; none where there is no such directory.
+fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries.map_err(Error::io("read the directory", dir))?,
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Publishes the drafts that a crash left in `tmp`.
+async fn recover(spool: &Spool, mailbox: &MailboxId, unreadable: &mut usize) -> Result<usize, Error> {
+    let dir = spool.0.layout.drafts(mailbox);
+    let mut recovered = 0;
+    let listed = dir.clone();
+    let mut drafts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for name in blocking(move || names(&listed)).await?? {
+        if let Some((stem, extension)) = name.rsplit_once('.') {
+            drafts.entry(stem.to_owned()).or_default().push(extension.to_owned());
+        }
+    }
+    for (stem, extensions) in drafts {
+        let path = dir.join(&stem);
+        if !extensions.iter().any(|extension| extension == "wav") {
+            complete(spool, mailbox, &path)?;
+            continue;
+        }
+        match recover_one(spool, mailbox, &path.with_extension("wav")).await {
+            Ok(published) => recovered += usize::from(published),
+            Err(error) => {
+                warn!(%mailbox, %error, "a draft could not be recovered and stays where it is: {error}");
+                *unreadable += 1;
+            }
+        }
+    }
+    Ok(recovered)
+}
+
+/// `false` for a draft that held nothing and was removed.
+async fn recover_one(spool: &Spool, mailbox: &MailboxId, audio: &Path) -> Result<bool, Error> {
+    let began = fs::metadata(audio).map_err(Error::io("read", audio))?;
+    let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
+    let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
+    let call = spool.call_digits(received).await?;
+    let draft = Draft::found(&spool.0.layout, mailbox, fresh, (audio, received, call));
+    let holds = match (spool.0.reader.repair)(audio) {
+        Ok(Audio { duration, .. }) => duration >= SHORTEST,
+        // Not even a header was written.
+        Err(_) if began.len() < 44 => false,
+        Err(error) => return Err(Error::io("read", audio)(error)),
+    };
+    if !holds {
+        spool.discard(draft).await?;
+        return Ok(false);
+    }
+    spool.publish(draft).await?;
+    Ok(true)
+}
+
+/// A draft's sidecar whose audio is in the INBOX already: the crash fell between the two renames.
+/// Without such audio it says nothing.
+fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Error> {
+    let (beside, old) = (draft.with_extension("new"), draft.with_extension("txt"));
+    if let Ok(bytes) = fs::read(&beside) {
+        let fields = Sidecar::parse(&bytes);
+        let sum = fields.text_of("sha256").to_owned();
+        let inbox = spool.0.layout.folder(mailbox, &Folder::Inbox);
+        for name in names(&inbox)? {
+            let wav = inbox.join(&name);
+            let txt = wav.with_extension("txt");
+            let call = fields.text_of("call");
+            if wav.extension() == Some(OsStr::new("wav"))
+                && !txt.exists()
+                && !call.is_empty()
+                && name.contains(call)
+                && !sum.is_empty()
+            {
+                fs::rename(&beside, &txt).map_err(Error::io("move the sidecar to", &txt))?;
+                break;
+            }
+        }
+    }
+    for leftover in [beside, old] {
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &leftover)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts what lies in the mailbox's folders into the index.
+async fn read(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Result<(), Error> {
+    let dir = spool.0.layout.mailbox(mailbox);
+    for name in names(&dir)? {
+        let Some(folder) = Folder::named(&name).filter(|_| dir.join(&name).is_dir()) else {
+            continue;
+        };
+        let path = dir.join(&name);
+        let reader = spool.0.reader;
+        let pairs = blocking(move || pairs(&path, reader.info)).await??;
+        for pair in pairs {
+            match pair {
+                Ok(pair) => {
+                    let message = adopt(spool, mailbox, &folder, pair).await?;
+                    spool.tell(Arc::new(message), |message, counts| Change::Found {
+                        message,
+                        counts,
+                    });
+                    found.messages += 1;
+                }
+                Err(why) => {
+                    warn!(%mailbox, %folder, "{why}");
+                    found.unreadable += 1;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A sidecar, or none, and what its audio says.
+struct Pair {
+    stem: Stem,
+    fields: Sidecar,
+    fallback: Fallback,
+    /// Tells a message of another program's from its neighbours, whatever its files are called.
+    key: String,
+}
+
+fn pairs(dir: &Path, info: fn(&Path) -> io::Result<Audio>) -> Result<Vec<Result<Pair, String>>, Error> {
+    let names = names(dir)?;
+    let mut pairs = vec![];
+    for name in &names {
+        let path = dir.join(name);
+        let Some((stem, extension)) = name.rsplit_once('.') else { continue };
+        let Some(stem) = Stem::found(stem) else { continue };
+        match extension {
+            "txt" if dir.join(format!("{stem}.wav")).is_file() => {
+                pairs.push(pair(stem, &path, info));
+            }
+            "txt" => pairs.push(Err(format!("{} has no audio beside it", path.display()))),
+            // A lone recording: its envelope is what the file itself tells.
+            "wav" if !dir.join(format!("{stem}.txt")).exists() => {
+                pairs.push(pair(stem, &path.with_extension("txt"), info));
+            }
+            _ => {}
+        }
+    }
+    Ok(pairs)
+}
+
+fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Result<Pair, String> {
+    let audio = PathBuf::from(sidecar).with_extension("wav");
+    let fields = match fs::metadata(sidecar) {
+        Ok(meta) if meta.len() <= LARGEST => {
+            let bytes = fs::read(sidecar).map_err(|e| format!("{}: {e}", sidecar.display()))?;
+            Sidecar::parse(&bytes)
+        }
+        Ok(_) => return Err(format!("{} is too large for a sidecar", sidecar.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Sidecar::default(),
+        Err(error) => return Err(format!("{}: {error}", sidecar.display())),
+    };
+    let meta = fs::metadata(&audio).map_err(|e| format!("{}: {e}", audio.display()))?;
+    let (rate, duration, data_at) = match info(&audio) {
+        Ok(audio) => (audio.rate, audio.duration, audio.data_at),
+        // The message is still there to be listed, and its audio to be fetched.
+        Err(error) => {
+            warn!("{} is no WAV file that can be read: {error}", audio.display());
+            (0, Duration::ZERO, 0)
+        }
+    };
+    let modified = meta.modified().unwrap_or(UNIX_EPOCH);
+    let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
+    let key = match (fields.id().zip(fields.number()), fields.text_of("msg_id")) {
+        (Some(_), _) => String::new(),
+        (None, "") => File::open(&audio)
+            .and_then(|mut file| sum(&mut file, data_at))
+            .map_err(|e| format!("{}: {e}", audio.display()))?,
+        (None, msg_id) => msg_id.to_owned(),
+    };
+    Ok(Pair { stem, fields, fallback: Fallback { received, duration, rate }, key })
+}
+
+/// Gives a found message its id and number: its own, or for another program's the same ones at
+/// every start.
+async fn adopt(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    folder: &Folder,
+    Pair { stem, fields, fallback, key }: Pair,
+) -> Result<Message, Error> {
+    let own = fields.id().zip(fields.number());
+    let (id, number) = match own {
+        // A copy of our own file made by another program: the second one gets an id of its own.
+        Some((id, _)) if spool.get(mailbox, id).is_some() => {
+            (fresh_id(milliseconds(fallback.received))?, spool.0.state.next(Counter::Message).await?)
+        }
+        Some(own) => own,
+        None => foreign(spool, mailbox, &key, &fallback).await?,
+    };
+    Ok(fields.message((id, number), (mailbox, folder, stem), &fallback))
+}
+
+async fn foreign(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    key: &str,
+    fallback: &Fallback,
+) -> Result<(MessageId, u64), Error> {
+    let fresh = fresh_id(milliseconds(fallback.received))?;
+    let mailbox = mailbox.to_string();
+    let (id, number) =
+        spool.0.state.foreign_id(&mailbox, key, &fresh.to_string()).await?;
+    Ok((id.parse().unwrap_or(fresh), number))
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn milliseconds(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
+}
