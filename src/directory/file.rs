@@ -1,0 +1,92 @@
+//! `mailbox.toml`: one per mailbox, edited by people and by us, replaced in one step.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::Error;
+use crate::mailbox::Mailbox;
+
+pub(super) const NAME: &str = "mailbox.toml";
+
+/// Larger files are no settings.
+const LARGEST: u64 = 256 * 1024;
+
+/// The settings in a mailbox's directory, and the keys in them that mean nothing to us.
+pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
+    let path = dir.join(NAME);
+    let table = table(&path)?;
+    let mailbox: Mailbox = Value::Table(table.clone())
+        .try_into()
+        .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
+    let known = keys(&mailbox);
+    let unknown =
+        table.keys().filter(|key| !known.iter().any(|known| known == *key)).cloned().collect();
+    Ok((mailbox, unknown))
+}
+
+/// Replaces the settings; keys that are not ours stay.
+pub(super) fn write(dir: &Path, mailbox: &Mailbox) -> Result<(), Error> {
+    let path = dir.join(NAME);
+    let known = keys(mailbox);
+    let mut settings = encode(mailbox, &path)?;
+    match table(&path) {
+        Ok(kept) => settings.extend(kept.into_iter().filter(|(key, _)| !known.contains(key))),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        // What cannot be read cannot be kept; it is not thrown away either.
+        Err(error) => return Err(error),
+    }
+    let text = toml::to_string(&settings)
+        .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
+    let beside = dir.join(".mailbox.toml.new");
+    let io = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { doing, path, source }
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(io("write", &beside))?;
+    file.write_all(text.as_bytes()).map_err(io("write", &beside))?;
+    file.sync_all().map_err(io("sync", &beside))?;
+    fs::rename(&beside, &path).map_err(io("replace", &path))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))
+}
+
+/// Every key that settings can have.
+pub(super) fn keys(mailbox: &Mailbox) -> Vec<String> {
+    let full = Mailbox {
+        sip_address: Some(String::new()),
+        e164: Some(String::new()),
+        time_zone: Some(String::new()),
+        pager: Some(String::new()),
+        max_messages: Some(0),
+        max_seconds: Some(0),
+        min_seconds: Some(0),
+        ..mailbox.clone()
+    };
+    encode(&full, Path::new(NAME)).map_or(vec![], |table| table.keys().cloned().collect())
+}
+
+fn encode(mailbox: &Mailbox, path: &Path) -> Result<Table, Error> {
+    Table::try_from(mailbox)
+        .map_err(|error| Error::Unreadable { path: path.to_owned(), why: error.to_string() })
+}
+
+fn table(path: &Path) -> Result<Table, Error> {
+    let io = |source| Error::Io { doing: "read", path: path.to_owned(), source };
+    if fs::metadata(path).map_err(io)?.len() > LARGEST {
+        return Err(Error::Unreadable { path: path.to_owned(), why: "it is too large".into() });
+    }
+    let text = fs::read_to_string(path).map_err(io)?;
+    text.parse().map_err(|error: toml::de::Error| Error::Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })
+}

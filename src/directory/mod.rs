@@ -1,0 +1,345 @@
+//! Who has a mailbox: found by number, address or identity; made, edited and removed.
+//!
+//! The settings lie in the spool's tree, one `mailbox.toml` in each mailbox's directory; this is
+//! their one reader and writer. A directory without one holds messages but takes no calls.
+
+mod file;
+mod table;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::mailbox::greeting::{Greeting, Recorded};
+use crate::mailbox::{Mailbox, MailboxId, pin};
+use crate::state::{self, Counter, State};
+
+pub use table::{Dialled, NotFound};
+use table::Table;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no mailbox {0}")]
+    NoSuchMailbox(MailboxId),
+    #[error("mailbox {0} exists already")]
+    Exists(MailboxId),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{path} cannot be understood: {why}")]
+    Unreadable { path: PathBuf, why: String },
+    #[error("cannot {doing} {path}: {source}")]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    State(#[from] state::Error),
+}
+
+/// Settings by the names that `mailbox.toml` gives them.
+pub type Settings = Map<String, Value>;
+
+/// Cheap to clone: everybody holds the same directory.
+#[derive(Clone)]
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    state: State,
+    table: RwLock<Table>,
+}
+
+/// Integers that file names and vendors' interfaces use for owners start above this.
+const FIRST_OWNER: u64 = 10_000;
+
+impl Directory {
+    /// Reads every mailbox's settings below `root`. What cannot be read is told, and takes no
+    /// calls until it is mended.
+    pub fn open(root: &Path, state: &State) -> Result<(Self, Vec<String>), Error> {
+        let mut table = Table::default();
+        let mut problems = vec![];
+        for context in directories(root)? {
+            for number in directories(&root.join(&context))? {
+                let Ok(id) = MailboxId::new(&context, &number) else { continue };
+                match file::read(&root.join(id.path())) {
+                    Ok((mailbox, unknown)) => {
+                        problems.extend(unknown.iter().map(|key| {
+                            format!("mailbox {id}: mailbox.toml has a key that means nothing: {key}")
+                        }));
+                        problems.extend(
+                            mailbox.problems().into_iter().map(|why| format!("mailbox {id}: {why}")),
+                        );
+                        table.insert(id, mailbox);
+                    }
+                    Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => problems.push(format!("mailbox {id} takes no calls: {error}")),
+                }
+            }
+        }
+        let (root, state) = (root.to_owned(), state.clone());
+        Ok((Self(Arc::new(Inner { root, state, table: RwLock::new(table) })), problems))
+    }
+
+    pub fn find(&self, id: &MailboxId) -> Option<Arc<Mailbox>> {
+        self.read(|table| table.get(id))
+    }
+
+    /// Whose mailbox was dialled.
+    pub fn resolve(&self, dialled: &Dialled) -> Result<(MailboxId, Arc<Mailbox>), NotFound> {
+        self.read(|table| table.resolve(dialled))
+    }
+
+    pub fn has_context(&self, context: &str) -> bool {
+        self.read(|table| table.has_context(context))
+    }
+
+    /// All mailboxes by context and number.
+    pub fn all(&self) -> Vec<(MailboxId, Arc<Mailbox>)> {
+        self.read(Table::all)
+    }
+
+    /// Mailboxes with this number, in any context.
+    pub fn numbered(&self, number: &str) -> Vec<MailboxId> {
+        self.read(|table| table.numbered(number))
+    }
+
+    /// Which of the owner's greetings exist.
+    pub fn recorded(&self, id: &MailboxId) -> Recorded {
+        let has = |greeting| self.greeting(id, greeting).is_file();
+        Recorded {
+            temporary: has(Greeting::Temporary),
+            unavailable: has(Greeting::Unavailable),
+            name: has(Greeting::Name),
+        }
+    }
+
+    pub fn greeting(&self, id: &MailboxId, greeting: Greeting) -> PathBuf {
+        self.dir(id).join(greeting.stem()).with_extension("wav")
+    }
+
+    /// Makes a mailbox and answers with its PIN, which is told nowhere else.
+    pub async fn add(
+        &self,
+        id: &MailboxId,
+        settings: &Settings,
+        pin: Option<&str>,
+        now: i64,
+    ) -> Result<String, Error> {
+        if self.find(id).is_some() {
+            return Err(Error::Exists(id.clone()));
+        }
+        let owner = FIRST_OWNER + self.0.state.next(Counter::Mailbox).await?;
+        let mut mailbox = apply(Mailbox::new(Uuid::new_v4(), owner, now), settings)?;
+        let pin = match pin {
+            Some(pin) => pin.to_owned(),
+            None => drawn(id)?,
+        };
+        self.set_pin(id, &mut mailbox, &pin)?;
+        let dir = self.dir(id);
+        state::make_private(&dir)?;
+        self.write(id, mailbox)?;
+        Ok(pin)
+    }
+
+    pub fn edit(
+        &self,
+        id: &MailboxId,
+        settings: &Settings,
+        pin: Option<&str>,
+        now: i64,
+    ) -> Result<(), Error> {
+        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let mut mailbox = apply((*kept).clone(), settings)?;
+        if let Some(pin) = pin {
+            self.set_pin(id, &mut mailbox, pin)?;
+        }
+        mailbox.modified = now;
+        self.write(id, mailbox)
+    }
+
+    /// Takes the mailbox away with all that it holds: into `.removed/`, not to nothing.
+    pub fn remove(&self, id: &MailboxId) -> Result<(), Error> {
+        let mailbox = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let grave = self.0.root.join(".removed");
+        state::make_private(&grave)?;
+        let (from, to) = (self.dir(id), grave.join(mailbox.uuid.to_string()));
+        fs::rename(&from, &to).map_err(|source| Error::Io {
+            doing: "move away",
+            path: from,
+            source,
+        })?;
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        Ok(())
+    }
+
+    fn set_pin(&self, id: &MailboxId, mailbox: &mut Mailbox, pin: &str) -> Result<(), Error> {
+        if let Some(weakness) = pin::weakness(pin, id.number()) {
+            return Err(Error::Refused(format!("{weakness}; leave the PIN out and one is drawn")));
+        }
+        mailbox.pin = self.0.state.pin_key().seal(mailbox.uuid, pin)?;
+        mailbox.pin_weak = false;
+        Ok(())
+    }
+
+    fn write(&self, id: &MailboxId, mailbox: Mailbox) -> Result<(), Error> {
+        file::write(&self.dir(id), &mailbox)?;
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), mailbox);
+        Ok(())
+    }
+
+    fn dir(&self, id: &MailboxId) -> PathBuf {
+        self.0.root.join(id.path())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Table) -> T) -> T {
+        read(&self.0.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn drawn(id: &MailboxId) -> Result<String, Error> {
+    let mut bytes = [0; 4096];
+    state::seal::chance(&mut bytes)?;
+    let mut chances = bytes.chunks_exact(8).cycle().map(|chunk| {
+        u64::from_le_bytes(chunk.try_into().unwrap_or_default())
+    });
+    Ok(pin::draw(id.number(), || chances.next().unwrap_or_default()))
+}
+
+/// Keys that say who a mailbox is: nobody sets them.
+const FIXED: [&str; 6] = ["uuid", "id", "created", "modified", "pin", "pin_weak"];
+
+/// The settings with these changed. Empty text takes an optional one away.
+fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
+    let refuse = |why: String| Error::Refused(why);
+    let known = file::keys(&mailbox);
+    let mut written = serde_json::to_value(mailbox).map_err(|e| refuse(e.to_string()))?;
+    for (key, value) in settings {
+        if FIXED.contains(&key.as_str()) || !known.contains(key) {
+            return Err(refuse(format!("a mailbox has no setting `{}`", key.escape_debug())));
+        }
+        if let Some(object) = written.as_object_mut() {
+            if value.as_str().is_some_and(str::is_empty) && key != "name" {
+                object.remove(key);
+            } else {
+                object.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    let mailbox: Mailbox = serde_json::from_value(written).map_err(|e| refuse(e.to_string()))?;
+    let problems = mailbox.problems();
+    if problems.is_empty() { Ok(mailbox) } else { Err(refuse(problems.join("; "))) }
+}
+
+fn directories(dir: &Path) -> Result<Vec<String>, Error> {
+    let io = |source| Error::Io { doing: "read the directory", path: dir.to_owned(), source };
+    let mut names = vec![];
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+            && entry.path().is_dir()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn directory(dir: &Path) -> Directory {
+        let state = State::open(&dir.join("state")).await.unwrap();
+        fs::create_dir_all(dir.join("spool")).unwrap();
+        let (directory, problems) = Directory::open(&dir.join("spool"), &state).unwrap();
+        assert_eq!(problems, Vec::<String>::new());
+        directory
+    }
+
+    fn settings(value: Value) -> Settings {
+        value.as_object().unwrap().clone()
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_is_made_edited_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(dir.path()).await;
+        let id: MailboxId = "1000@sales".parse().unwrap();
+        let wishes = settings(json!({"name": "Jane", "email": ["j@x.org"], "notify_email": "attach"}));
+        let pin = directory.add(&id, &wishes, None, 7).await.unwrap();
+        assert_eq!(pin.len(), 6);
+        assert!(matches!(directory.add(&id, &wishes, None, 7).await, Err(Error::Exists(_))));
+        let edit = settings(json!({"e164": "+12125550100"}));
+        directory.edit(&id, &edit, Some("4821"), 9).unwrap();
+        let mailbox = directory.find(&id).unwrap();
+        assert_eq!((mailbox.name.as_str(), mailbox.modified), ("Jane", 9));
+        let key = directory.0.state.pin_key();
+        assert!(key.is_pin(mailbox.uuid, &mailbox.pin, "4821"));
+        directory.edit(&id, &settings(json!({"e164": ""})), None, 9).unwrap();
+        assert_eq!(directory.find(&id).unwrap().e164, None);
+        directory.remove(&id).unwrap();
+        assert!(directory.find(&id).is_none());
+        let grave = dir.path().join("spool/.removed").join(mailbox.uuid.to_string());
+        assert!(grave.join("mailbox.toml").is_file());
+    }
+
+    #[tokio::test]
+    async fn settings_survive_and_strangers_keys_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let id: MailboxId = "1000".parse().unwrap();
+        let state = State::open(&dir.path().join("state")).await.unwrap();
+        let root = dir.path().join("spool");
+        fs::create_dir_all(&root).unwrap();
+        let (directory, _) = Directory::open(&root, &state).unwrap();
+        directory.add(&id, &settings(json!({"name": "Zoë \"Z\""})), None, 7).await.unwrap();
+        let path = root.join("default/1000/mailbox.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("portal_skin = 'blue'\n{text}")).unwrap();
+        let (directory, problems) = Directory::open(&root, &state).unwrap();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        directory.edit(&id, &settings(json!({"say_duration": true})), None, 8).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("portal_skin = \"blue\"") && text.contains("say_duration = true"));
+        let (directory, _) = Directory::open(&root, &state).unwrap();
+        assert_eq!(directory.find(&id).unwrap().name, "Zoë \"Z\"");
+    }
+
+    #[tokio::test]
+    async fn a_broken_file_is_told_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(&dir.path().join("state")).await.unwrap();
+        let root = dir.path().join("spool");
+        let path = root.join("default/1000/mailbox.toml");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "uuid = [").unwrap();
+        let (directory, problems) = Directory::open(&root, &state).unwrap();
+        assert_eq!(problems.len(), 1);
+        let id: MailboxId = "1000".parse().unwrap();
+        assert!(directory.find(&id).is_none());
+        assert!(directory.add(&id, &Settings::new(), None, 0).await.is_err());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "uuid = [");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_set_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(dir.path()).await;
+        let id: MailboxId = "1000".parse().unwrap();
+        for wrong in [
+            json!({"uuid": "00000000-0000-0000-0000-000000000000"}),
+            json!({"colour": "red"}),
+            json!({"notify_email": "sometimes"}),
+            json!({"notify_email": "yes"}),
+            json!({"email": ["no address"]}),
+        ] {
+            let added = directory.add(&id, &settings(wrong.clone()), None, 0).await;
+            assert!(matches!(added, Err(Error::Refused(_))), "{wrong}: {added:?}");
+        }
+        assert!(directory.add(&id, &Settings::new(), Some("1234"), 0).await.is_err());
+        assert!(!dir.path().join("spool/default").exists());
+    }
+}
