@@ -1,5 +1,6 @@
 //! Afterbeep, the voicemail server behind your PBX.
 
+pub mod config;
 pub mod directory;
 pub mod ivr;
 pub mod mailbox;

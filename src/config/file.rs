@@ -1,0 +1,285 @@
+//! The TOML as it is written: every problem is told, with its line, and all of them together.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Config;
+
+/// Something in the file that cannot be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// From 1; 0 for what concerns no line.
+    pub line: usize,
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.text),
+            line => write!(f, "line {line}: {}", self.text),
+        }
+    }
+}
+
+/// Reads a whole configuration, or tells all that is wrong with it.
+pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = errors
+        .iter()
+        .map(|error| problem(text, error.span().unwrap_or_default(), error.message().to_owned()))
+        .collect();
+    let mut config = Config::default();
+    let mut lines = vec![];
+    let mut top = Section::new("", table.into_inner());
+    top.take("spool", &mut config.spool);
+    top.take("state", &mut config.state);
+    for (name, section) in [
+        ("sip", sip as fn(&mut Section, &mut Config)),
+        ("media", media),
+        ("deposit", deposit),
+        ("sounds", sounds),
+        ("http", http),
+        ("log", log),
+    ] {
+        let mut inner = top.section(name);
+        section(&mut inner, &mut config);
+        inner.finish(text, &mut problems, &mut lines);
+    }
+    top.finish(text, &mut problems, &mut lines);
+    for (key, why) in config.problems() {
+        let line = lines.iter().find(|(known, _)| known == key).map_or(0, |(_, line)| *line);
+        problems.push(Problem { line, text: format!("{key} {why}") });
+    }
+    problems.sort_by_key(|problem| problem.line);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+fn sip(section: &mut Section, config: &mut Config) {
+    let sip = &mut config.sip;
+    section.take("udp", &mut sip.udp);
+    section.take("tcp", &mut sip.tcp);
+    section.take("max_calls", &mut sip.max_calls);
+    section.take("retry_after_seconds", &mut sip.retry_after_seconds);
+    section.take("domains", &mut sip.domains);
+    section.take("prefixes", &mut sip.prefixes);
+    section.take("peers", &mut sip.peers);
+}
+
+fn media(section: &mut Section, config: &mut Config) {
+    let media = &mut config.media;
+    section.take("ports", &mut media.ports);
+    section.take("bind", &mut media.bind);
+    section.take_some("advertise", &mut media.advertise);
+    section.take("threads", &mut media.threads);
+}
+
+fn deposit(section: &mut Section, config: &mut Config) {
+    let deposit = &mut config.deposit;
+    section.take("max_messages", &mut deposit.max_messages);
+    section.take("max_seconds", &mut deposit.max_seconds);
+    section.take("min_seconds", &mut deposit.min_seconds);
+    section.take("silence_seconds", &mut deposit.silence_seconds);
+    section.take("silence_level", &mut deposit.silence_level);
+    section.take("instructions", &mut deposit.instructions);
+    section.take("retries", &mut deposit.retries);
+}
+
+fn sounds(section: &mut Section, config: &mut Config) {
+    section.take_some("path", &mut config.sounds.path);
+}
+
+fn http(section: &mut Section, config: &mut Config) {
+    let http = &mut config.http;
+    section.take("listen", &mut http.listen);
+    section.take("telebroad", &mut http.telebroad);
+    section.take("telebroad_offset_base", &mut http.telebroad_offset_base);
+}
+
+fn log(section: &mut Section, config: &mut Config) {
+    section.take("level", &mut config.log.level);
+    section.take("format", &mut config.log.format);
+}
+
+/// One table of the file; what nobody has taken in the end is unknown.
+struct Section<'a> {
+    name: &'static str,
+    table: DeTable<'a>,
+    known: Vec<&'static str>,
+    problems: Vec<(Range<usize>, String)>,
+    taken: Vec<(String, Range<usize>)>,
+}
+
+impl<'a> Section<'a> {
+    fn new(name: &'static str, table: DeTable<'a>) -> Self {
+        Self { name, table, known: vec![], problems: vec![], taken: vec![] }
+    }
+
+    fn take<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut T) {
+        let Some(value) = self.value(key) else { return };
+        let span = value.span();
+        match T::deserialize(value.into_deserializer()) {
+            Ok(value) => *field = value,
+            Err(error) => {
+                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
+            }
+        }
+    }
+
+    /// An option without a default: absent is a value of its own.
+    fn take_some<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut Option<T>) {
+        let Some(value) = self.value(key) else { return };
+        let span = value.span();
+        match T::deserialize(value.into_deserializer()) {
+            Ok(value) => *field = Some(value),
+            Err(error) => {
+                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
+            }
+        }
+    }
+
+    fn section(&mut self, key: &'static str) -> Self {
+        let Some(value) = self.value(key) else { return Self::new(key, DeTable::new()) };
+        let span = value.span();
+        if let DeValue::Table(table) = value.into_inner() {
+            return Self::new(key, table);
+        }
+        self.problems.push((span, format!("{key} is a section: write [{key}]")));
+        Self::new(key, DeTable::new())
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
+        self.known.push(key);
+        let value = self.table.remove(key)?;
+        self.taken.push((self.path(key), value.span()));
+        Some(value)
+    }
+
+    fn path(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    fn finish(
+        self,
+        text: &str,
+        problems: &mut Vec<Problem>,
+        lines: &mut Vec<(String, usize)>,
+    ) {
+        for (key, _) in &self.table {
+            let name = key.get_ref();
+            let mut why = format!("unknown option {}", self.path(name).escape_debug());
+            if let Some(near) = nearest(name, &self.known) {
+                why += &format!("; did you mean {}?", self.path(near));
+            }
+            problems.push(problem(text, key.span(), why));
+        }
+        for (span, why) in self.problems {
+            problems.push(problem(text, span, why));
+        }
+        lines.extend(self.taken.into_iter().map(|(key, span)| (key, line(text, span.start))));
+    }
+}
+
+fn problem(text: &str, span: Range<usize>, why: String) -> Problem {
+    Problem { line: line(text, span.start), text: why.replace('\n', " ") }
+}
+
+fn line(text: &str, at: usize) -> usize {
+    1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+/// The known word that a typing error most likely meant.
+pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+    let (near, edits) =
+        known.iter().map(|known| (*known, distance(word, known))).min_by_key(|(_, edits)| *edits)?;
+    (edits <= near.len().div_ceil(3)).then_some(near)
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = corner + usize::from(from != *to);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        parse(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_sample_names_every_option_with_its_default() {
+        let sample = include_str!("../../conf/afterbeep.toml");
+        assert_eq!(parse(sample), Ok(Config::default()));
+        // Options without a default stand there too, commented out.
+        let shown: String = sample
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|l| !l.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (table, errors) = DeTable::parse_recoverable(&shown);
+        assert!(errors.is_empty(), "{errors:?}");
+        let mut top = Section::new("", table.into_inner());
+        let mut config = Config::default();
+        for (name, read) in [
+            ("sip", sip as fn(&mut Section, &mut Config)),
+            ("media", media),
+            ("deposit", deposit),
+            ("sounds", sounds),
+            ("http", http),
+            ("log", log),
+        ] {
+            let mut section = top.section(name);
+            read(&mut section, &mut config);
+            assert_eq!(section.taken.len(), section.known.len(), "[{name}] {:?}", section.taken);
+            assert!(section.problems.is_empty(), "{:?}", section.problems);
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_together_with_their_lines() {
+        let told = problems(
+            "spol = '/x'\n\n[sip]\nudp = ['nowhere']\nmax_cals = 3\n[deposit]\nmax_seconds = 1\n",
+        );
+        assert_eq!(told.len(), 4, "{told:#?}");
+        assert_eq!(told[0], "line 1: unknown option spol; did you mean spool?");
+        assert!(told[1].starts_with("line 4: sip.udp:"), "{}", told[1]);
+        assert_eq!(told[2], "line 5: unknown option sip.max_cals; did you mean sip.max_calls?");
+        assert_eq!(told[3], "line 7: deposit.max_seconds must be more than min_seconds, 2");
+    }
+
+    #[test]
+    fn broken_toml_is_told_with_its_line() {
+        assert!(problems("[sip]\nudp = [\n")[0].starts_with("line "));
+        assert!(problems("sip = 3")[0].contains("[sip]"));
+    }
+
+    #[test]
+    fn peers_and_domains_are_read() {
+        let config = parse(
+            "[sip]\ndomains = { \"a.example\" = \"sales\" }\nprefixes = { \"*\" = \"deposit\" }\n\
+             [[sip.peers]]\naddress = '10.0.0.0/8'\ncontext = 'sales'\ntrusted = true\n",
+        )
+        .unwrap();
+        assert!(config.sip.peers[0].trusted);
+        assert_eq!(config.sip.domains["a.example"], "sales");
+        assert_eq!(problems("[[sip.peers]]\naddress = 'x'\n").len(), 1);
+        assert_eq!(problems("[[sip.peers]]\naddress = '10.0.0.1'\ntrust = true\n").len(), 1);
+    }
+}

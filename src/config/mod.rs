@@ -1,0 +1,207 @@
+//! The configuration as it is meant: typed, complete, every field with its default.
+//!
+//! The daemon runs without a file. `conf/afterbeep.toml` names every option; a test holds it
+//! against [`Config::default`].
+
+mod file;
+mod network;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use file::{Problem, parse};
+pub use network::Network;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub spool: PathBuf,
+    pub state: PathBuf,
+    pub sip: Sip,
+    pub media: Media,
+    pub deposit: Deposit,
+    pub sounds: Sounds,
+    pub http: Http,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sip {
+    pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+    /// The most calls at once; 0: as many as ports and file descriptors allow.
+    pub max_calls: usize,
+    /// Seconds after which a refused caller may try again.
+    pub retry_after_seconds: u32,
+    /// Host of the Request-URI to context.
+    pub domains: BTreeMap<String, String>,
+    /// What a dialled prefix means; it is taken off before the mailbox is looked up.
+    pub prefixes: BTreeMap<String, Service>,
+    pub peers: Vec<Peer>,
+}
+
+/// What a caller who dials a prefix wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    /// Leave a message in the mailbox whose number follows.
+    Deposit,
+}
+
+/// A PBX, proxy or trunk that we know.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    pub address: Network,
+    /// The context of calls from there, unless the dialled host names one.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// What it says about the caller (P-Asserted-Identity) is believed.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Media {
+    /// First and last UDP port for RTP and RTCP.
+    pub ports: (u16, u16),
+    pub bind: IpAddr,
+    /// The address that callers are told to send to; the one that they reached us at where unset.
+    pub advertise: Option<IpAddr>,
+    /// 0: one for each processor.
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deposit {
+    pub max_messages: u32,
+    pub max_seconds: u32,
+    pub min_seconds: u32,
+    /// A recording ends after so much silence; 0: never.
+    pub silence_seconds: u32,
+    /// Mean absolute sample value below which a frame is silent.
+    pub silence_level: u16,
+    pub instructions: bool,
+    pub retries: u8,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sounds {
+    /// A directory of sound packs that come before the built-in prompts.
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    pub listen: Vec<SocketAddr>,
+    pub telebroad: bool,
+    /// What Telebroad's `offset` counts from; 0 and 1 both name the first record where it is 1.
+    pub telebroad_offset_base: u8,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,afterbeep::sip=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let everywhere = |port| vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+        Self {
+            spool: "/var/spool/afterbeep".into(),
+            state: "/var/lib/afterbeep".into(),
+            sip: Sip {
+                udp: everywhere(5060),
+                tcp: everywhere(5060),
+                max_calls: 0,
+                retry_after_seconds: 10,
+                domains: BTreeMap::new(),
+                prefixes: BTreeMap::new(),
+                peers: vec![],
+            },
+            media: Media {
+                ports: (10_000, 29_999),
+                bind: Ipv4Addr::UNSPECIFIED.into(),
+                advertise: None,
+                threads: 0,
+            },
+            deposit: Deposit {
+                max_messages: 100,
+                max_seconds: 180,
+                min_seconds: 2,
+                silence_seconds: 10,
+                silence_level: 256,
+                instructions: true,
+                retries: 1,
+            },
+            sounds: Sounds::default(),
+            http: Http {
+                listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+                telebroad: true,
+                telebroad_offset_base: 1,
+            },
+            log: Log { level: "info".into(), format: LogFormat::Text },
+        }
+    }
+}
+
+impl Config {
+    /// What cannot work, each in a sentence that says what to do.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = vec![];
+        let mut refuse = |wrong: bool, key: &'static str, why: String| {
+            if wrong {
+                problems.push((key, why));
+            }
+        };
+        let (first, last) = self.media.ports;
+        refuse(
+            first < 1024 || last <= first,
+            "media.ports",
+            format!("{first} to {last} is no range of ports: write [FIRST, LAST] above 1023"),
+        );
+        refuse(
+            self.sip.udp.is_empty() && self.sip.tcp.is_empty(),
+            "sip.udp",
+            "nothing listens for SIP: name an address in sip.udp or sip.tcp".into(),
+        );
+        let Deposit { max_seconds, min_seconds, max_messages, .. } = self.deposit;
+        refuse(
+            max_seconds <= min_seconds,
+            "deposit.max_seconds",
+            format!("must be more than min_seconds, {min_seconds}"),
+        );
+        refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
+        refuse(
+            self.http.telebroad_offset_base > 1,
+            "http.telebroad_offset_base",
+            "is 0 or 1".into(),
+        );
+        for (host, context) in &self.sip.domains {
+            refuse(
+                !crate::mailbox::is_plain_name(context),
+                "sip.domains",
+                format!("`{}` for {} is no context", context.escape_debug(), host.escape_debug()),
+            );
+        }
+        for context in self.sip.peers.iter().filter_map(|peer| peer.context.as_deref()) {
+            refuse(
+                !crate::mailbox::is_plain_name(context),
+                "sip.peers",
+                format!("`{}` is no context", context.escape_debug()),
+            );
+        }
+        problems
+    }
+}
