@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod directory;
+pub mod http;
 pub mod ivr;
 pub mod mailbox;
 pub mod say;

@@ -10,6 +10,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
@@ -38,6 +39,8 @@ struct Inner {
     pool: SqlitePool,
     pin_key: PinKey,
     leases: [Mutex<Lease>; 3],
+    /// Counts changes of the users; what was known before one is not known after it.
+    users_version: AtomicU64,
     _lock: Flock<File>,
 }
 
@@ -82,7 +85,7 @@ impl State {
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-        Ok(Self(Arc::new(Inner { pool, pin_key, leases: Default::default(), _lock: lock })))
+        Ok(Self(Arc::new(Inner { pool, pin_key, leases: Default::default(), users_version: AtomicU64::new(0), _lock: lock })))
     }
 
     pub fn pin_key(&self) -> &PinKey {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::Ordering;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -65,7 +66,13 @@ impl State {
         .bind(now)
         .execute(&self.0.pool)
         .await?;
+        self.0.users_version.fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Changes with every change of a user.
+    pub fn users_version(&self) -> u64 {
+        self.0.users_version.load(Ordering::Acquire)
     }
 
     pub async fn remove_user(&self, name: &str) -> Result<bool, Error> {
@@ -73,6 +80,7 @@ impl State {
             .bind(name)
             .execute(&self.0.pool)
             .await?;
+        self.0.users_version.fetch_add(1, Ordering::AcqRel);
         Ok(done.rows_affected() > 0)
     }
 

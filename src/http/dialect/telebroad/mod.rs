@@ -1,0 +1,153 @@
+//! Telebroad's TeleConsole REST interface: `GET /voicemail` and `GET /voicemail/file`.
+//!
+//! Failures of the application are HTTP 200 with an `error` object, as that vendor's clients expect.
+
+mod map;
+mod wire;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::stream;
+use tracing::error;
+
+use super::super::guard::Denied;
+use super::super::{House, Telebroad};
+use crate::mailbox::{Message, Stem};
+use crate::spool::Query;
+use map::Refusal;
+
+const BASE: &str = "/api/teleconsole/rest";
+
+#[derive(Clone)]
+struct Face {
+    house: House,
+    options: Telebroad,
+}
+
+pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
+    Router::new()
+        .route(&format!("{BASE}/voicemail"), get(list))
+        .route(&format!("{BASE}/voicemail/file"), get(file))
+        .with_state(Face { house, options })
+}
+
+async fn list(
+    State(face): State<Face>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.list(query.as_deref().unwrap_or(""), &headers).await {
+        Ok(items) => json(streamed(items)),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn file(
+    State(face): State<Face>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.file(query.as_deref().unwrap_or(""), &headers).await {
+        Ok(file) => json(Body::from(wire::result(&file))),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+impl Face {
+    async fn list(&self, query: &str, headers: &HeaderMap) -> Result<Vec<Arc<Message>>, Refusal> {
+        self.enter(headers).await?;
+        let wish = map::list_wish(&wire::Given::new(query, headers), self.options.offset_base)?;
+        let mut ids = vec![];
+        for number in &wish.mailboxes {
+            let id = map::mailbox(number, |number| self.house.directory.numbered(number))?;
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+        if let [id] = &ids[..] {
+            return Ok(self.house.spool.list(id, &wish.query));
+        }
+        // The page of a merge lies within the first `skip + limit` of each.
+        let page = wish.query.limit.map(|limit| wish.query.skip.saturating_add(limit));
+        let each = Query { skip: 0, limit: page, ..wish.query.clone() };
+        let lists = ids.iter().map(|id| self.house.spool.list(id, &each)).collect();
+        Ok(map::merge(lists, &wish.query))
+    }
+
+    async fn file(&self, query: &str, headers: &HeaderMap) -> Result<wire::File, Refusal> {
+        self.enter(headers).await?;
+        let wish = map::file_wish(&wire::Given::new(query, headers))?;
+        let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
+        // A name that is no name of a file is simply not found; it is never joined to a path.
+        let message = Stem::found(&wish.file)
+            .and_then(|stem| self.house.spool.find(&id, &wish.folders, &stem))
+            .ok_or(Refusal::NoSuchFile)?;
+        let zone = self.house.directory.find(&id).and_then(|mailbox| mailbox.time_zone.clone());
+        let spool = self.house.spool.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut audio = Vec::new();
+            let mut file = spool.open_audio(&message).map_err(|error| error.to_string())?;
+            file.read_to_end(&mut audio).map_err(|error| error.to_string())?;
+            Ok::<_, String>(map::file(&message, &audio, zone.as_deref()))
+        });
+        match read.await {
+            Ok(Ok(file)) => Ok(file),
+            Ok(Err(why)) => Err(broken(&why)),
+            Err(why) => Err(broken(&why.to_string())),
+        }
+    }
+
+    async fn enter(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self.house.guard.basic(headers).await {
+            // Both roles may read.
+            Ok(_) => Ok(()),
+            Err(Denied::Unknown) => Err(Refusal::Login),
+            Err(Denied::Busy) => Err(Refusal::Busy),
+            Err(Denied::Broken(why)) => Err(broken(&why.to_string())),
+        }
+    }
+}
+
+fn broken(why: &str) -> Refusal {
+    error!("a request of the Telebroad interface failed: {why}");
+    Refusal::Broken
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    json(Body::from(wire::error(&map::error(refusal))))
+}
+
+fn json(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response()
+}
+
+/// An unpaged list may be long: it is written as it is read.
+fn streamed(messages: Vec<Arc<Message>>) -> Body {
+    const PIECE: usize = 256;
+    let pieces = messages.len().div_ceil(PIECE);
+    let bodies = (0..pieces).map(move |piece| {
+        let from = piece * PIECE;
+        let to = messages.len().min(from + PIECE);
+        let mut text = String::new();
+        for (at, message) in messages[from..to].iter().enumerate() {
+            if from + at > 0 {
+                text.push(',');
+            }
+            text.push_str(&wire::text(&map::item(message)));
+        }
+        text
+    });
+    let whole = std::iter::once(wire::LIST_HEAD.to_owned())
+        .chain(bodies)
+        .chain(std::iter::once(wire::LIST_TAIL.to_owned()))
+        .map(|text| Ok::<_, std::convert::Infallible>(Bytes::from(text)));
+    Body::from_stream(stream::iter(whole))
+}
