@@ -1,0 +1,205 @@
+//! What two sides agree on for a call's audio; pure.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::media::{Codec, Direction, Stream};
+use crate::sip::sdp::{self, Description, Format, Local};
+
+/// What we can speak, best first.
+const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+const TELEPHONE_EVENT: &str = "telephone-event";
+/// Our payload type for RFC 4733 events, where the offer is ours.
+const OUR_EVENTS: u8 = 101;
+const PTIME: Duration = Duration::from_millis(20);
+
+/// Why there can be no audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Disagreement {
+    /// It is no session description.
+    Malformed,
+    /// It has nothing that we speak.
+    NothingInCommon,
+}
+
+/// One side of one call's negotiation: our address, and how often we have described ourselves.
+pub(super) struct Talk {
+    local: Local,
+}
+
+impl Talk {
+    pub(super) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
+        Self { local: Local { address, port, session_id, version: 0 } }
+    }
+
+    /// The answer to an offer, and the stream that follows from both.
+    pub(super) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
+        let (description, format, events, stream) = agree(offer)?;
+        self.local.version += 1;
+        let answer = description.answer(&self.local, &format, events.as_ref(), Some(20));
+        Ok((answer, stream))
+    }
+
+    /// Our offer, for an INVITE that brought none.
+    pub(super) fn offer(&mut self) -> String {
+        self.local.version += 1;
+        let mut formats: Vec<Format> = CODECS.iter().map(|codec| format(*codec)).collect();
+        formats.push(Format {
+            payload_type: OUR_EVENTS,
+            name: TELEPHONE_EVENT.to_uppercase(),
+            clock: 8000,
+            channels: 1,
+            fmtp: Some("0-16".into()),
+        });
+        sdp::offer(&self.local, &formats, Some(20))
+    }
+}
+
+/// The stream that follows from the answer to our offer.
+pub(super) fn answered(answer: &[u8]) -> Result<Stream, Disagreement> {
+    agree(answer).map(|(_, _, _, stream)| stream)
+}
+
+fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), Disagreement> {
+    let description = sdp::read(body).map_err(|_| Disagreement::Malformed)?;
+    let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
+    // RFC 3264 §6.1: the offerer's order is its preference.
+    let (format, codec) = audio
+        .formats
+        .iter()
+        .find_map(|format| Some((format.clone(), codec(format)?)))
+        .ok_or(Disagreement::NothingInCommon)?;
+    let events = audio
+        .formats
+        .iter()
+        .find(|event| {
+            event.name.eq_ignore_ascii_case(TELEPHONE_EVENT) && event.clock == format.clock
+        })
+        .cloned();
+    let stream = Stream {
+        remote: audio.address.map(|address| SocketAddr::new(address, audio.port)),
+        codec,
+        payload_type: format.payload_type,
+        telephone_event: events.as_ref().map(|event| event.payload_type),
+        ptime: audio.ptime.map_or(PTIME, |ms| Duration::from_millis(ms.into())),
+        // What the other side sends, we receive.
+        direction: match audio.direction {
+            sdp::Direction::SendRecv => Direction::SendReceive,
+            sdp::Direction::SendOnly => Direction::ReceiveOnly,
+            sdp::Direction::RecvOnly => Direction::SendOnly,
+            sdp::Direction::Inactive => Direction::Inactive,
+        },
+    };
+    Ok((description, format, events, stream))
+}
+
+fn codec(format: &Format) -> Option<Codec> {
+    CODECS.into_iter().find(|codec| {
+        format.name.eq_ignore_ascii_case(codec.name())
+            && format.clock == codec.clock()
+            && format.channels <= 1
+    })
+}
+
+fn format(codec: Codec) -> Format {
+    Format {
+        payload_type: codec.payload_type(),
+        name: codec.name().into(),
+        clock: codec.clock(),
+        channels: 1,
+        fmtp: None,
+    }
+}
+
+/// The key in an INFO: `application/dtmf-relay` has `Signal=5`, `application/dtmf` just the key.
+pub(super) fn info_key(content_type: &str, body: &[u8]) -> Option<char> {
+    let text = std::str::from_utf8(body).ok()?;
+    let kind = content_type.split(';').next().unwrap_or("").trim();
+    let signal = if kind.eq_ignore_ascii_case("application/dtmf-relay") {
+        text.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?
+    } else if kind.eq_ignore_ascii_case("application/dtmf") {
+        text.trim()
+    } else {
+        return None;
+    };
+    match signal {
+        // RFC 2833's event numbers for star and pound.
+        "10" => Some('*'),
+        "11" => Some('#'),
+        _ => {
+            let mut keys = signal.chars();
+            let key = keys.next()?.to_ascii_uppercase();
+            (keys.next().is_none() && "0123456789*#ABCD".contains(key)).then_some(key)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer(formats: &str, rest: &str) -> Vec<u8> {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=audio 4000 RTP/AVP {formats}\r\n{rest}"
+        )
+        .into_bytes()
+    }
+
+    fn talk() -> Talk {
+        Talk::new("198.51.100.9".parse().unwrap(), 10_000, 7)
+    }
+
+    #[test]
+    fn the_first_common_codec_is_taken() {
+        let (answer, stream) = talk()
+            .answer(&offer("9 8 0 96", "a=rtpmap:96 telephone-event/8000\r\n"))
+            .unwrap();
+        assert_eq!((stream.codec, stream.payload_type), (Codec::Pcma, 8));
+        assert_eq!(stream.telephone_event, Some(96));
+        assert_eq!(stream.remote, Some("192.0.2.1:4000".parse().unwrap()));
+        assert!(answer.contains("m=audio 10000 RTP/AVP 8 96"), "{answer}");
+    }
+
+    #[test]
+    fn a_dynamic_number_for_a_known_codec_is_kept() {
+        let (_, stream) =
+            talk().answer(&offer("111", "a=rtpmap:111 PCMU/8000\r\n")).unwrap();
+        assert_eq!((stream.codec, stream.payload_type), (Codec::Pcmu, 111));
+    }
+
+    #[test]
+    fn nothing_in_common_is_told_apart_from_nonsense() {
+        let tell = |body: &[u8]| talk().answer(body).err();
+        assert_eq!(tell(&offer("9 18", "")), Some(Disagreement::NothingInCommon));
+        assert_eq!(tell(b"hello"), Some(Disagreement::Malformed));
+    }
+
+    #[test]
+    fn hold_turns_the_direction() {
+        let (answer, stream) = talk().answer(&offer("0", "a=sendonly\r\n")).unwrap();
+        assert_eq!(stream.direction, Direction::ReceiveOnly);
+        assert!(answer.contains("a=recvonly"), "{answer}");
+    }
+
+    #[test]
+    fn our_offer_can_be_answered() {
+        let ours = talk().offer();
+        assert!(ours.contains("RTP/AVP 0 8 101"), "{ours}");
+        assert_eq!(answered(&offer("8", "")).unwrap().codec, Codec::Pcma);
+    }
+
+    #[test]
+    fn an_info_is_one_key() {
+        let key = |kind, body: &str| info_key(kind, body.as_bytes());
+        assert_eq!(key("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"), Some('5'));
+        assert_eq!(key("application/dtmf-relay", "signal= #\n"), Some('#'));
+        assert_eq!(key("Application/DTMF; x=y", "*"), Some('*'));
+        assert_eq!(key("application/dtmf", "11"), Some('#'));
+        assert_eq!(key("application/dtmf", "12"), None);
+        assert_eq!(key("text/plain", "1"), None);
+    }
+}

@@ -1,0 +1,280 @@
+//! What an operator asks, by the command line: performed by the daemon when one runs, by the
+//! command itself when none does.
+//!
+//! `<state>/control.sock` (0600): one JSON object a line, and one line in answer.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tracing::{info, warn};
+
+use crate::directory::{Directory, Settings};
+use crate::mailbox::{Folder, Mailbox, MailboxId, Message};
+use crate::spool::{Query, Reader, Spool};
+use crate::state::State;
+use crate::state::user::{Role, User};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    AddMailbox { mailbox: String, settings: Settings, pin: Option<String> },
+    EditMailbox { mailbox: String, settings: Settings, pin: Option<String> },
+    RemoveMailbox { mailbox: String },
+    ListMailboxes { context: Option<String> },
+    ShowMailbox { mailbox: String },
+    AddUser { name: String, role: Role, password: String },
+    RemoveUser { name: String },
+    ListUsers,
+    ListMessages { mailbox: String, folder: Option<String> },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    Done,
+    /// Told this once.
+    Pin { pin: String },
+    Mailboxes { mailboxes: Vec<MailboxLine> },
+    Mailbox { settings: Settings },
+    Users { users: Vec<User> },
+    Messages { messages: Vec<MessageLine> },
+    Refused { why: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MailboxLine {
+    pub mailbox: String,
+    pub name: String,
+    pub enabled: bool,
+    pub new: u32,
+    pub old: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MessageLine {
+    pub id: String,
+    pub number: u64,
+    pub folder: String,
+    pub received: i64,
+    pub seconds: f64,
+    pub caller_number: String,
+    pub caller_name: String,
+    pub heard: bool,
+    pub file: PathBuf,
+}
+
+/// What commands are about. The daemon holds it for its life, a command without a daemon for a
+/// moment.
+#[derive(Clone)]
+pub struct Stores {
+    pub state: State,
+    pub directory: Directory,
+    pub spool: Spool,
+}
+
+impl Stores {
+    /// Opens everything that is kept, and tells what was found wrong in it.
+    pub async fn open(spool: &Path, state: &Path, reader: Reader) -> anyhow::Result<(Self, Vec<String>)> {
+        let state = State::open(state).await?;
+        let (spool, found) = Spool::open(spool, &state, reader).await?;
+        let (directory, mut problems) = Directory::open(spool.root(), &state)?;
+        info!(
+            messages = found.messages,
+            recovered = found.recovered,
+            "the spool holds {} messages; {} recordings were recovered after a crash",
+            found.messages,
+            found.recovered
+        );
+        if found.unreadable > 0 {
+            problems.push(format!("{} files in the spool cannot be read", found.unreadable));
+        }
+        Ok((Self { state, directory, spool }, problems))
+    }
+
+    pub async fn perform(&self, command: Command) -> Reply {
+        self.try_perform(command).await.unwrap_or_else(|error| Reply::Refused { why: format!("{error:#}") })
+    }
+
+    async fn try_perform(&self, command: Command) -> anyhow::Result<Reply> {
+        let now = unix_now();
+        Ok(match command {
+            Command::AddMailbox { mailbox, settings, pin } => {
+                let id: MailboxId = mailbox.parse()?;
+                let pin = self.directory.add(&id, &settings, pin.as_deref(), now).await?;
+                Reply::Pin { pin }
+            }
+            Command::EditMailbox { mailbox, settings, pin } => {
+                let id = mailbox.parse()?;
+                self.directory.edit(&id, &settings, pin.as_deref(), now)?;
+                Reply::Done
+            }
+            Command::RemoveMailbox { mailbox } => {
+                let id = mailbox.parse()?;
+                self.directory.remove(&id)?;
+                self.spool.forget(&id);
+                Reply::Done
+            }
+            Command::ListMailboxes { context } => {
+                let all = self.directory.all().into_iter();
+                let wanted = all.filter(|(id, _)| context.as_ref().is_none_or(|c| id.context() == c));
+                let mailboxes =
+                    wanted.map(|(id, mailbox)| self.mailbox_line(&id, &mailbox)).collect();
+                Reply::Mailboxes { mailboxes }
+            }
+            Command::ShowMailbox { mailbox } => {
+                let id: MailboxId = mailbox.parse()?;
+                let found = self.directory.find(&id);
+                let mailbox = found.ok_or(crate::directory::Error::NoSuchMailbox(id))?;
+                let mut settings = match serde_json::to_value(&*mailbox)? {
+                    serde_json::Value::Object(settings) => settings,
+                    _ => Settings::new(),
+                };
+                // Sealed, but nobody's business.
+                settings.remove("pin");
+                Reply::Mailbox { settings }
+            }
+            Command::AddUser { name, role, password } => {
+                self.state.set_user(&User { name, role }, &password, now).await?;
+                Reply::Done
+            }
+            Command::RemoveUser { name } => {
+                anyhow::ensure!(self.state.remove_user(&name).await?, "there is no user `{}`", name.escape_debug());
+                Reply::Done
+            }
+            Command::ListUsers => Reply::Users { users: self.state.users().await? },
+            Command::ListMessages { mailbox, folder } => {
+                let id: MailboxId = mailbox.parse()?;
+                let folder = folder.as_deref().unwrap_or("INBOX");
+                let folder = Folder::named(folder)
+                    .ok_or_else(|| anyhow::anyhow!("`{}` is no folder", folder.escape_debug()))?;
+                let query = Query { folders: vec![folder], ..Query::default() };
+                let messages = self.spool.list(&id, &query);
+                if messages.is_empty() && self.directory.find(&id).is_none() {
+                    return Err(crate::directory::Error::NoSuchMailbox(id).into());
+                }
+                Reply::Messages { messages: messages.iter().map(|m| self.message_line(m)).collect() }
+            }
+        })
+    }
+
+    fn mailbox_line(&self, id: &MailboxId, mailbox: &Mailbox) -> MailboxLine {
+        let counts = self.spool.counts(id);
+        MailboxLine {
+            mailbox: id.to_string(),
+            name: mailbox.name.clone(),
+            enabled: mailbox.enabled,
+            new: counts.new,
+            old: counts.old,
+        }
+    }
+
+    fn message_line(&self, message: &Message) -> MessageLine {
+        MessageLine {
+            id: message.id.to_string(),
+            number: message.number,
+            folder: message.folder.to_string(),
+            received: message.envelope.received,
+            seconds: message.duration.as_secs_f64(),
+            caller_number: message.envelope.caller.number.clone(),
+            caller_name: message.envelope.caller.name.clone(),
+            heard: message.heard.is_some(),
+            file: self.spool.audio_path(message),
+        }
+    }
+}
+
+pub fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn socket(state: &Path) -> PathBuf {
+    state.join("control.sock")
+}
+
+/// Answers commands until the task is dropped.
+pub fn listen(state: &Path, stores: &Stores) -> io::Result<impl Future<Output = ()> + use<>> {
+    let path = socket(state);
+    // A socket file of a daemon that died: the lock on the state says that none lives.
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let stores = stores.clone();
+    Ok(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(answer(stream, stores.clone()));
+                }
+                Err(error) => warn!("the control socket took no connection: {error}"),
+            }
+        }
+    })
+}
+
+const LONGEST: u64 = 1024 * 1024;
+
+async fn answer(stream: UnixStream, stores: Stores) {
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read.take(LONGEST)).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let reply = match serde_json::from_str(&line) {
+            Ok(command) => stores.perform(command).await,
+            Err(error) => Reply::Refused { why: format!("no command: {error}") },
+        };
+        lines.get_mut().get_mut().set_limit(LONGEST);
+        if send(&mut write, &reply).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
+    text.push(b'\n');
+    write.write_all(&text).await
+}
+
+/// The way to whoever performs commands.
+pub enum Operator {
+    Daemon { lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>, write: tokio::net::unix::OwnedWriteHalf },
+    Here(Box<Stores>),
+}
+
+impl Operator {
+    /// The running daemon, else the stores themselves.
+    pub async fn reach(spool: &Path, state: &Path, reader: Reader) -> anyhow::Result<Self> {
+        if let Ok(stream) = UnixStream::connect(socket(state)).await {
+            let (read, write) = stream.into_split();
+            return Ok(Self::Daemon { lines: BufReader::new(read).lines(), write });
+        }
+        let (stores, problems) = Stores::open(spool, state, reader).await?;
+        for problem in problems {
+            warn!("{problem}");
+        }
+        Ok(Self::Here(Box::new(stores)))
+    }
+
+    pub async fn ask(&mut self, command: Command) -> anyhow::Result<Reply> {
+        let reply = match self {
+            Self::Here(stores) => stores.perform(command).await,
+            Self::Daemon { lines, write } => {
+                send(write, &command).await?;
+                let line = lines.next_line().await?;
+                serde_json::from_str(&line.ok_or_else(|| anyhow::anyhow!("the daemon stopped"))?)?
+            }
+        };
+        match reply {
+            Reply::Refused { why } => Err(anyhow::anyhow!(why)),
+            reply => Ok(reply),
+        }
+    }
+}
