@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Checks sounds/<language>/ against sounds/prompts/<language>.tsv.
+
+Always: every file is there, its format, level, peak and silences. With --models also: each prompt is
+brought to telephone quality (8 kHz, mu-law) and read back by Whisper. A prompt of several words, and
+some sentences made of prompts, must be heard word for word; a single word, which no recogniser can be
+sure of, is only flagged.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import resample_poly
+
+import audio
+import prompts
+from models import Models
+from prompts import Prompt
+
+# Prompts one after the other, as callers hear them; a number stands for its digits.
+SENTENCES = [
+    *(f"vm-theperson {number} vm-isunavail" for number in ("1234", "5678", "9026", "6262", "3975")),
+    "vm-theperson 4201 vm-isonphone",
+    "vm-extension 7803",
+    "2128560149",
+]
+
+LEVEL_TOLERANCE = 0.5  # dB
+LOWEST_LEVEL = -24.0  # of a prompt whose peaks keep it from the level
+LEAD, TAIL = 0.060, 0.120  # seconds of silence at most
+
+# What a recogniser may write for the same sounds.
+SAME = {
+    "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9", "to": "2", "too": "2", "for": "4", "won": "1", "ate": "8",
+    "be": "b", "bee": "b", "see": "c", "sea": "c", "eff": "f", "gee": "g", "eye": "i", "jay": "j", "kay": "k",
+    "el": "l", "em": "m", "en": "n", "oh": "o", "pee": "p", "pea": "p", "cue": "q", "queue": "q", "are": "r",
+    "tea": "t", "tee": "t", "you": "u", "ex": "x", "why": "y", "eh": "a", "hey": "a", "ay": "a",
+}
+
+
+def words(text: str) -> str:
+    """Text as a recogniser's and a prompt's can be compared: words, with digits written together."""
+    plain = re.sub(r"[^\w ]", " ", text.lower().replace("didn't", "did not"))
+    plain = " ".join(SAME.get(word, word) for word in re.sub(r"(\d)(?=\d)", r"\1 ", plain).split())
+    return re.sub(r"(?<=\d) (?=\d)", "", plain)
+
+
+def telephone(samples: np.ndarray) -> np.ndarray:
+    """Speech after a narrow-band mu-law call, at 16 kHz again."""
+    narrow = np.clip(resample_poly(samples, 1, 2), -1, 1)
+    compressed = np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256)
+    compressed = np.round(compressed * 127) / 127
+    return resample_poly(np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255, 2, 1)
+
+
+class Ear:
+    """Whisper, on one thread."""
+
+    def __init__(self, models: Models, size: str, language: str):
+        from faster_whisper import WhisperModel
+
+        self._model = WhisperModel(str(models.whisper(size)), device="cpu", compute_type="int8", cpu_threads=1)
+        self._language = language
+
+    def hear(self, samples: np.ndarray) -> str:
+        quiet = np.zeros(audio.RATE // 2)
+        sound = np.concatenate([quiet, telephone(samples), quiet]).astype(np.float32)
+        segments, _ = self._model.transcribe(
+            sound, language=self._language, beam_size=5, without_timestamps=True, condition_on_previous_text=False
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+def faults(samples: np.ndarray) -> list[str]:
+    """What is wrong with a prompt's sound."""
+    begin, end = audio.speech_span(samples, audio.RATE)
+    tail = len(samples) / audio.RATE - end
+    level, peak = audio.active_level(samples, audio.RATE), audio.db(np.abs(samples).max())
+    found = []
+    if begin > LEAD:
+        found.append(f"{begin * 1000:.0f} ms of silence before")
+    if tail > TAIL:
+        found.append(f"{tail * 1000:.0f} ms of silence after")
+    if peak > audio.PEAK + 0.05:
+        found.append(f"peak {peak:.1f} dBFS")
+    held_by_peak = peak > audio.PEAK - 0.1
+    lowest = LOWEST_LEVEL if held_by_peak else audio.ACTIVE_LEVEL - LEVEL_TOLERANCE
+    if not lowest <= level <= audio.ACTIVE_LEVEL + LEVEL_TOLERANCE:
+        found.append(f"level {level:.1f} dBFS")
+    return found
+
+
+def signal_faults(language: str) -> list[str]:
+    """What is wrong with the sounds without words."""
+    found = []
+    if language == "en":
+        for name, expected in {"beep": audio.beep(), "silence/1": audio.silence(1.0)}.items():
+            samples = audio.read(prompts.SOUNDS / "en" / f"{name}.wav")
+            if len(samples) != len(expected) or np.abs(samples - expected).max() > 1 / 32767:
+                found.append(f"{name}: differs from what generate.py makes")
+    return found
+
+
+def check(prompt: Prompt, language: str, ear: Ear | None) -> tuple[list[str], list[str]]:
+    """Faults, which fail the check, and flags, which do not."""
+    try:
+        samples = audio.read(prompt.path(language))
+    except (OSError, ValueError) as error:
+        return [str(error)], []
+    wrong, flags = faults(samples), []
+    if ear:
+        heard = ear.hear(samples)
+        if words(heard) != words(prompt.text):
+            one_word = len(prompt.text.split()) == 1
+            (flags if one_word else wrong).append(f"said {prompt.text!r}, heard {heard!r}")
+    return wrong, flags
+
+
+def sentence_faults(listed: list[Prompt], language: str, ear: Ear) -> list[str]:
+    """What is not understood of the sentences made of prompts."""
+    by_name = {prompt.name: prompt for prompt in listed}
+    found = []
+    for sentence in SENTENCES:
+        names = re.sub(r"\d", r" digits/\g<0>", sentence).split()
+        heard = ear.hear(np.concatenate([audio.read(by_name[name].path(language)) for name in names]))
+        said = " ".join(by_name[name].text for name in names)
+        if words(heard) != words(said):
+            found.append(f"{sentence}: said {said!r}, heard {heard!r}")
+    return found
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("language")
+    arguments.add_argument("--models", type=Path, help="folder for the recogniser's packages; without it nothing is read back")
+    arguments.add_argument("--ear", choices=["base", "tiny.en"], default="base", help="Whisper's size")
+    options = arguments.parse_args()
+
+    ear = options.models and Ear(Models(options.models.resolve()), options.ear, options.language)
+    listed = prompts.load(options.language)
+    failed = signal_faults(options.language)
+    flagged = []
+    for prompt in listed:
+        wrong, flags = check(prompt, options.language, ear)
+        failed += [f"{prompt.name}: {fault}" for fault in wrong]
+        flagged += [f"{prompt.name}: {flag}" for flag in flags]
+    if ear and not failed:
+        failed = sentence_faults(listed, options.language, ear)
+    print("\n".join([f"FLAG {line}" for line in flagged] + [f"FAIL {line}" for line in failed]))
+    print(f"{options.language}: {len(listed)} prompts, {len(failed)} faults, {len(flagged)} flags")
+    raise SystemExit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

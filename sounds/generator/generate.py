@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Makes sounds/<language>/**/*.wav from sounds/prompts/<language>.tsv. See sounds/README.md."""
+
+import argparse
+from pathlib import Path
+
+import audio
+import prompts
+from kokoro import EnglishG2P, Kokoro
+from models import Models
+
+# One line per language: what makes its engine. An engine has `rate` and `say(text, phonemes, voice)`.
+ENGINES = {
+    "en": lambda models: Kokoro(models, "af_heart", EnglishG2P(models)),
+}
+
+# Sounds without words. They live in English, the language that every other one falls back to.
+SIGNALS = {
+    "beep": audio.beep,
+    "silence/1": lambda: audio.silence(1.0),
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("language", choices=ENGINES)
+    arguments.add_argument("--models", type=Path, required=True, help="folder for the model packages (about 200 MB)")
+    arguments.add_argument("--only", nargs="+", metavar="NAME", help="make only these prompts")
+    options = arguments.parse_args()
+
+    if options.language == "en":
+        for name, signal in SIGNALS.items():
+            audio.write(prompts.SOUNDS / "en" / f"{name}.wav", signal())
+
+    engine = ENGINES[options.language](Models(options.models.resolve()))
+    for prompt in prompts.load(options.language):
+        if options.only and prompt.name not in options.only:
+            continue
+        samples = audio.master(engine.say(prompt.text, prompt.phonemes, prompt.voice), engine.rate)
+        audio.write(prompt.path(options.language), samples)
+        print(f"{prompt.name:24}{len(samples) / audio.RATE:6.2f} s  {prompt.text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Kokoro-82M on onnxruntime: phonemes to speech.
+
+Kokoro adds a vowel before and after an utterance of a syllable or two ("in sex" for "six"). So a short
+prompt is spoken as the middle one of three sentences, and cut out at the pauses.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+
+import audio
+from models import Models
+
+SPEED = 0.95
+SHORT = 12  # phonemes; a prompt with fewer needs its neighbours
+PAUSE = 0.15  # seconds; the least that must part it from them
+PAUSE_FLOOR = -38.0  # dB below the loudest frame
+
+
+class EnglishG2P:
+    """American English text to Kokoro's phonemes."""
+
+    before, after = "Please listen to the number.", "Thank you for calling."
+
+    def __init__(self, models: Models):
+        sys.path.insert(0, str(models.english_g2p()))
+        from hibari.g2p import G2P
+
+        self._g2p = G2P()
+
+    def __call__(self, text: str) -> str:
+        return self._g2p(text)
+
+
+class Kokoro:
+    rate = 24_000
+
+    def __init__(self, models: Models, voice: str, g2p):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(models.kokoro(), options, providers=["CPUExecutionProvider"])
+        self._vocabulary = json.loads(models.kokoro_vocabulary())["vocab"]
+        self._models = models
+        self._voice = voice
+        self._g2p = g2p
+        self._styles = {}
+
+    def say(self, text: str, phonemes: str | None = None, voice: str | None = None) -> np.ndarray:
+        phonemes = phonemes or self._g2p(text)
+        if phonemes[-1] not in ".,?!":
+            phonemes += text[-1] if text[-1] in ".,?!" else "."
+        style = self._style(voice or self._voice)
+        if len(phonemes) > SHORT:
+            return self._speak(phonemes, style)
+        before, after = self._g2p(self._g2p.before), self._g2p(self._g2p.after)
+        return self._middle(self._speak(f"{before} {phonemes} {after}", style))
+
+    def _speak(self, phonemes: str, style: np.ndarray) -> np.ndarray:
+        unknown = set(phonemes) - self._vocabulary.keys()
+        if unknown:
+            raise ValueError(f"Kokoro has no phonemes {sorted(unknown)} ({phonemes})")
+        tokens = [self._vocabulary[phoneme] for phoneme in phonemes]
+        inputs = {
+            "tokens": np.array([[0, *tokens, 0]], np.int64),
+            "style": style[len(tokens)],
+            "speed": np.array([SPEED], np.float32),
+        }
+        return self._session.run(None, inputs)[0].ravel().astype(np.float64)
+
+    def _middle(self, speech: np.ndarray) -> np.ndarray:
+        """What is spoken between the two longest pauses."""
+        frame = 0.005
+        rms = audio.frames_rms(speech, self.rate, frame)
+        loud = np.flatnonzero(rms > rms.max() * audio.amplitude(PAUSE_FLOOR))
+        pauses = np.diff(loud)
+        first, second = sorted(np.argsort(pauses)[-2:])
+        if min(pauses[first], pauses[second]) * frame < PAUSE:
+            raise ValueError("no pauses around a short prompt")
+        begin, end = loud[first + 1] * frame - 0.05, loud[second] * frame + 0.08
+        return speech[round(begin * self.rate):round(end * self.rate)]
+
+    def _style(self, voice: str) -> np.ndarray:
+        """A voice: one style vector for each length of utterance, in tokens."""
+        if voice not in self._styles:
+            data = self._models.kokoro_voice(voice)
+            self._styles[voice] = np.frombuffer(data, "<f4").reshape(-1, 1, 256)
+        return self._styles[voice]
