@@ -246,7 +246,8 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -
 /// The way to whoever performs commands.
 pub enum Operator {
     Daemon { lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>, write: tokio::net::unix::OwnedWriteHalf },
-    Here(Box<Stores>),
+    /// And what was found wrong in the stores.
+    Here(Box<Stores>, Vec<String>),
 }
 
 impl Operator {
@@ -257,15 +258,12 @@ impl Operator {
             return Ok(Self::Daemon { lines: BufReader::new(read).lines(), write });
         }
         let (stores, problems) = Stores::open(spool, state, reader).await?;
-        for problem in problems {
-            warn!("{problem}");
-        }
-        Ok(Self::Here(Box::new(stores)))
+        Ok(Self::Here(Box::new(stores), problems))
     }
 
     pub async fn ask(&mut self, command: Command) -> anyhow::Result<Reply> {
         let reply = match self {
-            Self::Here(stores) => stores.perform(command).await,
+            Self::Here(stores, _) => stores.perform(command).await,
             Self::Daemon { lines, write } => {
                 send(write, &command).await?;
                 let line = lines.next_line().await?;

@@ -68,6 +68,14 @@ impl Sounds {
         sounds
     }
 
+    pub(super) async fn warm(&self, names: &[String]) {
+        for name in names {
+            for codec in [Codec::Pcmu, Codec::Pcma] {
+                self.prompt(name, FALLBACK, codec).await;
+            }
+        }
+    }
+
     async fn prompt(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
         let key = (language.to_owned(), name.to_owned(), codec);
         let known = self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();

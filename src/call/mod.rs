@@ -1,0 +1,215 @@
+//! What a call is for: whose mailbox, whether there is room, and what audio both sides speak.
+//!
+//! One small task for each call; its audio passes through none.
+
+mod driver;
+pub mod live;
+mod route;
+pub mod sounds;
+mod talk;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::config::{Config, Deposit};
+use crate::directory::{Directory, NotFound};
+use crate::ivr::{Callee, Policy, Session};
+use crate::mailbox::{Envelope, Limits, Mailbox, MailboxId};
+use crate::media::{Media, OpenError};
+use crate::pii::Pii;
+use crate::sip::{Invite, Reject};
+use crate::spool::Spool;
+use driver::Conversation;
+use live::{Live, Seat};
+use sounds::Sounds;
+use talk::{Disagreement, Talk};
+
+/// Everything that a call needs.
+#[derive(Clone)]
+pub struct Reception(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    directory: Directory,
+    spool: Spool,
+    media: Media,
+    sounds: Sounds,
+    live: Live,
+}
+
+impl Reception {
+    pub fn new(
+        config: &Config,
+        directory: Directory,
+        spool: Spool,
+        media: Media,
+        live: Live,
+    ) -> Self {
+        let sounds = Sounds::new(config.sounds.path.clone());
+        Self(Arc::new(Inner { config: config.clone(), directory, spool, media, sounds, live }))
+    }
+
+    /// Reads what callers hear most, so that the first one need not wait for it.
+    pub async fn warm(&self) {
+        let said = ["vm-theperson", "vm-isunavail", "vm-intro", "beep", "vm-msgsaved", "vm-goodbye"];
+        let digits = (0..10).map(|digit| format!("digits/{digit}"));
+        let names: Vec<String> = said.into_iter().map(str::to_owned).chain(digits).collect();
+        self.0.sounds.warm(&names).await;
+    }
+
+    /// Takes one call, from its INVITE to the last byte on disk.
+    pub async fn receive(self, invite: Invite) {
+        let span = info_span!("call", id = %invite.call_id.escape_debug());
+        async {
+            match self.0.admit(&invite) {
+                Ok(admitted) => self.0.answer(invite, admitted).await,
+                Err(why) => {
+                    debug!(?why, "refused");
+                    invite.reject(why);
+                }
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+}
+
+/// A call that may leave a message.
+struct Admitted {
+    seat: Seat,
+    id: MailboxId,
+    mailbox: Arc<Mailbox>,
+    /// Still without the times of a recording.
+    envelope: Envelope,
+}
+
+impl Inner {
+    fn admit(&self, invite: &Invite) -> Result<Admitted, Reject> {
+        let mut seat = self.live.admit().ok_or_else(|| {
+            warn!("refused a call: {} are in progress", self.live.count());
+            self.overloaded()
+        })?;
+        let (id, mailbox) = self.mailbox(invite)?;
+        if !mailbox.enabled {
+            info!(mailbox = %id, "refused a call: mailbox {id} is disabled");
+            return Err(Reject::TemporarilyUnavailable);
+        }
+        seat.deposits_in(&id);
+        let envelope = Envelope {
+            caller: route::caller(invite, &self.config.sip),
+            to: invite.request_uri.user.clone(),
+            sip_call_id: invite.call_id.clone(),
+            ..Envelope::default()
+        };
+        Ok(Admitted { seat, id, mailbox, envelope })
+    }
+
+    fn mailbox(&self, invite: &Invite) -> Result<(MailboxId, Arc<Mailbox>), Reject> {
+        let has_context = |context: &str| self.directory.has_context(context);
+        for dialled in route::dialled(invite, &self.config.sip, has_context) {
+            match self.directory.resolve(&dialled) {
+                Ok(found) => return Ok(found),
+                Err(NotFound::Nobody) => {}
+                Err(NotFound::Ambiguous(ids)) => {
+                    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                    warn!("refused a call: what was dialled fits {}", ids.join(" and "));
+                    return Err(Reject::NotFound);
+                }
+            }
+        }
+        info!("refused a call: {} has no mailbox here", Pii(&invite.request_uri.user));
+        Err(Reject::NotFound)
+    }
+
+    async fn answer(&self, mut invite: Invite, admitted: Admitted) {
+        let port = match self.media.open() {
+            Ok(port) => port,
+            Err(error) => {
+                warn!("refused a call: {error}");
+                return invite.reject(match error {
+                    OpenError::NoPorts | OpenError::Overloaded => self.overloaded(),
+                    OpenError::Io(_) => Reject::ServerError,
+                });
+            }
+        };
+        let address = self.config.media.advertise.unwrap_or(invite.local);
+        let mut talk = Talk::new(address, port.number(), session_id(&invite.call_id));
+        let (description, stream) = match invite.offer.clone() {
+            Some(offer) => match talk.answer(&offer) {
+                Ok((answer, stream)) => (answer, Some(stream)),
+                Err(why) => return invite.reject(refusal(why)),
+            },
+            None => (talk.offer(), None),
+        };
+        let Admitted { seat, id, mailbox, envelope } = admitted;
+        let Ok(dialog) = invite.answer(description).await else {
+            return debug!("the caller was gone before the answer");
+        };
+        let limits = self.limits(&mailbox);
+        // This call's own place is not yet a message.
+        let others = self.live.depositing(&id).saturating_sub(1);
+        let callee = Callee {
+            number: id.number().to_owned(),
+            greeting: self.directory.recorded(&id).for_no_answer(),
+            beep: mailbox.beep,
+            full: self.spool.kept(&id) + others >= limits.max_messages as usize,
+        };
+        let conversation = Conversation {
+            house: self,
+            dialog,
+            port,
+            talk,
+            id,
+            mailbox,
+            envelope,
+            draft: None,
+        };
+        let policy = policy(&self.config.deposit, limits);
+        conversation.run(stream, |now| Session::deposit(callee, policy, now)).await;
+        // Only now may another caller have the place.
+        drop(seat);
+    }
+
+    fn limits(&self, mailbox: &Mailbox) -> Limits {
+        let Deposit { max_messages, max_seconds, min_seconds, .. } = self.config.deposit;
+        Limits { max_messages, max_seconds, min_seconds }.of(mailbox)
+    }
+
+    fn overloaded(&self) -> Reject {
+        let retry_after = Duration::from_secs(self.config.sip.retry_after_seconds.into());
+        Reject::Overloaded { retry_after }
+    }
+}
+
+fn refusal(why: Disagreement) -> Reject {
+    match why {
+        Disagreement::NothingInCommon => Reject::NotAcceptableHere,
+        Disagreement::Malformed => Reject::BadRequest("Malformed Session Description"),
+    }
+}
+
+fn policy(deposit: &Deposit, limits: Limits) -> Policy {
+    let seconds = |n: u32| Duration::from_secs(n.into());
+    Policy {
+        shortest: seconds(limits.min_seconds),
+        longest: seconds(limits.max_seconds),
+        silence: (deposit.silence_seconds > 0).then(|| seconds(deposit.silence_seconds)),
+        patience: PATIENCE,
+        retries: deposit.retries,
+        instructions: deposit.instructions,
+    }
+}
+
+/// How long a caller may stay silent where a key is asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same for the whole call, and another for each (RFC 8866 §5.2).
+fn session_id(call_id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    call_id.hash(&mut hasher);
+    // Some peers read it as a signed 32-bit number.
+    hasher.finish() & 0x7fff_ffff
+}

@@ -1,0 +1,45 @@
+//! `afterbeep serve` and `afterbeep check-config`.
+
+use std::process::ExitCode;
+
+use super::Place;
+use crate::config::Config;
+use crate::control::Operator;
+use crate::daemon::{self, Daemon};
+
+pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
+    Daemon::start(&config).await?.serve().await
+}
+
+/// Tells all that is wrong; 0 when nothing is.
+pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
+    let config = match place.config() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut problems = daemon::loose(&config.spool);
+    problems.extend(daemon::loose(&config.state));
+    if config.spool.exists() && config.state.exists() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let reached = runtime.block_on(Operator::reach(&config.spool, &config.state, daemon::WAV));
+        match reached {
+            // The running daemon has told its problems in its log.
+            Ok(Operator::Daemon { .. }) => {}
+            Ok(Operator::Here(_, found)) => problems.extend(found),
+            Err(error) => problems.push(format!("{error:#}")),
+        }
+    } else {
+        println!("{} and {} are made at the first start", config.spool.display(), config.state.display());
+    }
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    if problems.is_empty() {
+        println!("The configuration is in order.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,220 @@
+//! The daemon: what starts in which order, and how it ends.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::call::Reception;
+use crate::call::live::Live;
+use crate::config::{self, Config, LogFormat};
+use crate::control::{self, Stores};
+use crate::http::guard::Guard;
+use crate::http::{self, Faces, House, Telebroad};
+use crate::media::{self, Media};
+use crate::sip::{self, Agent};
+use crate::spool::{Audio, Reader};
+
+/// How the spool reads WAV files.
+pub const WAV: Reader = Reader {
+    info: |path: &Path| media::wav::info(path).map(audio),
+    repair: |path: &Path| media::wav::repair(path).map(audio),
+};
+
+fn audio(info: media::wav::Info) -> Audio {
+    Audio { rate: info.rate, duration: info.duration(), data_at: info.data_offset }
+}
+
+/// A daemon that answers calls.
+pub struct Daemon {
+    pub stores: Stores,
+    /// Where it listens, with the ports that the system chose.
+    pub sip: Vec<(sip::Transport, SocketAddr)>,
+    pub http: Vec<SocketAddr>,
+    agent: Agent,
+    live: Live,
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// How long calls in progress may go on after the daemon was told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+/// Files that are open whatever goes on: databases, listeners, logs.
+const OTHER_FILES: usize = 200;
+/// Files that one call needs: two sockets, its recording, and a sidecar for a moment.
+const FILES_A_CALL: usize = 4;
+
+impl Daemon {
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        let files = raise_file_limit();
+        let (stores, problems) =
+            Stores::open(&config.spool, &config.state, WAV).await.with_context(|| {
+                format!("cannot open the spool {} with the state {}", config.spool.display(), config.state.display())
+            })?;
+        for problem in problems.iter().chain(&loose(&config.spool)) {
+            warn!("{problem}");
+        }
+        let media = Media::start(media_config(config)).context("cannot start the media threads")?;
+        let most = most_calls(config, &media, files);
+        info!(calls = most, files, ports = media.capacity() * 2, "takes up to {most} calls at once");
+        let live = Live::new(most);
+        let reception = Reception::new(
+            config,
+            stores.directory.clone(),
+            stores.spool.clone(),
+            media,
+            live.clone(),
+        );
+        reception.warm().await;
+        let (agent, invites) = sip::bind(sip_config(config, most)).await?;
+        let sip = agent.local_addrs();
+        for (transport, address) in &sip {
+            info!("listens for SIP on {address} by {}", transport.name());
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = vec![tokio::spawn(take_calls(invites, reception))];
+        let guard = Guard::new(&stores.state)?;
+        let house = House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
+        let router = http::router(&house, &faces(config));
+        let mut http = vec![];
+        for address in &config.http.listen {
+            let listener = http::bind(*address).await?;
+            let address = listener.local_addr()?;
+            info!("listens for HTTP on {address}");
+            http.push(address);
+            let mut stopped = stopped.clone();
+            let stop = async move {
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            };
+            let serving = http::serve(listener, router.clone(), stop);
+            tasks.push(tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    warn!("HTTP on {address} ended: {error}");
+                }
+            }));
+        }
+        let control = control::listen(&config.state, &stores).with_context(|| {
+            format!("cannot make the control socket in {}", config.state.display())
+        })?;
+        tasks.push(tokio::spawn(control));
+        Ok(Self { stores, sip, http, agent, live, stop, tasks })
+    }
+
+    /// Serves until SIGINT or SIGTERM.
+    pub async fn serve(self) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// No new calls; those in progress may end; then everything is closed.
+    pub async fn stop(self) {
+        info!(calls = self.live.count(), "stops; calls in progress may go on for {} s", GRACE.as_secs());
+        let _ = self.stop.send(true);
+        self.agent.shutdown(GRACE).await;
+        // A hung-up call is still writing its message.
+        if tokio::time::timeout(GRACE, self.live.drain()).await.is_err() {
+            warn!(calls = self.live.count(), "calls are still being stored; what they left is stored at the next start");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.stores.state.close().await;
+    }
+}
+
+async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, reception: Reception) {
+    while let Some(invite) = invites.recv().await {
+        tokio::spawn(reception.clone().receive(invite));
+    }
+}
+
+/// Writes the log to standard error. `as_configured` is for the daemon; a command tells only
+/// what went wrong.
+pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
+    let level = if as_configured { &log.level } else { "warn" };
+    let filter = EnvFilter::try_new(level)
+        .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// As many open files as the system lets us have.
+fn raise_file_limit() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map(|(_, hard)| {
+        if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+            warn!("the limit of open files could not be raised to {hard}: {error}");
+        }
+        getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft)
+    });
+    usize::try_from(limit.unwrap_or(1024)).unwrap_or(usize::MAX)
+}
+
+fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
+    let possible = media.capacity().min(files.saturating_sub(OTHER_FILES) / FILES_A_CALL).max(1);
+    match config.sip.max_calls {
+        0 => possible,
+        wanted if wanted > possible => {
+            warn!("sip.max_calls is {wanted}, but ports and open files allow only {possible}");
+            possible
+        }
+        wanted => wanted,
+    }
+}
+
+fn media_config(config: &Config) -> media::Config {
+    let (first, last) = config.media.ports;
+    media::Config {
+        ports: first..=last,
+        bind: config.media.bind,
+        threads: config.media.threads,
+        ..media::Config::default()
+    }
+}
+
+fn sip_config(config: &Config, calls: usize) -> sip::Config {
+    sip::Config {
+        udp: config.sip.udp.clone(),
+        tcp: config.sip.tcp.clone(),
+        user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
+        advertised: config.media.advertise,
+        limits: sip::Limits {
+            // What is beyond `calls` is refused by name, with what the configuration says.
+            calls: calls + 1000,
+            retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
+            ..sip::Limits::default()
+        },
+    }
+}
+
+fn faces(config: &Config) -> Faces {
+    let offset_base = config.http.telebroad_offset_base;
+    Faces { telebroad: config.http.telebroad.then_some(Telebroad { offset_base }) }
+}
+
+/// Who else may read the spool.
+pub fn loose(dir: &Path) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => vec![format!(
+            "{} can be read by others: chmod 700 it",
+            dir.display()
+        )],
+        Ok(_) | Err(_) => vec![],
+    }
+}
