@@ -1,1 +1,204 @@
 //! SIP: signalling, free of voicemail.
+//!
+//! `endpoint` is the machine: bytes and the time go in, bytes, events and one deadline come out.
+//! It owns no socket and no clock, cannot fail, and every table in it is bounded. `socket` is the
+//! shell that feeds it, `agent` what the rest of the house holds: an [`Agent`] to place calls, an
+//! [`Invite`] for each call that comes, a [`Dialog`] while it lasts.
+//!
+//! ```text
+//!  socket ── bytes ──> lexer ─> endpoint ─┬─ transactions (RFC 3261 §17, RFC 6026)
+//!    ^                                    ├─ invite, dialog (§12–§15)
+//!    └────── bytes, events, deadline ─────┘
+//! ```
+
+mod agent;
+mod body;
+mod chance;
+mod dialog;
+pub mod endpoint;
+pub mod framing;
+mod invite;
+mod lexer;
+mod message;
+mod name_addr;
+pub mod sdp;
+mod socket;
+mod streams;
+mod text;
+mod timer;
+mod transaction;
+mod transactions;
+mod uri;
+mod via;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+pub use agent::{Agent, Dialog, Invite};
+pub use name_addr::NameAddr;
+pub use socket::bind;
+pub use text::Params;
+pub use uri::{BadUri, Scheme, Uri};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub udp: Vec<SocketAddr>,
+    pub tcp: Vec<SocketAddr>,
+    /// What Server and User-Agent say; empty says nothing.
+    pub user_agent: String,
+    /// What peers are told instead of our own address: set it behind a translator that forwards
+    /// the SIP port.
+    pub advertised: Option<IpAddr>,
+    pub limits: Limits,
+}
+
+/// What is refused beyond: every table and queue has an end.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Calls at one time; the next gets 503 with Retry-After.
+    pub calls: usize,
+    /// Transactions kept, finished ones included: each stays for 32 s to answer stragglers.
+    pub transactions: usize,
+    /// TCP connections at one time, and how many of them from one address.
+    pub connections: usize,
+    pub connections_per_peer: usize,
+    /// Invites that wait to be looked at.
+    pub backlog: usize,
+    /// After how long a refused caller may try again.
+    pub retry_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls: 10_000,
+            transactions: 200_000,
+            connections: 1_024,
+            connections_per_peer: 256,
+            backlog: 1_024,
+            retry_after: Duration::from_secs(5),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+}
+
+/// The way between a peer and us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flow {
+    pub transport: Transport,
+    /// Our address as this peer is told it.
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+    pub link: Link,
+}
+
+/// What carries a flow; the shell gives the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Link {
+    Socket(usize),
+    Connection(u64),
+    /// Whatever leads to the remote address; a connection is opened if there is none.
+    Any,
+}
+
+/// What an INVITE says about a new call. An [`Invite`] derefs to it.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    pub request_uri: Uri,
+    pub from: NameAddr,
+    pub to: NameAddr,
+    /// The first P-Asserted-Identity (RFC 3325); whether to believe it depends on `source`.
+    pub asserted: Option<NameAddr>,
+    /// Privacy asks for `id`, `user` or `header` (RFC 3323, RFC 3325 §9.3).
+    pub privacy: bool,
+    /// RFC 5806, as they stand: most recent first.
+    pub diversion: Vec<NameAddr>,
+    /// RFC 7044, in order: oldest first.
+    pub history: Vec<NameAddr>,
+    /// RFC 4458 `target=` and `cause=` of the Request-URI.
+    pub target: Option<String>,
+    pub cause: Option<u16>,
+    pub call_id: String,
+    pub source: SocketAddr,
+    pub transport: Transport,
+    /// Our address as this peer reaches it: what belongs into an SDP of ours.
+    pub local: IpAddr,
+    /// The session description, also out of `multipart/mixed`; `None` asks us to offer.
+    pub offer: Option<Vec<u8>>,
+}
+
+/// What happens in a dialog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The ACK for our 2xx came, with the answer if the offer was ours. A re-INVITE is confirmed
+    /// in the same way.
+    Confirmed { answer: Option<Vec<u8>> },
+    /// A re-INVITE, which waits for `accept` or `refuse`; without a body it asks us to offer.
+    Offer(Option<Vec<u8>>),
+    /// INFO; 200 is sent already.
+    Info { content_type: String, body: Vec<u8> },
+    /// The other side hung up.
+    Bye,
+    /// Nobody acknowledged our 2xx for 64·T1: hung up from here.
+    Lost,
+}
+
+/// The caller hung up before the answer; 487 is sent already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the caller is gone")]
+pub struct Gone;
+
+/// Why a call is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reject {
+    BadRequest(&'static str),
+    Forbidden,
+    NotFound,
+    TemporarilyUnavailable,
+    BusyHere,
+    NotAcceptableHere,
+    ServerError,
+    Overloaded { retry_after: Duration },
+    Decline,
+}
+
+impl Reject {
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::TemporarilyUnavailable => 480,
+            Self::BusyHere => 486,
+            Self::NotAcceptableHere => 488,
+            Self::ServerError => 500,
+            Self::Overloaded { .. } => 503,
+            Self::Decline => 603,
+        }
+    }
+}
+
+/// Why a call of ours came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code} {reason}")]
+pub struct Refusal {
+    /// The status code; 408 also when nobody answered, 503 also when nobody could be reached
+    /// (RFC 3261 §8.1.3.1).
+    pub code: u16,
+    pub reason: String,
+    pub retry_after: Option<Duration>,
+}

@@ -1,0 +1,221 @@
+//! What the rest of the house holds of SIP: an agent, invites, dialogs.
+//!
+//! Nothing here waits for a lock or a queue: a wish is done at once, on the thread that has it,
+//! and its bytes are on their way when the method returns.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::endpoint::CallKey;
+use super::socket::Switchboard;
+use super::{Event, Gone, Incoming, NameAddr, Refusal, Reject, Transport, Uri};
+
+/// A handle to the listeners and all that goes on behind them.
+#[derive(Clone)]
+pub struct Agent {
+    board: Arc<Switchboard>,
+}
+
+impl Agent {
+    pub(super) fn new(board: Arc<Switchboard>) -> Self {
+        Self { board }
+    }
+
+    /// Where we listen, with the ports that the system chose for port 0.
+    pub fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
+        self.board.local_addrs()
+    }
+
+    /// Calls in progress, either way.
+    pub fn calls(&self) -> usize {
+        self.board.with(|endpoint, _| endpoint.calls())
+    }
+
+    /// Calls `target` with an offer and waits for the final answer; the answer is the dialog's
+    /// `remote_body`. Dropping the future cancels the call.
+    pub async fn call(
+        &self,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+    ) -> Result<Dialog, Refusal> {
+        let flow = self.board.way_to(target).await?;
+        let (answer, answered) = oneshot::channel();
+        let key = self.board.with(|endpoint, now| endpoint.call(now, flow, target, from, offer))?;
+        let mut attempt = Attempt { line: Some(Line { board: self.board.clone(), key }) };
+        let events = self.board.place(key, answer);
+        let body = match answered.await {
+            Ok(answer) => answer.inspect_err(|_| attempt.line = None)?,
+            Err(_the_agent_is_shut_down) => return Err(Refusal::unavailable("Shut Down")),
+        };
+        let line = attempt.line.take().ok_or_else(|| Refusal::unavailable("Shut Down"))?;
+        Ok(Dialog::new(line, events, Some(body)))
+    }
+
+    /// Lets no new call in, waits for the others up to `grace`, then hangs up.
+    pub async fn shutdown(self, grace: Duration) {
+        self.board.shut_down(grace).await;
+    }
+}
+
+/// One call on the board.
+struct Line {
+    board: Arc<Switchboard>,
+    key: CallKey,
+}
+
+/// A call of ours that has no answer yet; dropped, it is cancelled.
+struct Attempt {
+    line: Option<Line>,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(Line { board, key }) = self.line.take() {
+            board.forget(key);
+            board.with(|endpoint, now| endpoint.bye(now, key));
+        }
+    }
+}
+
+/// A new call, 100 sent. It derefs to what the INVITE says. Dropped unanswered, it gets 500.
+pub struct Invite {
+    incoming: Incoming,
+    waiting: Option<(Line, mpsc::Receiver<Event>)>,
+}
+
+impl Invite {
+    pub(super) fn new(
+        board: Arc<Switchboard>,
+        key: CallKey,
+        incoming: Incoming,
+        events: mpsc::Receiver<Event>,
+    ) -> Self {
+        Self { incoming, waiting: Some((Line { board, key }, events)) }
+    }
+
+    /// 180 Ringing.
+    pub fn ring(&self) {
+        if let Some((Line { board, key }, _)) = &self.waiting {
+            board.with(|endpoint, now| endpoint.ring(now, *key));
+        }
+    }
+
+    /// 200 with this description; [`Event::Confirmed`] follows when the ACK comes.
+    #[expect(clippy::unused_async, reason = "a transport that must wait may come")]
+    pub async fn answer(mut self, sdp: String) -> Result<Dialog, Gone> {
+        let (line, events) = self.waiting.take().ok_or(Gone)?;
+        let offer = self.incoming.offer.take();
+        line.board.with(|endpoint, now| endpoint.answer(now, line.key, &sdp))?;
+        Ok(Dialog::new(line, events, offer))
+    }
+
+    pub fn reject(mut self, why: Reject) {
+        self.refuse(why);
+    }
+
+    /// Waits until the caller hangs up; for whoever lets a call ring.
+    pub async fn gone(&mut self) -> Gone {
+        if let Some((_, events)) = &mut self.waiting {
+            // Before the answer nothing is told but the end.
+            while events.recv().await.is_some() {}
+        }
+        Gone
+    }
+
+    /// Gives the invite up without a word: for who holds the board's lock.
+    pub(super) fn forget(mut self) {
+        self.waiting = None;
+    }
+
+    fn refuse(&mut self, why: Reject) {
+        if let Some((Line { board, key }, _)) = self.waiting.take() {
+            board.forget(key);
+            board.with(|endpoint, now| endpoint.reject(now, key, why));
+        }
+    }
+}
+
+impl Deref for Invite {
+    type Target = Incoming;
+
+    fn deref(&self) -> &Incoming {
+        &self.incoming
+    }
+}
+
+impl Drop for Invite {
+    fn drop(&mut self) {
+        self.refuse(Reject::ServerError);
+    }
+}
+
+/// A call that was answered. Dropped, it is hung up.
+pub struct Dialog {
+    state: State,
+    remote_body: Option<Vec<u8>>,
+}
+
+enum State {
+    Up(Line, mpsc::Receiver<Event>),
+    Over,
+}
+
+impl Dialog {
+    fn new(line: Line, events: mpsc::Receiver<Event>, remote_body: Option<Vec<u8>>) -> Self {
+        Self { state: State::Up(line, events), remote_body }
+    }
+
+    /// What happens next. After [`Event::Bye`], [`Event::Lost`] or our own `bye` it waits for
+    /// ever. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Event {
+        let State::Up(_, events) = &mut self.state else { return pending().await };
+        // Only a shut-down closes the queue of a call that lasts.
+        let event = events.recv().await.unwrap_or(Event::Lost);
+        match &event {
+            Event::Bye | Event::Lost => self.state = State::Over,
+            Event::Confirmed { answer: Some(body) } | Event::Offer(Some(body)) => {
+                self.remote_body = Some(body.clone());
+            }
+            Event::Confirmed { answer: None } | Event::Offer(None) | Event::Info { .. } => {}
+        }
+        event
+    }
+
+    /// The last description that the other side sent, offer or answer.
+    pub fn remote_body(&self) -> Option<&[u8]> {
+        self.remote_body.as_deref()
+    }
+
+    /// 200 for a re-INVITE: our answer, or our offer if it brought none.
+    pub fn accept(&mut self, sdp: &str) {
+        if let State::Up(Line { board, key }, _) = &self.state {
+            board.with(|endpoint, now| endpoint.accept(now, *key, sdp));
+        }
+    }
+
+    /// 488 for a re-INVITE.
+    pub fn refuse(&mut self) {
+        if let State::Up(Line { board, key }, _) = &self.state {
+            board.with(|endpoint, now| endpoint.refuse(now, *key));
+        }
+    }
+
+    pub fn bye(&mut self) {
+        if let State::Up(Line { board, key }, _) = std::mem::replace(&mut self.state, State::Over) {
+            board.forget(key);
+            board.with(|endpoint, now| endpoint.bye(now, key));
+        }
+    }
+}
+
+impl Drop for Dialog {
+    fn drop(&mut self) {
+        self.bye();
+    }
+}

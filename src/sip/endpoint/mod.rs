@@ -1,0 +1,383 @@
+//! The endpoint: bytes and the time in; bytes, events and one deadline out.
+//!
+//! After every call of a method that takes `now`, drain [`Endpoint::poll`] until it is empty, then
+//! wait for bytes or for [`Endpoint::deadline`], whichever is first.
+//!
+//! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
+//! - `within` takes requests that do belong to one (§12.2.2);
+//! - `answering` does what the owner of a call wants of it;
+//! - `placing` is the calling side (§13.2).
+
+mod answering;
+mod outside;
+mod placing;
+mod within;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rsip::headers::{self, UntypedHeader};
+use rsip::{Header, Headers};
+
+use super::chance::Chance;
+use super::invite::{Call, Pending, Placing};
+use super::lexer::{self, Fault, Message, Refused};
+use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
+use super::text::list;
+use super::timer::Agenda;
+use super::transaction::Input;
+use super::transactions::{Post, TransactionKey, Transactions, Upward, User};
+use super::via::Via;
+use super::{Event, Flow, Incoming, Limits, Refusal, Transport};
+
+/// A call, for as long as the endpoint lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey(u64);
+
+/// Whose timer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    Transaction(TransactionKey),
+    Call(CallKey),
+}
+
+#[derive(Debug)]
+pub enum Output {
+    Transmit(Flow, Arc<[u8]>),
+    /// A new call; 100 is on its way.
+    Incoming(CallKey, Box<Incoming>),
+    /// The caller hung up before the answer.
+    Gone(CallKey),
+    Event(CallKey, Event),
+    /// A call of ours was taken; the body of the 2xx.
+    Taken(CallKey, Vec<u8>),
+    /// A call of ours was not taken.
+    Refused(CallKey, Refusal),
+    /// For the log: bytes that led to nothing.
+    Dropped {
+        source: SocketAddr,
+        why: &'static str,
+    },
+}
+
+/// Whether new calls are let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    Closed,
+}
+
+pub struct Endpoint {
+    user_agent: String,
+    limits: Limits,
+    chance: Chance,
+    transactions: Transactions,
+    calls: HashMap<CallKey, Call>,
+    placings: HashMap<CallKey, Placing>,
+    /// Calls by our tag, which is unique.
+    dialogs: HashMap<String, CallKey>,
+    /// INVITE transactions whose call has not answered yet.
+    offered: HashMap<TransactionKey, CallKey>,
+    post: Post,
+    last_call: u64,
+    door: Door,
+}
+
+/// A request, how it came and where its responses go.
+struct Arrival {
+    request: Request,
+    flow: Flow,
+    reply: Flow,
+}
+
+impl Endpoint {
+    pub fn new(user_agent: &str, limits: Limits, seed: [u8; 32]) -> Self {
+        Self {
+            user_agent: user_agent.to_owned(),
+            chance: Chance::new(seed),
+            transactions: Transactions::new(limits.transactions),
+            limits,
+            calls: HashMap::new(),
+            placings: HashMap::new(),
+            dialogs: HashMap::new(),
+            offered: HashMap::new(),
+            post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
+            last_call: 0,
+            door: Door::Open,
+        }
+    }
+
+    /// Takes one message: a datagram, or one frame of a stream.
+    pub fn receive(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        match lexer::read(bytes) {
+            Ok(Message::Request(request)) => self.receive_request(now, flow, request),
+            Ok(Message::Response(response)) => self.receive_response(now, flow, &response),
+            Err(Fault::Drop(why)) => self.drop_silently(flow, why),
+            Err(Fault::Refuse(refused)) => self.refuse_malformed(flow, refused),
+        }
+    }
+
+    /// Fires what is due.
+    pub fn wake(&mut self, now: Instant) {
+        while let Some((at, timer, owner)) = self.post.agenda.take_due(now) {
+            match owner {
+                Owner::Transaction(id) => {
+                    let upward = self.transactions.fire(now, id, timer, at, &mut self.post);
+                    self.hear(now, upward);
+                }
+                Owner::Call(key) => self.fire_call(now, key, timer, at),
+            }
+        }
+    }
+
+    /// When to call [`Endpoint::wake`].
+    pub fn deadline(&self) -> Option<Instant> {
+        self.post.agenda.next()
+    }
+
+    pub fn poll(&mut self) -> Option<Output> {
+        self.post.outputs.pop_front()
+    }
+
+    /// A connection is gone, or could not be opened.
+    pub fn transport_failed(&mut self, now: Instant, flow: &Flow) {
+        for id in self.transactions.over(flow) {
+            let upward =
+                self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
+            self.hear(now, upward);
+        }
+    }
+
+    /// From now on new calls get 503, and OPTIONS says so too.
+    pub fn close_door(&mut self) {
+        self.door = Door::Closed;
+    }
+
+    pub fn calls(&self) -> usize {
+        self.calls.len() + self.placings.len()
+    }
+
+    /// Every call, for shutting down.
+    pub fn call_keys(&self) -> Vec<CallKey> {
+        self.calls.keys().chain(self.placings.keys()).copied().collect()
+    }
+
+    pub fn transactions(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
+        let via = &mut request.identity.via;
+        let reply = stamp(via, &mut request.headers, flow);
+        let arrival = Arrival { request, flow, reply };
+        if let Some(id) = self.transactions.matching(&arrival.request) {
+            let ack = arrival.request.method == ACK;
+            let input = if ack { Input::Ack } else { Input::Request };
+            self.transactions.step(now, id, input, None, &mut self.post);
+            // A client of RFC 2543 acknowledges a 2xx with the branch of its INVITE, so that the
+            // ACK finds the transaction as well as the dialog.
+            if !ack {
+                return;
+            }
+        }
+        if arrival.request.identity.to.tag().is_some() {
+            self.receive_within(now, &arrival);
+        } else {
+            self.receive_outside(now, arrival);
+        }
+    }
+
+    fn receive_response(&mut self, now: Instant, flow: Flow, response: &Response) {
+        let identity = &response.identity;
+        let branch = identity.via.branch().unwrap_or("");
+        let Some(id) = self.transactions.client(branch, &identity.method) else {
+            return self.drop_silently(flow, "a response to nothing");
+        };
+        let input = match response.code {
+            ..200 => Input::Provisional,
+            200..300 => Input::Success,
+            300.. => Input::Failure,
+        };
+        let ack = if identity.method == INVITE && input == Input::Failure {
+            let to = message::first!(response.headers, To).unwrap_or_default();
+            self.transactions.outgoing(id).map(|(invite, _)| invite.ack(to).print())
+        } else {
+            None
+        };
+        // The INVITE is needed to open the dialog, even if telling ends its transaction.
+        let invite = self.transactions.outgoing(id).map(|(invite, flow)| (invite.clone(), flow));
+        match self.transactions.step(now, id, input, ack, &mut self.post) {
+            Upward::Tell(User::Call(key)) => {
+                if let Some((invite, flow)) = invite {
+                    self.hear_response(now, key, &invite, flow, response);
+                }
+            }
+            Upward::Tell(User::Nobody) | Upward::Nothing => {}
+            upward @ Upward::Fail(_) => self.hear(now, upward),
+        }
+    }
+
+    fn hear(&mut self, now: Instant, upward: Upward) {
+        match upward {
+            Upward::Fail(User::Call(key)) => self.placing_failed(now, key),
+            Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
+        }
+    }
+
+    fn drop_silently(&mut self, flow: Flow, why: &'static str) {
+        self.post.outputs.push_back(Output::Dropped { source: flow.remote, why });
+    }
+
+    /// RFC 3261 §8.2.7: a malformed request costs no state.
+    fn refuse_malformed(&mut self, flow: Flow, refused: Refused) {
+        let Refused { method, mut via, mut headers, code, reason } = refused;
+        // RFC 3261 §17.1.1.3: an ACK is never answered.
+        if method != ACK {
+            let reply = stamp(&mut via, &mut headers, flow);
+            let tag = self.chance.token_for(&via.to_string());
+            let headers: Vec<Header> = headers.into();
+            let wire = message::print_response(&headers, code, reason, &tag, &self.server(), &[]);
+            self.post.transmit(reply, wire);
+        }
+        self.drop_silently(flow, reason);
+    }
+
+    /// Answers a request that needs no further thought, keeping a transaction for its copies if
+    /// there is room for one.
+    fn respond(&mut self, now: Instant, arrival: &Arrival, code: u16, more: Vec<Header>) {
+        let transaction = self.transactions.open_server(&arrival.request, arrival.reply);
+        let tag = self.chance.token_for(&arrival.request.identity.call_id);
+        let wire = self.print(&arrival.request.headers, code, None, &tag, more, &[]);
+        match transaction {
+            Some(id) => {
+                self.transactions.step(now, id, outcome(code), Some(wire), &mut self.post);
+            }
+            None => self.post.transmit(arrival.reply, wire),
+        }
+    }
+
+    /// Answers without keeping anything: for floods, and for what is the same every time.
+    fn respond_stateless(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
+        let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
+        self.post.transmit(arrival.reply, wire);
+    }
+
+    /// Gives a waiting INVITE its final failure.
+    fn conclude(&mut self, now: Instant, pending: &Pending, tag: &str, failure: Failure) {
+        let Failure { code, reason, more } = failure;
+        let wire = self.print(&pending.headers, code, reason, tag, more, &[]);
+        let post = &mut self.post;
+        self.transactions.step(now, pending.transaction, Input::Failure, Some(wire), post);
+        self.offered.remove(&pending.transaction);
+    }
+
+    fn print(
+        &self,
+        request: &Headers,
+        code: u16,
+        phrase: Option<&str>,
+        tag: &str,
+        mut more: Vec<Header>,
+        body: &[u8],
+    ) -> Wire {
+        more.extend(self.server());
+        let request: Vec<Header> = request.iter().cloned().collect();
+        let phrase = phrase.unwrap_or_else(|| reason(code));
+        message::print_response(&request, code, phrase, tag, &more, body)
+    }
+
+    fn server(&self) -> Vec<Header> {
+        let named = !self.user_agent.is_empty();
+        named.then(|| headers::Server::new(&*self.user_agent).into()).into_iter().collect()
+    }
+
+    fn tell(&mut self, key: CallKey, event: Event) {
+        self.post.outputs.push_back(Output::Event(key, event));
+    }
+
+    fn new_key(&mut self) -> CallKey {
+        self.last_call += 1;
+        CallKey(self.last_call)
+    }
+
+    fn remove_call(&mut self, key: CallKey) -> Option<Call> {
+        let call = self.calls.remove(&key)?;
+        self.dialogs.remove(&call.dialog.local_tag);
+        Some(call)
+    }
+}
+
+/// A final response that is no 2xx.
+struct Failure {
+    code: u16,
+    reason: Option<&'static str>,
+    more: Vec<Header>,
+}
+
+impl Failure {
+    fn plain(code: u16) -> Self {
+        Self { code, reason: None, more: Vec::new() }
+    }
+}
+
+fn outcome(code: u16) -> Input {
+    match code {
+        ..200 => Input::Provisional,
+        200..300 => Input::Success,
+        300.. => Input::Failure,
+    }
+}
+
+/// Writes into the topmost Via where the request came from, and says where to answer.
+fn stamp(via: &mut Via, headers: &mut Headers, flow: Flow) -> Flow {
+    via.stamp(flow.remote);
+    let top = headers.iter_mut().find_map(|header| match header {
+        Header::Via(value) => Some(value),
+        _ => None,
+    });
+    if let Some(top) = top {
+        let stamped = std::iter::once(via.to_string());
+        let rest = list(top.value()).skip(1).map(str::to_owned);
+        let value = stamped.chain(rest).collect::<Vec<_>>().join(", ");
+        top.replace(value);
+    }
+    match flow.transport {
+        Transport::Udp => Flow { remote: via.reply_to(flow.remote), ..flow },
+        // RFC 3261 §18.2.2: over the connection that the request came by.
+        Transport::Tcp => flow,
+    }
+}
+
+/// Where the peer of a flow may send its requests: RFC 3261 §8.1.1.8.
+fn contact(flow: &Flow) -> Header {
+    let transport = match flow.transport {
+        Transport::Udp => "",
+        Transport::Tcp => ";transport=tcp",
+    };
+    headers::Contact::new(format!("<sip:{}{transport}>", flow.local)).into()
+}
+
+fn allow() -> Header {
+    headers::Allow::new(ALLOWED).into()
+}
+
+/// RFC 3261 §13.2.1: what a call should be told about us.
+fn abilities() -> [Header; 2] {
+    [allow(), headers::Supported::new("").into()]
+}
+
+fn accept() -> Header {
+    headers::Accept::new("application/sdp, multipart/mixed").into()
+}
+
+fn retry_after(wait: Duration) -> Header {
+    headers::RetryAfter::new(wait.as_secs().max(1).to_string()).into()
+}
+
+fn sdp_type() -> Header {
+    headers::ContentType::new("application/sdp").into()
+}
+
+const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";

@@ -1,0 +1,209 @@
+//! Requests that belong to no dialog: RFC 3261 §8.2, in its order.
+
+use std::time::Instant;
+
+use rsip::Header;
+use rsip::headers::{self, UntypedHeader};
+
+use super::super::body::{self, Body};
+use super::super::dialog::Dialog;
+use super::super::invite::{Call, Offer, Pending, Phase};
+use super::super::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
+use super::super::name_addr::NameAddr;
+use super::super::text::list;
+use super::super::timer::Armed;
+use super::super::transaction::Input;
+use super::super::uri::{Scheme, Uri};
+use super::super::{Flow, Incoming};
+use super::{
+    Arrival, CallKey, Door, Endpoint, Failure, Output, abilities, accept, allow, retry_after,
+};
+
+impl Endpoint {
+    pub(super) fn receive_outside(&mut self, now: Instant, arrival: Arrival) {
+        match &arrival.request.method {
+            method if *method == ACK => self.drop_silently(arrival.flow, "an ACK for nothing"),
+            method if *method == CANCEL => self.receive_cancel(now, &arrival),
+            method if *method == INVITE => self.receive_invite(now, arrival),
+            // RFC 3261 §15.1.2.
+            method if *method == BYE => self.respond(now, &arrival, 481, Vec::new()),
+            Method::Known(rsip::Method::Options) => self.receive_options(now, &arrival),
+            // RFC 3261 §8.2.1, §21.5.2: 405 for what we know and do not do, 501 for the rest.
+            Method::Known(_) => self.respond(now, &arrival, 405, vec![allow()]),
+            Method::Unknown(_) => self.respond(now, &arrival, 501, vec![allow()]),
+        }
+    }
+
+    /// RFC 3261 §9.2. The answer is the same for every copy, so it needs no transaction.
+    pub(super) fn receive_cancel(&mut self, now: Instant, arrival: &Arrival) {
+        let found = self.transactions.cancelled_by(&arrival.request);
+        let Some(id) = found else {
+            let tag = self.chance.token_for(&arrival.request.identity.call_id);
+            return self.respond_stateless(arrival, 481, &tag, Vec::new());
+        };
+        let key = self.offered.get(&id).copied();
+        let call = key.and_then(|key| self.calls.get(&key));
+        let tag = call.map(|call| call.dialog.local_tag.clone());
+        let tag = tag.unwrap_or_else(|| self.chance.token_for(&arrival.request.identity.call_id));
+        self.respond_stateless(arrival, 200, &tag, Vec::new());
+        // After the final response a CANCEL changes nothing: the caller gets its 2xx and hangs up.
+        if let Some(key) = key {
+            self.cancelled(now, key);
+        }
+    }
+
+    /// RFC 3261 §11.2.
+    fn receive_options(&mut self, now: Instant, arrival: &Arrival) {
+        if let Some((code, more)) = self.objection(&arrival.request) {
+            return self.respond(now, arrival, code, more);
+        }
+        let mut more: Vec<Header> = abilities().into();
+        more.push(accept());
+        self.respond(now, arrival, 200, more);
+    }
+
+    fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
+        // A flood is shed here, before anything is kept.
+        if self.calls() >= self.limits.calls {
+            let tag = self.chance.token_for(&arrival.request.identity.call_id);
+            let more = vec![retry_after(self.limits.retry_after)];
+            return self.respond_stateless(&arrival, 503, &tag, more);
+        }
+        if let Some((code, more)) = self.objection(&arrival.request) {
+            return self.respond(now, &arrival, code, more);
+        }
+        let offer = match body::read(&arrival.request.headers, &arrival.request.body) {
+            Body::None => None,
+            Body::Sdp(sdp) => Some(sdp.to_vec()),
+            Body::Unsupported => return self.respond(now, &arrival, 415, unsupported_body()),
+        };
+        let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
+            return self.respond(now, &arrival, 400, Vec::new());
+        };
+        self.open_call(now, arrival, request_uri, offer);
+    }
+
+    /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
+    fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
+        match request.target.parse::<Uri>().map(|uri| uri.scheme) {
+            Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel) => {}
+            Ok(Scheme::Other(_)) => return Some((416, Vec::new())),
+            Err(_) => return Some((400, Vec::new())),
+        }
+        if self.transactions.is_merged(request) {
+            return Some((482, Vec::new()));
+        }
+        if let Some(unsupported) = unsupported(request) {
+            return Some((420, vec![unsupported]));
+        }
+        match self.door {
+            Door::Open => None,
+            Door::Closed => Some((503, vec![retry_after(self.limits.retry_after)])),
+        }
+    }
+
+    fn open_call(&mut self, now: Instant, arrival: Arrival, uri: Uri, offer: Option<Vec<u8>>) {
+        let Arrival { request, flow, reply } = arrival;
+        let tag = self.chance.token();
+        let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
+            let arrival = Arrival { request, flow, reply };
+            return self.respond(now, &arrival, 400, Vec::new());
+        };
+        let Some(transaction) = self.transactions.open_server(&request, reply) else {
+            let arrival = Arrival { request, flow, reply };
+            let more = vec![retry_after(self.limits.retry_after)];
+            return self.respond_stateless(&arrival, 503, &tag, more);
+        };
+        // RFC 3261 §8.2.6.1: 100 needs no tag.
+        let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);
+        self.transactions.step(now, transaction, Input::Provisional, Some(trying), &mut self.post);
+
+        let key = self.new_key();
+        let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
+        let incoming = incoming(&request, flow, uri, offer);
+        let pending = Pending {
+            transaction,
+            sequence: request.identity.sequence,
+            headers: kept(&request),
+            reply,
+            offer: kind,
+        };
+        self.dialogs.insert(tag, key);
+        self.offered.insert(transaction, key);
+        let phase = Phase::Offered(pending);
+        self.calls.insert(key, Call { dialog, phase, armed: Armed::default() });
+        self.post.outputs.push_back(Output::Incoming(key, Box::new(incoming)));
+    }
+
+    /// A CANCEL or an early BYE for an INVITE that waits.
+    pub(super) fn cancelled(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        let tag = call.dialog.local_tag.clone();
+        match std::mem::replace(&mut call.phase, Phase::Up) {
+            Phase::Offered(pending) => {
+                self.conclude(now, &pending, &tag, Failure::plain(487));
+                self.remove_call(key);
+                self.post.outputs.push_back(Output::Gone(key));
+            }
+            // RFC 3261 §14.2: the session stays as it was.
+            Phase::Reoffered(pending) => self.conclude(now, &pending, &tag, Failure::plain(487)),
+            phase @ (Phase::Answered(_) | Phase::Up) => call.phase = phase,
+        }
+    }
+}
+
+fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> Incoming {
+    let headers = &request.headers;
+    let named = |name| other(headers, name).flat_map(NameAddr::list);
+    Incoming {
+        target: uri.target(),
+        cause: uri.cause(),
+        request_uri: uri,
+        from: request.identity.from.clone(),
+        to: request.identity.to.clone(),
+        asserted: named("P-Asserted-Identity").next(),
+        privacy: other(headers, "Privacy").any(is_private),
+        diversion: named("Diversion").collect(),
+        history: named("History-Info").collect(),
+        call_id: request.identity.call_id.clone(),
+        source: flow.remote,
+        transport: flow.transport,
+        local: flow.local.ip(),
+        offer,
+    }
+}
+
+/// RFC 3323 §4.2: values are separated by semicolons, and in the wild by commas.
+fn is_private(value: &str) -> bool {
+    value.split([';', ',']).any(|wish| {
+        let wish = wish.trim();
+        ["id", "user", "header"].iter().any(|known| wish.eq_ignore_ascii_case(known))
+    })
+}
+
+/// What later responses to an INVITE copy of it.
+pub(super) fn kept(request: &Request) -> rsip::Headers {
+    let copied = request.headers.iter().filter(|header| {
+        matches!(
+            header,
+            Header::Via(_)
+                | Header::From(_)
+                | Header::To(_)
+                | Header::CallId(_)
+                | Header::CSeq(_)
+                | Header::RecordRoute(_)
+        )
+    });
+    copied.cloned().collect::<Vec<_>>().into()
+}
+
+/// RFC 3261 §8.2.2.3: we know no extension that a request could require.
+pub(super) fn unsupported(request: &Request) -> Option<Header> {
+    let wanted: Vec<&str> = every!(request.headers, Require).flat_map(list).collect();
+    (!wanted.is_empty()).then(|| headers::Unsupported::new(wanted.join(", ")).into())
+}
+
+/// RFC 3261 §8.2.3.
+pub(super) fn unsupported_body() -> Vec<Header> {
+    vec![accept(), headers::AcceptEncoding::new("identity").into()]
+}

@@ -1,0 +1,156 @@
+//! Calls that we place: RFC 3261 §13.2, §9.1.
+
+use std::time::{Duration, Instant};
+
+use super::super::dialog::{Dialog, Opening};
+use super::super::invite::{Call, Phase, Placing, Wish};
+use super::super::message::{BYE, Outgoing, Response, first, reason};
+use super::super::name_addr::NameAddr;
+use super::super::timer::Armed;
+use super::super::transactions::User;
+use super::super::uri::Uri;
+use super::super::via::Via;
+use super::super::{Flow, Refusal};
+use super::{CallKey, Endpoint, Output, abilities, contact, sdp_type};
+
+impl Endpoint {
+    /// Sends an INVITE with an offer.
+    pub fn call(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+    ) -> Result<CallKey, Refusal> {
+        let full = self.transactions.len() >= self.limits.transactions;
+        if full || self.calls() >= self.limits.calls {
+            return Err(refusal(503, None));
+        }
+        let branch = self.chance.branch();
+        let opening = Opening {
+            target,
+            from,
+            contact: contact(&flow),
+            call_id: self.chance.token(),
+            tag: self.chance.token(),
+            branch: &branch,
+            flow,
+        };
+        let mut more = self.user_agent();
+        more.extend(abilities());
+        more.push(sdp_type());
+        let invite = opening.invite(more, offer.into_bytes());
+        let key = self.new_key();
+        let user = User::Call(key);
+        let post = &mut self.post;
+        let transaction = self.transactions.open_client(now, invite, &branch, flow, user, post);
+        self.placings.insert(key, Placing { transaction, wish: Wish::Calling });
+        Ok(key)
+    }
+
+    /// Ends a call that has not been taken yet.
+    pub fn give_up(&mut self, now: Instant, key: CallKey) {
+        let Some(placing) = self.placings.get_mut(&key) else { return };
+        match placing.wish {
+            Wish::Calling => placing.wish = Wish::GiveUp,
+            Wish::Ringing => self.cancel(now, key),
+            Wish::GiveUp | Wish::Cancelled => {}
+        }
+    }
+
+    fn cancel(&mut self, now: Instant, key: CallKey) {
+        let Some(placing) = self.placings.get_mut(&key) else { return };
+        placing.wish = Wish::Cancelled;
+        let Some((invite, flow)) = self.transactions.outgoing(placing.transaction) else { return };
+        let cancel = invite.cancel();
+        // RFC 3261 §9.1: a CANCEL has the branch of what it cancels.
+        let branch = first!(cancel.headers, Via).and_then(Via::read);
+        let branch = branch.and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
+        self.transactions.open_client(now, cancel, &branch, flow, User::Nobody, &mut self.post);
+    }
+
+    pub(super) fn hear_response(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        invite: &Outgoing,
+        flow: Flow,
+        response: &Response,
+    ) {
+        match response.code {
+            ..200 => self.hear_provisional(now, key),
+            200..300 => self.hear_success(now, key, invite, flow, response),
+            300.. => {
+                let Some(placing) = self.placings.remove(&key) else { return };
+                if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
+                    let refusal = refusal(response.code, Some(response));
+                    self.post.outputs.push_back(Output::Refused(key, refusal));
+                }
+            }
+        }
+    }
+
+    fn hear_provisional(&mut self, now: Instant, key: CallKey) {
+        let Some(placing) = self.placings.get_mut(&key) else { return };
+        match placing.wish {
+            Wish::Calling => placing.wish = Wish::Ringing,
+            Wish::GiveUp => self.cancel(now, key),
+            Wish::Ringing | Wish::Cancelled => {}
+        }
+    }
+
+    /// RFC 3261 §13.2.2.4: every 2xx gets its ACK, also a copy, also one that nobody wants.
+    fn hear_success(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        invite: &Outgoing,
+        flow: Flow,
+        response: &Response,
+    ) {
+        let mut dialog = Dialog::as_client(invite, response, flow);
+        let branch = self.chance.branch();
+        let (ack, to) = dialog.ack(response.identity.sequence, &branch);
+        self.post.transmit(to, ack.print());
+
+        let known = self.calls.get(&key);
+        if known.is_some_and(|call| call.dialog.remote_tag == dialog.remote_tag) {
+            return;
+        }
+        let wanted = self.placings.remove(&key).map(|placing| placing.wish);
+        match wanted {
+            Some(Wish::Calling | Wish::Ringing) => {
+                self.dialogs.insert(dialog.local_tag.clone(), key);
+                self.calls.insert(key, Call { dialog, phase: Phase::Up, armed: Armed::default() });
+                self.post.outputs.push_back(Output::Taken(key, response.body.clone()));
+            }
+            // Too late to cancel, or another branch of a fork, or hung up already.
+            Some(Wish::GiveUp | Wish::Cancelled) | None => {
+                let branch = self.chance.branch();
+                let (bye, to) = dialog.request(BYE, &branch);
+                let post = &mut self.post;
+                self.transactions.open_client(now, bye, &branch, to, User::Nobody, post);
+            }
+        }
+    }
+
+    /// RFC 3261 §8.1.3.1: silence counts as 408.
+    pub(super) fn placing_failed(&mut self, _now: Instant, key: CallKey) {
+        let Some(placing) = self.placings.remove(&key) else { return };
+        if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
+            self.post.outputs.push_back(Output::Refused(key, refusal(408, None)));
+        }
+    }
+}
+
+fn refusal(code: u16, response: Option<&Response>) -> Refusal {
+    let given = response.map(|response| response.reason.clone());
+    let wait = response.and_then(|response| first!(response.headers, RetryAfter));
+    let seconds = wait.and_then(|value| value.split([' ', ';', '(']).next()?.parse().ok());
+    Refusal {
+        code,
+        reason: given.unwrap_or_else(|| reason(code).to_owned()),
+        retry_after: seconds.map(Duration::from_secs),
+    }
+}

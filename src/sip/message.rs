@@ -1,0 +1,291 @@
+//! Messages as read and as written. `rsip` models the headers; the head and the body are printed
+//! here, because a body is bytes and a header value must never end its line.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use rsip::headers::UntypedHeader;
+use rsip::{Header, Headers};
+
+use super::name_addr::NameAddr;
+use super::via::Via;
+
+/// A printed message: kept for retransmission, shared with whoever sends it.
+pub(super) type Wire = Arc<[u8]>;
+
+/// A method; `rsip` has no room for one it does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Method {
+    Known(rsip::Method),
+    Unknown(String),
+}
+
+pub(super) const INVITE: Method = Method::Known(rsip::Method::Invite);
+pub(super) const ACK: Method = Method::Known(rsip::Method::Ack);
+pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
+pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
+
+impl Method {
+    /// RFC 3261 §7.1: methods are case-sensitive.
+    pub fn read(text: &str) -> Self {
+        let known = NAMES.iter().find(|(_, name)| *name == text);
+        known.map_or_else(|| Self::Unknown(text.to_owned()), |(method, _)| Self::Known(*method))
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(known) => {
+                NAMES.iter().find(|(method, _)| method == known).map_or("", |(_, name)| name)
+            }
+            Self::Unknown(name) => name,
+        }
+    }
+}
+
+const NAMES: [(rsip::Method, &str); 14] = [
+    (rsip::Method::Invite, "INVITE"),
+    (rsip::Method::Ack, "ACK"),
+    (rsip::Method::Bye, "BYE"),
+    (rsip::Method::Cancel, "CANCEL"),
+    (rsip::Method::Options, "OPTIONS"),
+    (rsip::Method::Info, "INFO"),
+    (rsip::Method::Message, "MESSAGE"),
+    (rsip::Method::Notify, "NOTIFY"),
+    (rsip::Method::PRack, "PRACK"),
+    (rsip::Method::Publish, "PUBLISH"),
+    (rsip::Method::Refer, "REFER"),
+    (rsip::Method::Register, "REGISTER"),
+    (rsip::Method::Subscribe, "SUBSCRIBE"),
+    (rsip::Method::Update, "UPDATE"),
+];
+
+/// What every message must say (RFC 3261 §8.1.1), read once.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub via: Via,
+    pub from: NameAddr,
+    pub to: NameAddr,
+    pub call_id: String,
+    pub sequence: u32,
+    pub method: Method,
+}
+
+/// A request that was understood as far as its frame goes.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub method: Method,
+    /// The Request-URI as written.
+    pub target: String,
+    pub headers: Headers,
+    pub identity: Identity,
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Response {
+    pub code: u16,
+    pub reason: String,
+    pub headers: Headers,
+    pub identity: Identity,
+    pub body: Vec<u8>,
+}
+
+/// A request of ours, before it is printed.
+#[derive(Debug, Clone)]
+pub(super) struct Outgoing {
+    pub method: Method,
+    pub target: String,
+    pub headers: Vec<Header>,
+    pub body: Vec<u8>,
+}
+
+impl Outgoing {
+    pub fn print(&self) -> Wire {
+        let start = format!("{} {} SIP/2.0", self.method.as_str(), self.target);
+        print(&start, &self.headers, &self.body)
+    }
+
+    /// The ACK for a failure: RFC 3261 §17.1.1.3.
+    pub fn ack(&self, to: &str) -> Self {
+        self.derived(ACK, Some(to))
+    }
+
+    /// RFC 3261 §9.1.
+    pub fn cancel(&self) -> Self {
+        self.derived(CANCEL, None)
+    }
+
+    fn derived(&self, method: Method, to: Option<&str>) -> Self {
+        let sequence = header(&self.headers, |h| match h {
+            Header::CSeq(value) => Some(value.value()),
+            _ => None,
+        });
+        let number = sequence.and_then(|s| s.split_whitespace().next()).unwrap_or("1");
+        let headers = self.headers.iter().filter_map(|header| match header {
+            Header::Via(_)
+            | Header::From(_)
+            | Header::CallId(_)
+            | Header::MaxForwards(_)
+            | Header::Route(_) => Some(header.clone()),
+            Header::To(value) => {
+                Some(Header::To(rsip::headers::To::new(to.unwrap_or(value.value()))))
+            }
+            Header::CSeq(_) => {
+                Some(rsip::headers::CSeq::new(format!("{number} {}", method.as_str())).into())
+            }
+            _ => None,
+        });
+        let headers = headers.collect();
+        Self { method, target: self.target.clone(), headers, body: Vec::new() }
+    }
+}
+
+/// Prints a response to the request whose headers are given: Via, From, To, Call-ID and CSeq
+/// are copied (RFC 3261 §8.2.6.2), To gets `tag` unless it has one.
+pub(super) fn print_response(
+    request: &[Header],
+    code: u16,
+    reason: &str,
+    tag: &str,
+    more: &[Header],
+    body: &[u8],
+) -> Wire {
+    let mut headers = Vec::with_capacity(more.len() + 8);
+    for header in request {
+        match header {
+            Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) => {
+                headers.push(header.clone());
+            }
+            Header::To(to) => headers.push(tagged(to.value(), tag)),
+            // RFC 3261 §8.2.6.1: 100 copies Timestamp.
+            Header::Timestamp(_) if code == 100 => headers.push(header.clone()),
+            _ => {}
+        }
+    }
+    headers.extend_from_slice(more);
+    print(&format!("SIP/2.0 {code} {reason}"), &headers, body)
+}
+
+fn tagged(to: &str, tag: &str) -> Header {
+    let has_tag = to.parse::<NameAddr>().is_ok_and(|to| to.tag().is_some());
+    if has_tag || tag.is_empty() {
+        return rsip::headers::To::new(to).into();
+    }
+    rsip::headers::To::new(format!("{to};tag={tag}")).into()
+}
+
+fn print(start: &str, headers: &[Header], body: &[u8]) -> Wire {
+    let mut out = Vec::with_capacity(1024 + body.len());
+    line(&mut out, format_args!("{start}"));
+    for header in headers {
+        line(&mut out, format_args!("{header}"));
+    }
+    line(&mut out, format_args!("Content-Length: {}", body.len()));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+    out.into()
+}
+
+/// One line, and one line only, whatever stands in it.
+fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    let start = out.len();
+    let _a_vec_takes_all = out.write_fmt(text);
+    for byte in &mut out[start..] {
+        if *byte < b' ' || *byte == 0x7f {
+            *byte = b' ';
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn header<'a>(
+    headers: &'a [Header],
+    pick: impl Fn(&'a Header) -> Option<&'a str>,
+) -> Option<&'a str> {
+    headers.iter().find_map(pick)
+}
+
+/// The values of a header that `rsip` has no type for.
+pub(super) fn other<'a>(headers: &'a Headers, name: &'a str) -> impl Iterator<Item = &'a str> {
+    headers.iter().filter_map(move |header| match header {
+        Header::Other(known, value) if known.eq_ignore_ascii_case(name) => Some(value.as_str()),
+        _ => None,
+    })
+}
+
+/// The value of the first header of a kind that `rsip` knows.
+macro_rules! first {
+    ($headers:expr, $kind:ident) => {
+        $headers.iter().find_map(|header| match header {
+            rsip::Header::$kind(value) => Some(rsip::headers::UntypedHeader::value(value)),
+            _ => None,
+        })
+    };
+}
+
+/// The values of all headers of a kind that `rsip` knows, as they stand.
+macro_rules! every {
+    ($headers:expr, $kind:ident) => {
+        $headers.iter().filter_map(|header| match header {
+            rsip::Header::$kind(value) => Some(rsip::headers::UntypedHeader::value(value)),
+            _ => None,
+        })
+    };
+}
+
+pub(super) use {every, first};
+
+/// RFC 3261 §21 and the later ones that we use.
+pub(super) fn reason(code: u16) -> &'static str {
+    match code {
+        100 => "Trying",
+        180 => "Ringing",
+        200 => "OK",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Request Entity Too Large",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        491 => "Request Pending",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "Version Not Supported",
+        603 => "Decline",
+        _ => "Server Internal Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_breaks_its_line() {
+        let headers = [Header::Other("Subject".into(), "a\r\nEvil: yes\0".into())];
+        let wire = print("OPTIONS sip:a SIP/2.0", &headers, b"\r\n");
+        let text = String::from_utf8_lossy(&wire);
+        assert_eq!(
+            text,
+            "OPTIONS sip:a SIP/2.0\r\nSubject: a  Evil: yes \r\nContent-Length: 2\r\n\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn methods_are_case_sensitive() {
+        assert_eq!(Method::read("INVITE"), INVITE);
+        assert_eq!(Method::read("invite"), Method::Unknown("invite".into()));
+        for (method, name) in NAMES {
+            assert_eq!(Method::Known(method).as_str(), name);
+        }
+    }
+}

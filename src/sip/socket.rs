@@ -1,0 +1,416 @@
+//! The shell: sockets, the clock and the seed around one [`Endpoint`].
+//!
+//! The endpoint lies under a `std` mutex that is held for one message or one wish at a time, so
+//! a call's owner acts without waiting for a task, and bytes leave in the order they were decided.
+//! One task per UDP socket drains it, one task watches the deadline, one task per TCP connection
+//! cuts its stream.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tracing::{debug, warn};
+
+use super::agent::{Agent, Invite};
+use super::endpoint::{CallKey, Endpoint, Output};
+use super::framing::MAX_MESSAGE;
+use super::streams::Streams;
+use super::{Config, Event, Flow, Link, Refusal, Reject, Transport, Uri};
+
+/// Binds the listeners; an error names the address.
+pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let (invites, waiting) = mpsc::channel(config.limits.backlog.max(1));
+
+    let mut datagrams = Vec::new();
+    let mut receivers = Vec::new();
+    for address in &config.udp {
+        let (socket, receiver) = bind_udp(*address).map_err(|e| naming("UDP", *address, &e))?;
+        datagrams.push(socket);
+        receivers.push(receiver);
+    }
+    let mut listeners = Vec::new();
+    for address in &config.tcp {
+        listeners.push(bind_tcp(*address).map_err(|e| naming("TCP", *address, &e))?);
+    }
+    let listening = listeners.iter().map(tokio::net::TcpListener::local_addr);
+    let listening = listening.collect::<io::Result<Vec<_>>>()?;
+
+    let endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
+    let board = Arc::new_cyclic(|this| Switchboard {
+        this: this.clone(),
+        board: Mutex::new(Board { endpoint, lines: HashMap::new() }),
+        datagrams,
+        streams: Streams::new(&config.limits, listening),
+        routes: Routes { advertised: config.advertised, known: Mutex::default() },
+        invites,
+        rearm: Notify::new(),
+        quiet: Notify::new(),
+        tasks: Mutex::default(),
+    });
+    for (index, receiver) in receivers.into_iter().enumerate() {
+        board.spawn(drain(board.clone(), index, receiver));
+    }
+    for listener in listeners {
+        board.spawn(super::streams::accept(board.clone(), listener));
+    }
+    board.spawn(keep_time(board.clone()));
+    Ok((Agent::new(board), waiting))
+}
+
+fn naming(kind: &str, address: SocketAddr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {kind} {address}: {error}"))
+}
+
+/// Where bytes and wishes meet: the endpoint, and who waits for its events.
+pub(super) struct Switchboard {
+    this: Weak<Switchboard>,
+    board: Mutex<Board>,
+    datagrams: Vec<Datagrams>,
+    pub(super) streams: Streams,
+    routes: Routes,
+    invites: mpsc::Sender<Invite>,
+    /// The deadline has moved forward.
+    rearm: Notify,
+    /// The last call has ended.
+    quiet: Notify,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+struct Board {
+    endpoint: Endpoint,
+    lines: HashMap<CallKey, Line>,
+}
+
+struct Line {
+    events: mpsc::Sender<Event>,
+    /// A call of ours: who waits for its answer.
+    answer: Option<oneshot::Sender<Result<Vec<u8>, Refusal>>>,
+}
+
+/// A UDP socket, by its sending end.
+struct Datagrams {
+    sender: std::net::UdpSocket,
+    local: SocketAddr,
+}
+
+impl Switchboard {
+    /// Does something with the endpoint, then everything that follows from it.
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Endpoint, Instant) -> R) -> R {
+        let mut board = self.lock();
+        let before = board.endpoint.deadline();
+        let result = act(&mut board.endpoint, Instant::now());
+        self.flush(&mut board);
+        let after = board.endpoint.deadline();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.rearm.notify_one();
+        }
+        if board.endpoint.calls() == 0 {
+            self.quiet.notify_one();
+        }
+        result
+    }
+
+    pub(super) fn receive(&self, flow: Flow, bytes: &[u8]) {
+        self.with(|endpoint, now| endpoint.receive(now, flow, bytes));
+    }
+
+    /// Opens the queue for a call of ours.
+    pub(super) fn place(
+        &self,
+        key: CallKey,
+        answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
+    ) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        self.lock().lines.insert(key, Line { events, answer: Some(answer) });
+        receiver
+    }
+
+    /// Nobody listens to this call any more.
+    pub(super) fn forget(&self, key: CallKey) {
+        self.lock().lines.remove(&key);
+    }
+
+    pub(super) fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
+        let udp = self.datagrams.iter().map(|d| (Transport::Udp, d.local));
+        udp.chain(self.streams.listening().map(|local| (Transport::Tcp, local))).collect()
+    }
+
+    /// The way to a peer whom nothing came from yet.
+    pub(super) async fn way_to(&self, target: &Uri) -> Result<Flow, Refusal> {
+        let port = target.port.unwrap_or(5060);
+        let remote = match target.ip() {
+            Some(ip) => SocketAddr::new(ip, port),
+            None => tokio::net::lookup_host((target.host.as_str(), port))
+                .await
+                .ok()
+                .and_then(|mut found| found.next())
+                .ok_or_else(|| Refusal::unavailable("Unknown Host"))?,
+        };
+        let wants_tcp =
+            target.params.value("transport").is_some_and(|t| t.eq_ignore_ascii_case("tcp"));
+        let fitting = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
+        let udp = self.datagrams.iter().position(|d| fitting(&d.local)).filter(|_| !wants_tcp);
+        let (transport, local, link) = match udp {
+            Some(index) => (Transport::Udp, self.datagrams[index].local, Link::Socket(index)),
+            None => {
+                let listening = self.streams.listening().find(fitting);
+                let unbound = SocketAddr::new(unspecified(remote), 0);
+                (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
+            }
+        };
+        let local = self.routes.local(local, remote);
+        Ok(Flow { transport, local, remote, link })
+    }
+
+    /// How we appear to a peer that reached us on `listener`.
+    pub(super) fn local_towards(&self, listener: SocketAddr, remote: SocketAddr) -> SocketAddr {
+        self.routes.local(listener, remote)
+    }
+
+    pub(super) async fn shut_down(&self, grace: Duration) {
+        self.with(|endpoint, _| endpoint.close_door());
+        let ended = tokio::time::timeout(grace, self.until_quiet()).await;
+        if ended.is_err() {
+            self.with(|endpoint, now| {
+                for key in endpoint.call_keys() {
+                    endpoint.bye(now, key);
+                }
+            });
+            // The BYEs are sent; one round trip lets an unacknowledged call end too.
+            let _late_ones_are_left = tokio::time::timeout(PARTING, self.until_quiet()).await;
+        }
+        for task in lock(&self.tasks).drain(..) {
+            task.abort();
+        }
+        self.lock().lines.clear();
+    }
+
+    async fn until_quiet(&self) {
+        while self.with(|endpoint, _| endpoint.calls()) > 0 {
+            self.quiet.notified().await;
+        }
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(task).abort_handle());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
+        lock(&self.board)
+    }
+
+    fn flush(&self, board: &mut Board) {
+        while let Some(output) = board.endpoint.poll() {
+            match output {
+                Output::Transmit(flow, bytes) => self.transmit(flow, &bytes),
+                Output::Incoming(key, incoming) => {
+                    let (events, receiver) = mpsc::channel(EVENTS);
+                    board.lines.insert(key, Line { events, answer: None });
+                    let Some(this) = self.this.upgrade() else { return };
+                    let invite = Invite::new(this, key, *incoming, receiver);
+                    if let Err(refused) = self.invites.try_send(invite) {
+                        refused.into_inner().forget();
+                        board.lines.remove(&key);
+                        let why = Reject::Overloaded { retry_after: BACKLOG_WAIT };
+                        board.endpoint.reject(Instant::now(), key, why);
+                    }
+                }
+                Output::Gone(key) => drop(board.lines.remove(&key)),
+                Output::Event(key, event) => board.tell(key, event),
+                Output::Taken(key, body) => {
+                    let line = board.lines.get_mut(&key).and_then(|line| line.answer.take());
+                    if line.is_none_or(|answer| answer.send(Ok(body)).is_err()) {
+                        board.endpoint.bye(Instant::now(), key);
+                    }
+                }
+                Output::Refused(key, refusal) => {
+                    let line = board.lines.remove(&key).and_then(|line| line.answer);
+                    if let Some(answer) = line {
+                        let _nobody_waits_any_more = answer.send(Err(refusal));
+                    }
+                }
+                Output::Dropped { source, why } => {
+                    debug!(%source, why, "dropped a message from {source}: {why}");
+                }
+            }
+        }
+    }
+
+    fn transmit(&self, flow: Flow, bytes: &Arc<[u8]>) {
+        match flow.transport {
+            Transport::Udp => {
+                let fitting = |d: &&Datagrams| d.local.is_ipv4() == flow.remote.is_ipv4();
+                let socket = match flow.link {
+                    Link::Socket(index) => self.datagrams.get(index),
+                    Link::Connection(_) | Link::Any => self.datagrams.iter().find(fitting),
+                };
+                // A datagram that is lost here is like one lost further on: it is repeated.
+                let sent = socket.map(|socket| socket.sender.send_to(bytes, flow.remote));
+                if let Some(Err(error)) = sent {
+                    debug!(remote = %flow.remote, %error, "cannot send to {}: {error}", flow.remote);
+                }
+            }
+            Transport::Tcp => {
+                if let Some(this) = self.this.upgrade() {
+                    self.streams.send(&this, flow, bytes.clone());
+                }
+            }
+        }
+    }
+}
+
+impl Board {
+    fn tell(&mut self, key: CallKey, event: Event) {
+        let Some(line) = self.lines.get(&key) else { return };
+        let last = matches!(event, Event::Bye | Event::Lost);
+        // Whoever does not listen may miss a key press, never the end.
+        let spare = matches!(event, Event::Info { .. }) && line.events.capacity() <= EVENTS / 2;
+        if spare || line.events.try_send(event).is_err() {
+            debug!("an event found nobody listening");
+        }
+        if last {
+            self.lines.remove(&key);
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn unavailable(reason: &str) -> Self {
+        Self { code: 503, reason: reason.to_owned(), retry_after: None }
+    }
+}
+
+/// Which of our addresses a peer sees, when a socket is bound to all of them.
+struct Routes {
+    advertised: Option<IpAddr>,
+    known: Mutex<HashMap<IpAddr, (IpAddr, Instant)>>,
+}
+
+impl Routes {
+    fn local(&self, bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
+        let fitting = self.advertised.filter(|ip| ip.is_ipv4() == remote.is_ipv4());
+        let ip = match fitting {
+            Some(ip) => ip,
+            None if !bound.ip().is_unspecified() => bound.ip(),
+            None => self.probe(remote),
+        };
+        SocketAddr::new(ip, bound.port())
+    }
+
+    /// Connecting a datagram socket sends nothing, but makes the system choose.
+    fn probe(&self, remote: SocketAddr) -> IpAddr {
+        let now = Instant::now();
+        let mut known = lock(&self.known);
+        if let Some((ip, found)) = known.get(&remote.ip())
+            && now.duration_since(*found) < ROUTE_LIFETIME
+        {
+            return *ip;
+        }
+        let probed = std::net::UdpSocket::bind(SocketAddr::new(unspecified(remote), 0))
+            .and_then(|socket| socket.connect(remote).and_then(|()| socket.local_addr()));
+        let ip = probed.map_or_else(|_| unspecified(remote), |local| local.ip());
+        if known.len() >= MAX_ROUTES {
+            known.clear();
+        }
+        known.insert(remote.ip(), (ip, now));
+        ip
+    }
+}
+
+fn unspecified(like: SocketAddr) -> IpAddr {
+    if like.is_ipv4() {
+        IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
+    }
+}
+
+/// A poisoned lock only says that another thread panicked; calls go on.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+async fn drain(board: Arc<Switchboard>, index: usize, socket: UdpSocket) {
+    let bound = board.datagrams[index].local;
+    let mut buffer = vec![0; MAX_MESSAGE];
+    loop {
+        if let Err(error) = socket.readable().await {
+            warn!(%bound, %error, "no more datagrams on {bound}: {error}");
+            return;
+        }
+        for _ in 0..BATCH {
+            let Ok((length, remote)) = socket.try_recv_from(&mut buffer) else { break };
+            let local = board.local_towards(bound, remote);
+            let link = Link::Socket(index);
+            board.receive(
+                Flow { transport: Transport::Udp, local, remote, link },
+                &buffer[..length],
+            );
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn keep_time(board: Arc<Switchboard>) {
+    loop {
+        let deadline = board.lock().endpoint.deadline();
+        let until = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = until => board.with(Endpoint::wake),
+            () = board.rearm.notified() => {}
+        }
+    }
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<(Datagrams, UdpSocket)> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // Else IPv4 peers appear as ::ffff:a.b.c.d, and no Via or SDP wants that.
+        socket.set_only_v6(true)?;
+    }
+    // The system gives what it allows (net.core.rmem_max); less is no reason to fail.
+    let _as_large_as_allowed = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let sender: std::net::UdpSocket = socket.into();
+    let local = sender.local_addr()?;
+    let receiver = UdpSocket::from_std(sender.try_clone()?)?;
+    Ok((Datagrams { sender, local }, receiver))
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}
+
+/// Datagrams taken in one go before others get their turn.
+const BATCH: usize = 64;
+/// Events that may wait for the owner of a call.
+const EVENTS: usize = 32;
+const RECEIVE_BUFFER: usize = 8 << 20;
+const BACKLOG_WAIT: Duration = Duration::from_secs(2);
+const PARTING: Duration = Duration::from_millis(500);
+const ROUTE_LIFETIME: Duration = Duration::from_secs(30);
+const MAX_ROUTES: usize = 4_096;

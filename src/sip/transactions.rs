@@ -1,0 +1,322 @@
+//! All transactions in progress: their keys, timers and last messages (RFC 3261 §17).
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::hash::{BuildHasher, Hasher};
+use std::time::{Duration, Instant};
+
+use super::endpoint::{CallKey, Output, Owner};
+use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
+use super::timer::{Agenda, Armed, T1, Timer};
+use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
+use super::{Flow, Transport};
+
+pub(super) type TransactionKey = u64;
+
+/// What leaves the endpoint, and what it must be woken for.
+pub(super) struct Post {
+    pub agenda: Agenda<Owner>,
+    pub outputs: VecDeque<Output>,
+}
+
+impl Post {
+    pub fn transmit(&mut self, flow: Flow, wire: Wire) {
+        self.outputs.push_back(Output::Transmit(flow, wire));
+    }
+}
+
+/// Who hears of a client transaction's responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum User {
+    /// A response changes nothing (BYE, CANCEL), or we are the server.
+    Nobody,
+    Call(CallKey),
+}
+
+/// What the user of a transaction must be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upward {
+    Nothing,
+    Tell(User),
+    /// Nobody answered.
+    Fail(User),
+}
+
+struct Transaction {
+    machine: Machine,
+    armed: Armed,
+    /// The present distance between two sendings.
+    interval: Duration,
+    flow: Flow,
+    last: Option<Wire>,
+    user: User,
+    key: String,
+    merge: Option<u64>,
+    /// Our INVITE: its ACK and CANCEL are made of it.
+    outgoing: Option<Box<Outgoing>>,
+}
+
+pub(super) struct Transactions {
+    table: HashMap<TransactionKey, Transaction>,
+    keys: HashMap<String, TransactionKey>,
+    /// RFC 3261 §8.2.2.2: requests that came here on two ways.
+    merges: HashMap<u64, TransactionKey>,
+    hasher: RandomState,
+    next: TransactionKey,
+    limit: usize,
+}
+
+impl Transactions {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            table: HashMap::new(),
+            keys: HashMap::new(),
+            merges: HashMap::new(),
+            hasher: RandomState::new(),
+            next: 0,
+            limit,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The server transaction that a request belongs to: RFC 3261 §17.2.3.
+    pub fn matching(&self, request: &Request) -> Option<TransactionKey> {
+        self.keys.get(&server_key(request, &request.method)).copied()
+    }
+
+    /// The INVITE that a CANCEL means: RFC 3261 §9.2.
+    pub fn cancelled_by(&self, request: &Request) -> Option<TransactionKey> {
+        self.keys.get(&server_key(request, &INVITE)).copied()
+    }
+
+    /// RFC 3261 §8.2.2.2: the same request is in progress under another branch.
+    pub fn is_merged(&self, request: &Request) -> bool {
+        self.merges.contains_key(&self.merge_key(request))
+    }
+
+    /// Opens a server transaction, unless the table is full.
+    pub fn open_server(&mut self, request: &Request, flow: Flow) -> Option<TransactionKey> {
+        if self.table.len() >= self.limit {
+            return None;
+        }
+        let machine = if request.method == INVITE {
+            Machine::InviteServer(InviteServer::Proceeding)
+        } else {
+            Machine::Server(Server::Trying)
+        };
+        let key = server_key(request, &request.method);
+        let initial = request.identity.to.tag().is_none();
+        let merge = initial.then(|| self.merge_key(request));
+        Some(self.insert(machine, key, flow, User::Nobody, merge, None))
+    }
+
+    /// Opens a client transaction and sends its request.
+    pub fn open_client(
+        &mut self,
+        now: Instant,
+        outgoing: Outgoing,
+        branch: &str,
+        flow: Flow,
+        user: User,
+        post: &mut Post,
+    ) -> TransactionKey {
+        let invite = outgoing.method == INVITE;
+        let machine = if invite {
+            Machine::InviteClient(InviteClient::Calling)
+        } else {
+            Machine::Client(Client::Trying)
+        };
+        let wire = outgoing.print();
+        let key = client_key(branch, &outgoing.method);
+        let kept = invite.then(|| Box::new(outgoing));
+        let id = self.insert(machine, key, flow, user, None, kept);
+        self.step(now, id, Input::Request, Some(wire), post);
+        id
+    }
+
+    pub fn client(&self, branch: &str, method: &Method) -> Option<TransactionKey> {
+        self.keys.get(&client_key(branch, method)).copied()
+    }
+
+    /// Our INVITE as it was sent, and where.
+    pub fn outgoing(&self, id: TransactionKey) -> Option<(&Outgoing, Flow)> {
+        let transaction = self.table.get(&id)?;
+        Some((transaction.outgoing.as_deref()?, transaction.flow))
+    }
+
+    /// Lets something happen to a transaction; `message` is what a `Send` or `Acknowledge` sends.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        id: TransactionKey,
+        input: Input,
+        message: Option<Wire>,
+        post: &mut Post,
+    ) -> Upward {
+        let Some(transaction) = self.table.get_mut(&id) else { return Upward::Nothing };
+        let Some((machine, actions)) = transaction.machine.step(input) else {
+            return Upward::Nothing;
+        };
+        transaction.machine = machine;
+        let mut upward = Upward::Nothing;
+        let mut over = machine == Machine::Terminated;
+        for action in actions {
+            match action {
+                Action::Send | Action::Acknowledge => {
+                    transaction.last.clone_from(&message);
+                    transaction.send(post);
+                }
+                Action::Repeat => transaction.send(post),
+                Action::Tell => upward = Upward::Tell(transaction.user),
+                Action::Fail => upward = Upward::Fail(transaction.user),
+                Action::Start(timer) => over |= !transaction.start(now, *timer, input, id, post),
+                Action::Stop(timer) => transaction.armed.stop(*timer),
+            }
+        }
+        if transaction.machine == Machine::InviteServer(InviteServer::Accepted) {
+            // The call repeats the 2xx itself; 64·T1 is long to keep a body for nothing.
+            transaction.last = None;
+        }
+        if over {
+            self.remove(id);
+        }
+        upward
+    }
+
+    pub fn fire(
+        &mut self,
+        now: Instant,
+        id: TransactionKey,
+        timer: Timer,
+        at: Instant,
+        post: &mut Post,
+    ) -> Upward {
+        let armed = self.table.get_mut(&id).is_some_and(|t| t.armed.take(timer, at));
+        if armed { self.step(now, id, Input::Fires(timer), None, post) } else { Upward::Nothing }
+    }
+
+    /// The transactions that wait for something over a broken connection.
+    pub fn over(&self, flow: &Flow) -> Vec<TransactionKey> {
+        let hit = self.table.iter().filter(|(_, transaction)| transaction.flow == *flow);
+        hit.map(|(id, _)| *id).collect()
+    }
+
+    fn insert(
+        &mut self,
+        machine: Machine,
+        key: String,
+        flow: Flow,
+        user: User,
+        merge: Option<u64>,
+        outgoing: Option<Box<Outgoing>>,
+    ) -> TransactionKey {
+        self.next += 1;
+        let id = self.next;
+        self.keys.insert(key.clone(), id);
+        // The first of merged requests keeps the place.
+        let merge = merge.filter(|merge| !self.merges.contains_key(merge));
+        self.merges.extend(merge.map(|merge| (merge, id)));
+        let armed = Armed::default();
+        let transaction = Transaction {
+            machine,
+            armed,
+            interval: T1,
+            flow,
+            last: None,
+            user,
+            key,
+            merge,
+            outgoing,
+        };
+        self.table.insert(id, transaction);
+        id
+    }
+
+    fn remove(&mut self, id: TransactionKey) {
+        let Some(transaction) = self.table.remove(&id) else { return };
+        self.keys.remove(&transaction.key);
+        if let Some(merge) = transaction.merge {
+            self.merges.remove(&merge);
+        }
+    }
+
+    fn merge_key(&self, request: &Request) -> u64 {
+        let mut hasher: DefaultHasher = self.hasher.build_hasher();
+        let identity = &request.identity;
+        for part in [identity.from.tag().unwrap_or(""), &identity.call_id, request.method.as_str()]
+        {
+            hasher.write(part.as_bytes());
+            hasher.write_u8(0);
+        }
+        hasher.write_u32(identity.sequence);
+        hasher.finish()
+    }
+}
+
+impl Transaction {
+    fn send(&self, post: &mut Post) {
+        if let Some(wire) = &self.last {
+            post.transmit(self.flow, wire.clone());
+        }
+    }
+
+    /// Answers false when the timer would fire at once: over a reliable transport nothing
+    /// lingers (RFC 3261 table 4), and nothing is sent twice.
+    fn start(
+        &mut self,
+        now: Instant,
+        timer: Timer,
+        input: Input,
+        id: TransactionKey,
+        post: &mut Post,
+    ) -> bool {
+        let reliable = self.flow.transport == Transport::Tcp;
+        let repeats = matches!(timer, Timer::A | Timer::E | Timer::G);
+        if repeats && reliable {
+            return true;
+        }
+        let wait = if input == Input::Fires(timer) {
+            timer.again(self.interval)
+        } else {
+            timer.first(reliable)
+        };
+        if repeats {
+            self.interval = wait;
+        }
+        if wait.is_zero() {
+            return false;
+        }
+        self.armed.set(timer, now + wait);
+        post.agenda.note(now + wait, timer, Owner::Transaction(id));
+        true
+    }
+}
+
+fn client_key(branch: &str, method: &Method) -> String {
+    format!("client {branch} {}", method.as_str())
+}
+
+/// RFC 3261 §17.2.3. An ACK looks for its INVITE.
+fn server_key(request: &Request, method: &Method) -> String {
+    let method = if *method == ACK { &INVITE } else { method };
+    let identity = &request.identity;
+    let via = &identity.via;
+    match via.branch().filter(|branch| branch.starts_with("z9hG4bK")) {
+        Some(branch) => format!("{branch} {} {}", via.sent_by(), method.as_str()),
+        // A client of RFC 2543: everything that its copies have in common.
+        None => format!(
+            "2543 {} {} {} {} {} {} {}",
+            request.target,
+            identity.from.tag().unwrap_or(""),
+            identity.call_id,
+            identity.sequence,
+            via.sent_by(),
+            if *method == CANCEL { "CANCEL" } else { method.as_str() },
+            via.branch().unwrap_or(""),
+        ),
+    }
+}
