@@ -1,1 +1,159 @@
 //! Media: RTP in and out, free of voicemail.
+//!
+//! ```text
+//!            ┌ source ─ rtp ─┬─ dtmf ────────────────────────────▶ Event::Key
+//!  socket ──▶┤               └─ jitter ─ recorder ══▶ writer ─ wav ▶ Event::Recorded
+//!   (tick)   └ rtp ◀─ player ◀─ sounds (encoded once, shared) ───▶ Event::Played
+//! ```
+//!
+//! A call has a [`Port`] and belongs to one media thread, which owns its sockets and ticks every
+//! 5 ms ([`socket`]). All stages of a call meet in [`line`]; they take `now` and never wait. Audio
+//! crosses to the disk in pieces (`══`), on writer threads. We play as soon as we are asked to,
+//! whether or not the caller has sent anything.
+
+mod codec;
+mod dtmf;
+mod jitter;
+mod library;
+mod line;
+mod player;
+mod port;
+mod ports;
+mod recorder;
+mod resample;
+mod rtp;
+mod socket;
+mod sound;
+mod source;
+pub mod wav;
+mod writer;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub use codec::Codec;
+pub use library::Library;
+pub use port::{Direction, Ended, Event, Port, Recording, Statistics, Stream, Take};
+pub use sound::{Sound, SoundError};
+
+use line::Line;
+use ports::Ports;
+use socket::{Link, Pair};
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// RTP and RTCP ports; a call takes an even one and the odd one above it.
+    pub ports: RangeInclusive<u16>,
+    /// The address to listen on; `::` hears IPv4 too.
+    pub bind: IpAddr,
+    /// Media threads; 0 is one for each core.
+    pub threads: usize,
+    /// Threads that write recordings; 0 is two. More help only where the disk is slow and wide.
+    pub writers: usize,
+    /// After so long without a packet a port tells `Event::Silent`.
+    pub rtp_timeout: Duration,
+}
+
+/// All ports of the daemon. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Media {
+    exchange: Arc<Exchange>,
+}
+
+#[derive(Debug)]
+struct Exchange {
+    bind: IpAddr,
+    rtp_timeout: Duration,
+    first: u16,
+    capacity: usize,
+    ports: Arc<Mutex<Ports>>,
+    links: Vec<Arc<Link>>,
+    chance: AtomicU64,
+}
+
+/// Why there is no port for a call.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no RTP port is free")]
+    NoPorts,
+    #[error("the media thread is behind with its work")]
+    Overloaded,
+    #[error("cannot open an RTP socket: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Media {
+    pub fn start(config: Config) -> io::Result<Self> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if config.threads == 0 { cores() } else { config.threads };
+        let writers = if config.writers == 0 { WRITERS } else { config.writers };
+        let chance = getrandom::u64().map_err(io::Error::other)?;
+        let ports = Ports::new(&config.ports, chance);
+        let capacity = ports.len();
+        let ports = Arc::new(Mutex::new(ports));
+        let pool = writer::Pool::start(writers)?;
+        let link = |n| {
+            let ports = Arc::clone(&ports);
+            Link::start(format!("media-{n}"), config.bind, ports, pool.outbox()).map(Arc::new)
+        };
+        let links = (0..threads).map(link).collect::<io::Result<_>>()?;
+        let exchange = Exchange {
+            bind: config.bind,
+            rtp_timeout: config.rtp_timeout,
+            first: *config.ports.start(),
+            capacity,
+            ports,
+            links,
+            chance: AtomicU64::new(chance),
+        };
+        Ok(Self { exchange: Arc::new(exchange) })
+    }
+
+    /// Takes a pair of ports for a call. Nothing is received before [`Port::connect`].
+    pub fn open(&self) -> Result<Port, OpenError> {
+        let Exchange { bind, rtp_timeout, first, ports, links, chance, .. } = &*self.exchange;
+        let pair = Pair::bind(*bind, ports)?.ok_or(OpenError::NoPorts)?;
+        let link = links.iter().min_by_key(|link| link.load()).ok_or(OpenError::Overloaded)?;
+        let index = usize::from(pair.number - first) / 2;
+        let (port, teller, counters) = Port::new(pair.number, index, Arc::clone(link));
+        let chance = ports::mix(chance.fetch_add(STEP, Ordering::Relaxed));
+        let line = Line::new(teller, counters, *rtp_timeout, chance);
+        match link.open(index, pair, line) {
+            Ok(()) => Ok(port),
+            Err(pair) => {
+                pair.give_back(ports);
+                Err(OpenError::Overloaded)
+            }
+        }
+    }
+
+    /// How many calls the port range has room for.
+    pub fn capacity(&self) -> usize {
+        self.exchange.capacity
+    }
+
+    /// How many calls have a port now.
+    pub fn in_use(&self) -> usize {
+        self.exchange.links.iter().map(|link| link.load()).sum()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ports: 10_000..=19_999,
+            bind: Ipv4Addr::UNSPECIFIED.into(),
+            threads: 0,
+            writers: 0,
+            rtp_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+const WRITERS: usize = 2;
+/// Keeps the chances of two calls apart.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

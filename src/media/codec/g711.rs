@@ -1,0 +1,107 @@
+//! G.711: µ-law and A-law, decoded by table and encoded by the segment arithmetic of the standard.
+
+/// Every µ-law byte as a 16-bit sample.
+pub(super) static ULAW: [i16; 256] = ulaw_samples();
+/// Every A-law byte as a 16-bit sample.
+pub(super) static ALAW: [i16; 256] = alaw_samples();
+pub(super) static ULAW_LOUDNESS: [u16; 256] = loudness(ulaw_samples());
+pub(super) static ALAW_LOUDNESS: [u16; 256] = loudness(alaw_samples());
+
+pub(super) fn ulaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    // Clipped so that the bias cannot carry past the eighth segment.
+    let magnitude = sample.unsigned_abs().min(32_635) + BIAS;
+    let segment = 8 - magnitude.leading_zeros();
+    let step = (magnitude >> (segment + 3)) & 0x0f;
+    !(sign | low(segment << 4) | low(step.into()))
+}
+
+pub(super) fn alaw(sample: i16) -> u8 {
+    // 13 of the 16 bits count; a negative one is complemented, as in the ITU's G.191 tools.
+    let (sign, magnitude) = if sample < 0 { (0, !(sample >> 3)) } else { (0x80, sample >> 3) };
+    let magnitude = magnitude.unsigned_abs();
+    let segment = 11_u32.saturating_sub(magnitude.leading_zeros());
+    let step = (magnitude >> segment.max(1)) & 0x0f;
+    (sign | low(segment << 4) | low(step.into())) ^ 0x55
+}
+
+const BIAS: u16 = 0x84;
+
+/// The low byte; what is above it is zero by construction.
+fn low(value: u32) -> u8 {
+    value.to_le_bytes()[0]
+}
+
+const fn ulaw_samples() -> [i16; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let code = 255 - byte;
+        let magnitude = ((((code & 0x0f) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84;
+        table[byte] =
+            (if code & 0x80 == 0 { magnitude as i32 } else { -(magnitude as i32) }) as i16;
+        byte += 1;
+    }
+    table
+}
+
+const fn alaw_samples() -> [i16; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let code = byte ^ 0x55;
+        let (segment, step) = ((code & 0x70) >> 4, (code & 0x0f) << 4);
+        let magnitude = if segment == 0 { step + 8 } else { (step + 0x108) << (segment - 1) };
+        table[byte] =
+            (if code & 0x80 == 0 { -(magnitude as i32) } else { magnitude as i32 }) as i16;
+        byte += 1;
+    }
+    table
+}
+
+const fn loudness(samples: [i16; 256]) -> [u16; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = samples[byte].unsigned_abs();
+        byte += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_values_of_the_standard() {
+        assert_eq!((ULAW[0x00], ULAW[0x80], ULAW[0xff], ULAW[0x7f]), (-32_124, 32_124, 0, 0));
+        assert_eq!((ALAW[0xd5], ALAW[0x55], ALAW[0xaa], ALAW[0x2a]), (8, -8, 32_256, -32_256));
+        assert_eq!((ulaw(0), ulaw(i16::MAX), ulaw(i16::MIN)), (0xff, 0x80, 0x00));
+        assert_eq!((alaw(0), alaw(-1), alaw(i16::MAX), alaw(i16::MIN)), (0xd5, 0x55, 0xaa, 0x2a));
+    }
+
+    #[test]
+    fn every_byte_survives_the_round_trip() {
+        for byte in 0..=255_u8 {
+            assert_eq!(alaw(ALAW[usize::from(byte)]), byte);
+            // µ-law has two zeros.
+            let expected = if byte == 0x7f { 0xff } else { byte };
+            assert_eq!(ulaw(ULAW[usize::from(byte)]), expected);
+        }
+    }
+
+    #[test]
+    fn a_sample_is_encoded_as_a_nearest_neighbour() {
+        for sample in (i16::MIN..=i16::MAX).step_by(7) {
+            let near = |table: &[i16; 256], byte: u8| {
+                let error = |of: i16| (i32::from(sample) - i32::from(of)).abs();
+                let best = table.iter().map(|&of| error(of)).min().unwrap();
+                // The arithmetic truncates where a tie or an edge falls between two steps.
+                error(table[usize::from(byte)]) <= best + 8
+            };
+            assert!(near(&ULAW, ulaw(sample)), "µ-law {sample}");
+            assert!(near(&ALAW, alaw(sample)), "A-law {sample}");
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! One call's audio, as the call sees it.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::codec::{self, Codec};
+use super::socket::{Command, Link};
+use super::sound::Sound;
+
+/// One call's audio. Dropping it closes its sockets; a recording that still runs is finished, but
+/// nobody hears of it any more.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    index: usize,
+    link: Arc<Link>,
+    events: mpsc::Receiver<Told>,
+    counters: Arc<Counters>,
+    /// Counts the playbacks, so that the end of one that was stopped is not told.
+    playback: u32,
+}
+
+/// What was agreed with the peer about one audio stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    /// Where the SDP says that the peer receives.
+    pub remote: Option<SocketAddr>,
+    pub codec: Codec,
+    pub payload_type: u8,
+    /// The payload type of RFC 4733 events, if agreed.
+    pub telephone_event: Option<u8>,
+    /// What the peer would like to get. We send 20 ms, which every receiver takes (RFC 3551 §4.2).
+    pub ptime: Duration,
+    pub direction: Direction,
+}
+
+/// Who may send (RFC 3264 §5.1), seen from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    #[default]
+    SendReceive,
+    SendOnly,
+    ReceiveOnly,
+    Inactive,
+}
+
+/// A recording to be made: 16-bit WAV at the codec's rate.
+pub struct Take {
+    /// Opens the file. Runs on a writer; recording begins in memory at once.
+    pub open: Box<dyn FnOnce() -> io::Result<File> + Send>,
+    pub limit: Duration,
+    /// Ends the recording after so much silence.
+    pub silence: Option<Duration>,
+    /// Silence is what is less loud in the mean of the absolute samples: 256 in Asterisk.
+    pub silence_level: u16,
+}
+
+/// What happened on a port.
+#[derive(Debug)]
+pub enum Event {
+    /// `0`–`9`, `*`, `#`, `A`–`D`; told at the first packet of a press.
+    Key(char),
+    /// The last frame of the sounds has been sent.
+    Played,
+    /// The recording is over, and its file is complete as far as it goes.
+    Recorded(Recording),
+    /// Nothing was received for `Config::rtp_timeout` although something should be. Told once,
+    /// and again after something came.
+    Silent,
+}
+
+#[derive(Debug)]
+pub struct Recording {
+    /// So many samples are in the file.
+    pub samples: u64,
+    pub rate: u32,
+    pub ended: Ended,
+}
+
+/// What ended a recording.
+#[derive(Debug)]
+pub enum Ended {
+    Stopped,
+    Silence,
+    Limit,
+    /// The file could not be opened or written further.
+    Failed(io::Error),
+}
+
+/// What passed through a port. All counts are packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Statistics {
+    pub sent: u64,
+    pub received: u64,
+    /// Never came.
+    pub lost: u64,
+    /// Came too late to be recorded in their place.
+    pub late: u64,
+    pub duplicates: u64,
+    /// From an address that is not the caller's. Once the source is locked the kernel drops these
+    /// before they can be counted.
+    pub strangers: u64,
+    /// No RTP, or RTP that lies about its lengths.
+    pub malformed: u64,
+    /// Of a payload type that was not agreed; comfort noise (RFC 3389) is among them.
+    pub unknown: u64,
+}
+
+impl Port {
+    /// The RTP port, which is even. RTCP is the one above.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Says what was agreed: after the answer, and again after each re-INVITE.
+    pub fn connect(&mut self, stream: Stream) {
+        self.send(Command::Connect(stream));
+    }
+
+    /// Plays sounds one after another, joined without a gap, instead of what plays now.
+    pub fn play(&mut self, sounds: Vec<Arc<Sound>>) {
+        self.playback = self.playback.wrapping_add(1);
+        self.send(Command::Play { sounds, playback: self.playback });
+    }
+
+    /// Stops within a frame. The playback that was stopped does not tell its end.
+    pub fn stop_playing(&mut self) {
+        self.playback = self.playback.wrapping_add(1);
+        self.send(Command::StopPlaying);
+    }
+
+    /// Records. What was heard in the last moment since a playback ended is the recording's head.
+    pub fn record(&mut self, take: Take) {
+        self.send(Command::Record(take));
+    }
+
+    pub fn stop_recording(&mut self) {
+        self.send(Command::StopRecording);
+    }
+
+    /// Waits for the next event. May be dropped and called anew at any time.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            return match self.events.recv().await {
+                Some(Told::Key(key)) => Event::Key(key),
+                Some(Told::Played(playback)) if playback == self.playback => Event::Played,
+                Some(Told::Played(_)) => continue,
+                Some(Told::Recorded(recording)) => Event::Recorded(recording),
+                Some(Told::Silent) => Event::Silent,
+                // The media thread is gone, and with it whatever could still happen here.
+                None => std::future::pending().await,
+            };
+        }
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        self.counters.statistics()
+    }
+
+    pub(super) fn new(number: u16, index: usize, link: Arc<Link>) -> (Self, Teller, Arc<Counters>) {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let counters = Arc::new(Counters::default());
+        let told = Arc::clone(&counters);
+        let port = Self { number, index, link, events, counters, playback: 0 };
+        (port, Teller { events: sender }, told)
+    }
+
+    fn send(&self, command: Command) {
+        self.link.send(self.index, command);
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.send(Command::Close);
+    }
+}
+
+impl Stream {
+    /// A stream as it is usually agreed: static payload type, 20 ms, both ways, no events.
+    pub fn new(remote: Option<SocketAddr>, codec: Codec) -> Self {
+        Self {
+            remote,
+            codec,
+            payload_type: codec.payload_type(),
+            telephone_event: None,
+            ptime: Duration::from_millis(20),
+            direction: Direction::SendReceive,
+        }
+    }
+}
+
+impl Direction {
+    pub(super) fn sends(self) -> bool {
+        matches!(self, Self::SendReceive | Self::SendOnly)
+    }
+
+    pub(super) fn receives(self) -> bool {
+        matches!(self, Self::SendReceive | Self::ReceiveOnly)
+    }
+}
+
+impl fmt::Debug for Take {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Take")
+            .field("limit", &self.limit)
+            .field("silence", &self.silence)
+            .field("silence_level", &self.silence_level)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Recording {
+    pub fn duration(&self) -> Duration {
+        codec::duration(self.samples, self.rate)
+    }
+}
+
+/// An event on its way to the port.
+#[derive(Debug)]
+pub(super) enum Told {
+    Key(char),
+    Played(u32),
+    Recorded(Recording),
+    Silent,
+}
+
+/// The other end of a port's events. It never waits.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    events: mpsc::Sender<Told>,
+}
+
+impl Teller {
+    /// Keys come as fast as the peer likes, so they leave room for what the call itself asked for.
+    pub fn key(&self, key: char) {
+        if self.events.capacity() > EVENTS / 2 {
+            self.tell(Told::Key(key));
+        }
+    }
+
+    pub fn tell(&self, told: Told) {
+        // Full: thirty answers to its own commands wait unread, so nobody reads any more. Closed:
+        // the port is gone.
+        let _ = self.events.try_send(told);
+    }
+}
+
+/// Counted by one media thread and read from anywhere: plain loads and stores are enough.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub sent: Counter,
+    pub received: Counter,
+    pub lost: Counter,
+    pub late: Counter,
+    pub duplicates: Counter,
+    pub strangers: Counter,
+    pub malformed: Counter,
+    pub unknown: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, more: u64) {
+        self.0.store(self.count().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub fn take_back_one(&self) {
+        self.0.store(self.count().saturating_sub(1), Ordering::Relaxed);
+    }
+
+    fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            sent: self.sent.count(),
+            received: self.received.count(),
+            lost: self.lost.count(),
+            late: self.late.count(),
+            duplicates: self.duplicates.count(),
+            strangers: self.strangers.count(),
+            malformed: self.malformed.count(),
+            unknown: self.unknown.count(),
+        }
+    }
+}
+
+/// Events that may wait for a call to read them.
+const EVENTS: usize = 64;
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The events told so far, one letter each: a key, `P`layed, `R`ecorded, `S`ilent.
+    pub fn told(events: &mut mpsc::Receiver<Told>) -> String {
+        std::iter::from_fn(|| events.try_recv().ok())
+            .map(|told| match told {
+                Told::Key(key) => key,
+                Told::Played(_) => 'P',
+                Told::Recorded(_) => 'R',
+                Told::Silent => 'S',
+            })
+            .collect()
+    }
+
+    pub fn teller() -> (Teller, mpsc::Receiver<Told>) {
+        let (events, receiver) = mpsc::channel(EVENTS);
+        (Teller { events }, receiver)
+    }
+
+    #[test]
+    fn a_flood_of_keys_leaves_room_for_what_was_asked_for() {
+        let (teller, mut events) = teller();
+        (0..1000).for_each(|_| teller.key('1'));
+        teller.tell(Told::Silent);
+        assert_eq!(told(&mut events), "1".repeat(EVENTS / 2) + "S");
+    }
+}

@@ -1,0 +1,413 @@
+//! Ordered audio to pieces of a recording, with its end: a limit, a silence, a key.
+//!
+//! Audio stays encoded here; the writer decodes it. A piece leaves when it is full or old, so
+//! that a crash costs less than half a second.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::codec::{self, Codec};
+use super::jitter::{Arrival, Jitter, Stretch};
+use super::rtp::Packet;
+
+/// What has been said since the last sound ended, in case a recording begins: a caller who speaks
+/// at once into the beep's end loses nothing.
+#[derive(Debug)]
+pub(super) struct Head {
+    jitter: Jitter,
+    codec: Codec,
+    audio: Vec<u8>,
+}
+
+/// What ends a recording, apart from its caller.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub limit: Duration,
+    pub silence: Option<Duration>,
+    pub level: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct Recorder {
+    jitter: Jitter,
+    tape: Reel,
+    bounds: Bounds,
+    started: Instant,
+}
+
+/// Audio of a recording on its way to the disk, in one codec.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub codec: Codec,
+    pub audio: Vec<u8>,
+}
+
+/// Why a recording ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    Silence,
+    Limit,
+}
+
+/// What has been recorded: pieces that are ready, and the one that grows.
+#[derive(Debug)]
+struct Reel {
+    codec: Codec,
+    piece: Vec<u8>,
+    since: Option<Instant>,
+    ready: VecDeque<Piece>,
+    /// Samples recorded so far, and how many there may be.
+    total: u64,
+    limit: u64,
+    /// Samples of silence at the end, if they are counted.
+    quiet: u64,
+    level: Option<u16>,
+    /// Where the last key was pressed, until something else is said.
+    key: Option<u64>,
+}
+
+impl Head {
+    pub fn new(codec: Codec) -> Self {
+        Self { jitter: Jitter::new(codec), codec, audio: Vec::new() }
+    }
+
+    pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
+        let codec = self.codec;
+        let kept = &mut self.audio;
+        let arrival = self.jitter.push(packet, audio, now, &mut |stretch| match stretch {
+            Stretch::Audio(audio) => kept.extend_from_slice(audio),
+            Stretch::Silence(samples) => {
+                let silence = codec.bytes(samples.min(codec::samples(HEAD, codec.rate())));
+                kept.resize(kept.len() + silence, codec.silence());
+            }
+        });
+        // Only what is short before the recording belongs to it. Cut rarely, and in one go.
+        let head = codec.bytes(codec::samples(HEAD, codec.rate()));
+        if kept.len() > 2 * head {
+            kept.drain(..kept.len() - head);
+        }
+        arrival
+    }
+}
+
+impl Recorder {
+    pub fn start(head: Head, bounds: Bounds, now: Instant) -> Self {
+        let Head { jitter, codec, audio } = head;
+        let mut tape = Reel {
+            codec,
+            piece: Vec::with_capacity(PIECE),
+            since: None,
+            ready: VecDeque::new(),
+            total: 0,
+            limit: codec::samples(bounds.limit, codec.rate()),
+            quiet: 0,
+            level: bounds.silence.map(|_| bounds.level),
+            key: None,
+        };
+        let keep = codec.bytes(codec::samples(HEAD, codec.rate()));
+        tape.take(&audio[audio.len().saturating_sub(keep)..], now);
+        Self { jitter, tape, bounds, started: now }
+    }
+
+    pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
+        let tape = &mut self.tape;
+        self.jitter.push(packet, audio, now, &mut |stretch| tape.append(&stretch, now))
+    }
+
+    /// A key was pressed at this RTP time. If nothing is said after it, it ends the recording, and
+    /// what was recorded of its tone is cut off.
+    pub fn key(&mut self, timestamp: u32) {
+        let behind = self.jitter.behind(timestamp).unwrap_or(0);
+        if behind <= codec::samples(TONE, self.tape.codec.clock()) {
+            self.tape.key = Some(self.tape.total.saturating_sub(behind));
+        }
+    }
+
+    /// Goes on in another codec. The clock of RTP starts anew with it.
+    pub fn change(&mut self, codec: Codec, now: Instant) {
+        let tape = &mut self.tape;
+        self.jitter.flush(&mut |stretch| tape.append(&stretch, now));
+        tape.cut();
+        tape.codec = codec;
+        self.jitter = Jitter::new(codec);
+    }
+
+    /// What the clock alone brings about: patience with missing packets ends, a piece grows old,
+    /// and a caller who sends nothing is silent.
+    pub fn tick(&mut self, now: Instant) {
+        let tape = &mut self.tape;
+        self.jitter.expire(now, &mut |stretch| tape.append(&stretch, now));
+        if tape.since.is_some_and(|since| now.saturating_duration_since(since) >= AGE) {
+            tape.cut();
+        }
+    }
+
+    /// Why the recording must end now, if it must.
+    pub fn bound(&self, now: Instant) -> Option<Bound> {
+        if self.tape.total >= self.tape.limit {
+            return Some(Bound::Limit);
+        }
+        let heard = self.jitter.heard().unwrap_or(self.started).max(self.started);
+        let unheard = now.saturating_duration_since(heard);
+        let lasted = now.saturating_duration_since(self.started);
+        if lasted >= self.bounds.limit.saturating_add(GRACE) && unheard >= GRACE {
+            return Some(Bound::Limit);
+        }
+        let unheard = if unheard < GRACE { Duration::ZERO } else { unheard };
+        let quiet = codec::duration(self.tape.quiet, self.tape.codec.rate()) + unheard;
+        self.bounds.silence.is_some_and(|silence| quiet >= silence).then_some(Bound::Silence)
+    }
+
+    /// The next piece that is ready to be written.
+    pub fn pull(&mut self) -> Option<Piece> {
+        self.tape.ready.pop_front()
+    }
+
+    /// Ends the recording. Says how many of its samples belong to it; the last pieces can still be
+    /// pulled.
+    pub fn finish(&mut self, bound: Option<Bound>, now: Instant) -> u64 {
+        let tape = &mut self.tape;
+        if bound.is_none() {
+            self.jitter.flush(&mut |stretch| tape.append(&stretch, now));
+        }
+        tape.cut();
+        match (bound, tape.key) {
+            (Some(Bound::Silence), _) => {
+                let left = codec::samples(TAIL, tape.codec.rate());
+                tape.total - tape.quiet.saturating_sub(left).min(tape.total)
+            }
+            (None, Some(key)) => key,
+            (None | Some(Bound::Limit), _) => tape.total,
+        }
+    }
+}
+
+impl Reel {
+    fn append(&mut self, stretch: &Stretch<'_>, now: Instant) {
+        match *stretch {
+            Stretch::Audio(audio) => self.take(audio, now),
+            Stretch::Silence(samples) => {
+                let mut left = samples.min(self.limit.saturating_sub(self.total));
+                while left > 0 {
+                    let step = left.min(SILENCE.len() as u64);
+                    let silence = [self.codec.silence(); SILENCE.len()];
+                    self.take(&silence[..self.codec.bytes(step)], now);
+                    left -= step;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, audio: &[u8], now: Instant) {
+        let room = self.codec.bytes(self.limit - self.total);
+        let audio = &audio[..audio.len().min(room)];
+        if audio.is_empty() {
+            return;
+        }
+        let samples = self.codec.samples(audio.len());
+        self.total += samples;
+        self.key = None;
+        if let Some(level) = self.level {
+            let quiet = self.codec.loudness(audio) < level;
+            self.quiet = if quiet { self.quiet + samples } else { 0 };
+        }
+        self.since.get_or_insert(now);
+        self.piece.extend_from_slice(audio);
+        if self.piece.len() >= PIECE {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.since = None;
+        if !self.piece.is_empty() {
+            let audio = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+            self.ready.push_back(Piece { codec: self.codec, audio });
+        }
+    }
+}
+
+/// How much of what came before a recording belongs to it.
+const HEAD: Duration = Duration::from_millis(300);
+/// A piece is full at 0.36 s of G.711, 5,760 bytes of a WAV file. With the patience of the jitter
+/// stage a sample is written within half a second.
+const PIECE: usize = 18 * 160;
+/// A piece is old, full or not, when its first sample is.
+const AGE: Duration = Duration::from_millis(280);
+/// So much of a key's tone may have been recorded before the key was known.
+const TONE: Duration = Duration::from_millis(120);
+/// So much of a silence that ended a recording stays, as in Asterisk.
+const TAIL: Duration = Duration::from_millis(200);
+/// Packets may be so late before the clock on the wall speaks for them.
+const GRACE: Duration = Duration::from_secs(1);
+const SILENCE: [u8; 160] = [0; 160];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Caller {
+        recorder: Recorder,
+        now: Instant,
+        sequence: u16,
+        timestamp: u32,
+    }
+
+    impl Caller {
+        fn new(head: Head, limit: u64, silence: Option<u64>) -> Self {
+            let bounds = Bounds {
+                limit: Duration::from_millis(limit),
+                silence: silence.map(Duration::from_millis),
+                level: 256,
+            };
+            let now = Instant::now();
+            Self { recorder: Recorder::start(head, bounds, now), now, sequence: 0, timestamp: 0 }
+        }
+
+        fn says(&mut self, byte: u8, frames: usize) {
+            for _ in 0..frames {
+                self.sends(&[byte; 160], true);
+                self.timestamp += 160;
+            }
+        }
+
+        fn sends(&mut self, payload: &[u8], audio: bool) {
+            let (sequence, timestamp) = (self.sequence, self.timestamp);
+            let packet = Packet { payload_type: 0, sequence, timestamp, ssrc: 1, payload };
+            self.recorder.push(&packet, audio, self.now);
+            self.sequence += 1;
+            self.now += Duration::from_millis(20);
+        }
+
+        fn recorded(&mut self, bound: Option<Bound>) -> Vec<u8> {
+            let keep = self.recorder.finish(bound, self.now);
+            let pieces = std::iter::from_fn(|| self.recorder.pull());
+            let mut all: Vec<u8> = pieces.flat_map(|piece| piece.audio).collect();
+            all.truncate(usize::try_from(keep).unwrap());
+            all
+        }
+    }
+
+    fn caller(limit: u64, silence: Option<u64>) -> Caller {
+        Caller::new(Head::new(Codec::Pcmu), limit, silence)
+    }
+
+    const LOUD: u8 = 0x10;
+    const QUIET: u8 = 0xff;
+
+    #[test]
+    fn pieces_leave_when_full_and_the_rest_at_the_end() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 17);
+        assert_eq!(caller.recorder.pull(), None);
+        caller.says(LOUD, 2);
+        assert_eq!(caller.recorder.pull().unwrap().audio.len(), PIECE);
+        assert_eq!(caller.recorded(None).len(), 160);
+    }
+
+    #[test]
+    fn an_old_piece_leaves_although_it_is_short() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 1);
+        caller.recorder.tick(caller.now + AGE);
+        assert_eq!(caller.recorder.pull().unwrap().audio.len(), 160);
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        let mut caller = caller(50, None);
+        caller.says(LOUD, 4);
+        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Limit));
+        assert_eq!(caller.recorded(Some(Bound::Limit)).len(), 400);
+    }
+
+    #[test]
+    fn the_limit_holds_for_a_caller_who_sends_nothing() {
+        let caller = caller(5000, None);
+        assert_eq!(caller.recorder.bound(caller.now + Duration::from_millis(5900)), None);
+        let bound = caller.recorder.bound(caller.now + Duration::from_secs(6));
+        assert_eq!(bound, Some(Bound::Limit));
+    }
+
+    #[test]
+    fn silence_ends_a_recording_and_most_of_it_is_cut() {
+        let mut caller = caller(60_000, Some(400));
+        caller.says(LOUD, 5);
+        caller.says(QUIET, 19);
+        assert_eq!(caller.recorder.bound(caller.now), None);
+        caller.says(QUIET, 1);
+        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
+        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+    }
+
+    #[test]
+    fn a_caller_who_sends_nothing_is_silent() {
+        let mut caller = caller(60_000, Some(3000));
+        caller.says(LOUD, 5);
+        let bound = caller.recorder.bound(caller.now + Duration::from_millis(3000));
+        assert_eq!(bound, Some(Bound::Silence));
+        assert_eq!(caller.recorded(bound).len(), 800);
+    }
+
+    #[test]
+    fn a_key_at_the_end_leaves_neither_tone_nor_dead_air() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 3);
+        // Two frames of the tone are heard before the gateway knows the key.
+        let pressed = caller.timestamp;
+        caller.says(0x33, 2);
+        caller.timestamp = pressed;
+        caller.recorder.key(pressed);
+        for _ in 0..4 {
+            caller.sends(&[11, 10, 0, 160], false);
+        }
+        assert_eq!(caller.recorded(None), [LOUD; 480]);
+    }
+
+    #[test]
+    fn a_key_in_the_middle_cuts_nothing() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 2);
+        caller.recorder.key(caller.timestamp);
+        caller.sends(&[5, 10, 0, 160], false);
+        caller.timestamp += 160;
+        caller.says(LOUD, 1);
+        let expected = [[LOUD; 160], [LOUD; 160], [QUIET; 160], [LOUD; 160]].concat();
+        assert_eq!(caller.recorded(None), expected);
+    }
+
+    #[test]
+    fn what_was_said_just_before_is_the_head() {
+        let mut head = Head::new(Codec::Pcmu);
+        let now = Instant::now();
+        for sequence in 0..100_u16 {
+            let packet = Packet {
+                payload_type: 0,
+                sequence,
+                timestamp: u32::from(sequence) * 160,
+                ssrc: 1,
+                payload: &[u8::try_from(sequence).unwrap(); 160],
+            };
+            head.push(&packet, true, now);
+        }
+        let mut caller = Caller::new(head, 60_000, None);
+        caller.sequence = 100;
+        caller.timestamp = 16_000;
+        caller.says(100, 1);
+        let recorded = caller.recorded(None);
+        assert_eq!(recorded.len(), 16 * 160);
+        assert_eq!((recorded[0], recorded[2559]), (85, 100));
+    }
+
+    #[test]
+    fn another_codec_begins_another_piece() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 1);
+        caller.recorder.change(Codec::Pcma, caller.now);
+        caller.says(LOUD, 1);
+        caller.recorder.finish(None, caller.now);
+        let codecs: Vec<_> =
+            std::iter::from_fn(|| caller.recorder.pull()).map(|piece| piece.codec).collect();
+        assert_eq!(codecs, [Codec::Pcmu, Codec::Pcma]);
+    }
+}

@@ -1,0 +1,198 @@
+//! RTP packets in and out (RFC 3550 §5.1).
+
+/// One packet of a stream, borrowed from the datagram it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packet<'a> {
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Reads a datagram; `None` if it is not RTP or its lengths lie.
+    ///
+    /// The marker is not kept: senders forget it too often to build on it.
+    pub fn parse(datagram: &'a [u8]) -> Option<Self> {
+        let (head, mut rest) = datagram.split_first_chunk::<HEADER>()?;
+        let [flags, kind, ..] = *head;
+        if flags >> 6 != VERSION {
+            return None;
+        }
+        rest = rest.get(usize::from(flags & 0x0f) * 4..)?;
+        if flags & 0x10 != 0 {
+            let (extension, after) = rest.split_first_chunk::<4>()?;
+            let words = u16::from_be_bytes([extension[2], extension[3]]);
+            rest = after.get(usize::from(words) * 4..)?;
+        }
+        if flags & 0x20 != 0 {
+            // RFC 3550 §5.1: the last octet counts the padding, itself included.
+            let padding = usize::from(*rest.last()?);
+            rest = rest.get(..rest.len().checked_sub(padding)?).filter(|_| padding > 0)?;
+        }
+        Some(Self {
+            payload_type: kind & 0x7f,
+            sequence: u16::from_be_bytes([head[2], head[3]]),
+            timestamp: u32::from_be_bytes([head[4], head[5], head[6], head[7]]),
+            ssrc: u32::from_be_bytes([head[8], head[9], head[10], head[11]]),
+            payload: rest,
+        })
+    }
+}
+
+/// The stream that we hear, for its statistics.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    ssrc: u32,
+    highest: Option<u16>,
+    /// Bit n: the packet n before the highest has come.
+    seen: u64,
+}
+
+/// What a packet tells of those before it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// So many before it have not come, yet.
+    On {
+        missing: u16,
+    },
+    /// It was thought lost.
+    Found,
+    Again,
+}
+
+impl Incoming {
+    pub fn note(&mut self, packet: &Packet<'_>) -> Step {
+        let sequence = packet.sequence;
+        let known = self.highest.filter(|_| self.ssrc == packet.ssrc);
+        let step = known.map_or(0, |highest| sequence.wrapping_sub(highest));
+        let back = 0_u16.wrapping_sub(step);
+        if known.is_some() && back < MEMORY {
+            let bit = 1 << back;
+            let again = self.seen & bit != 0;
+            self.seen |= bit;
+            return if again { Step::Again } else { Step::Found };
+        }
+        let missing = if (1..MAX_DROPOUT).contains(&step) { step - 1 } else { 0 };
+        self.ssrc = packet.ssrc;
+        self.highest = Some(sequence);
+        self.seen = self.seen.checked_shl(step.into()).unwrap_or(0) | 1;
+        Step::On { missing }
+    }
+}
+
+/// The stream that we send: it numbers its packets.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    ssrc: u32,
+    sequence: u16,
+    epoch: u32,
+}
+
+impl Outgoing {
+    /// RFC 3550 §5.1: identifier, first sequence number and first timestamp are random.
+    pub fn new(chance: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = chance.to_le_bytes();
+        Self {
+            ssrc: u32::from_le_bytes([a, b, c, d]),
+            // Asked to start in the lower half, so that SRTP would not lose count early.
+            sequence: u16::from_le_bytes([e, f]) >> 1,
+            epoch: u32::from_le_bytes([g, h, e ^ a, f ^ b]),
+        }
+    }
+
+    /// Writes the header of the next packet. `elapsed` is in ticks of the RTP clock; `spurt` says
+    /// that the packet begins a talk spurt (RFC 3551 §4.1).
+    pub fn header(&mut self, payload_type: u8, elapsed: u32, spurt: bool) -> [u8; HEADER] {
+        let mut head = [0; HEADER];
+        head[0] = VERSION << 6;
+        head[1] = payload_type | if spurt { 0x80 } else { 0 };
+        head[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        head[4..8].copy_from_slice(&self.epoch.wrapping_add(elapsed).to_be_bytes());
+        head[8..].copy_from_slice(&self.ssrc.to_be_bytes());
+        self.sequence = self.sequence.wrapping_add(1);
+        head
+    }
+}
+
+/// Octets of the fixed header.
+pub(super) const HEADER: usize = 12;
+const VERSION: u8 = 2;
+/// How far back we know whether a packet has come.
+const MEMORY: u16 = 64;
+/// RFC 3550 A.1: a larger step in sequence is a restart, not a loss.
+const MAX_DROPOUT: u16 = 3000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_read() {
+        let datagram = [0x80, 0x80, 0, 7, 0, 0, 0, 160, 0, 0, 0, 9, 1, 2, 3];
+        let packet = Packet::parse(&datagram).unwrap();
+        let expected =
+            Packet { payload_type: 0, sequence: 7, timestamp: 160, ssrc: 9, payload: &[1, 2, 3] };
+        assert_eq!(packet, expected);
+    }
+
+    #[test]
+    fn sources_extension_and_padding_are_stepped_over() {
+        let mut datagram = vec![0x80 | 0x20 | 0x10 | 1, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        datagram.extend([9; 4]); // CSRC
+        datagram.extend([0xbe, 0xde, 0, 1, 5, 5, 5, 5]); // one word of extension
+        datagram.extend([1, 2, 0, 0, 3]); // three octets of padding
+        assert_eq!(Packet::parse(&datagram).unwrap().payload, [1, 2]);
+    }
+
+    #[test]
+    fn what_lies_is_refused() {
+        let good = [0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+        assert!(Packet::parse(&good).is_some());
+        let with = |flags: u8, tail: &[u8]| {
+            let mut datagram = good.to_vec();
+            datagram[0] = flags;
+            datagram.extend(tail);
+            Packet::parse(&datagram).map(|packet| packet.payload.to_vec())
+        };
+        assert_eq!(with(0x40, &[]), None, "version 1");
+        assert_eq!(with(0x8f, &[]), None, "more sources than octets");
+        assert_eq!(with(0x90, &[0, 0, 0xff]), None, "a huge extension");
+        assert_eq!(with(0xa0, &[200]), None, "more padding than packet");
+        assert_eq!(with(0xa0, &[0]), None, "padding of none");
+        assert_eq!(with(0xa0, &[2]), Some(vec![]), "padding of all");
+        for length in 0..HEADER {
+            assert_eq!(Packet::parse(&good[..length]), None);
+        }
+    }
+
+    #[test]
+    fn losses_are_counted_until_they_are_found() {
+        let mut incoming = Incoming::default();
+        let mut note = |sequence, ssrc| {
+            let packet = Packet { payload_type: 0, sequence, timestamp: 0, ssrc, payload: &[] };
+            incoming.note(&packet)
+        };
+        assert_eq!(note(65_534, 1), Step::On { missing: 0 });
+        assert_eq!(note(1, 1), Step::On { missing: 2 });
+        assert_eq!(note(65_535, 1), Step::Found);
+        assert_eq!(note(65_535, 1), Step::Again);
+        assert_eq!(note(1, 1), Step::Again);
+        assert_eq!(note(30_000, 1), Step::On { missing: 0 }, "a restart");
+        assert_eq!(note(5, 2), Step::On { missing: 0 }, "another stream");
+        assert_eq!(note(7, 2), Step::On { missing: 1 });
+    }
+
+    #[test]
+    fn what_we_send_we_can_read() {
+        let mut outgoing = Outgoing::new(0x1234_5678_9abc_def0);
+        let first = outgoing.header(0, 0, true);
+        let second = outgoing.header(0, 160, false);
+        assert_eq!((first[1], second[1]), (0x80, 0));
+        let (first, second) = (Packet::parse(&first).unwrap(), Packet::parse(&second).unwrap());
+        assert_eq!(second.sequence, first.sequence + 1);
+        assert_eq!(second.timestamp.wrapping_sub(first.timestamp), 160);
+        assert_eq!(second.ssrc, first.ssrc);
+    }
+}

@@ -1,0 +1,494 @@
+//! The media threads: sockets, the tick, and the wheel.
+//!
+//! A call belongs to one thread. Every 5 ms the thread drains the sockets that have something and
+//! sends the frames that are due; a frame comes due every fourth tick, so calls are spread over
+//! four slots. In between it sleeps, and only a command wakes it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::line::{Ear, FRAME_PACKET, Line, TICKS_PER_FRAME};
+use super::port::{Stream, Take};
+use super::ports::Ports;
+use super::sound::Sound;
+use super::source;
+use super::writer::Outbox;
+
+/// A way to one media thread.
+#[derive(Debug)]
+pub(super) struct Link {
+    commands: SyncSender<(usize, Command)>,
+    bell: Arc<Bell>,
+    lines: Arc<AtomicUsize>,
+}
+
+/// What the owner of a port, or of all of them, may ask of its thread.
+#[derive(Debug)]
+pub(super) enum Command {
+    Open(Box<Pair>, Box<Line>),
+    Connect(Stream),
+    Play {
+        sounds: Vec<Arc<Sound>>,
+        playback: u32,
+    },
+    StopPlaying,
+    Record(Take),
+    StopRecording,
+    Close,
+    /// Nobody can command any more.
+    End,
+}
+
+/// The sockets of a call.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub number: u16,
+    rtp: UdpSocket,
+    /// Held so that reports find someone at home (RFC 3550 §11); what they say is not used.
+    rtcp: UdpSocket,
+}
+
+/// Wakes a media thread.
+#[derive(Debug)]
+struct Bell {
+    event: EventFd,
+    rung: AtomicBool,
+}
+
+struct Shard {
+    ports: Arc<Mutex<Ports>>,
+    bind: IpAddr,
+    commands: Receiver<(usize, Command)>,
+    bell: Arc<Bell>,
+    lines: Arc<AtomicUsize>,
+    epoll: Epoll,
+    wires: Vec<Option<Box<Wire>>>,
+    wheel: [Vec<usize>; TICKS_PER_FRAME as usize],
+    outbox: Outbox,
+    epoch: Instant,
+    /// The last tick done.
+    tick: u64,
+    datagram: Box<[u8; DATAGRAM]>,
+}
+
+/// A line and its sockets.
+struct Wire {
+    line: Line,
+    pair: Pair,
+    reach: Reach,
+    slot: Slot,
+    /// The tick at which something was received last.
+    ready: u64,
+}
+
+/// Who can reach the RTP socket.
+#[derive(PartialEq, Eq)]
+enum Reach {
+    Anyone,
+    Source,
+}
+
+/// Whether the line is on the wheel.
+#[derive(PartialEq, Eq)]
+enum Slot {
+    None,
+    Taken,
+}
+
+impl Link {
+    /// Starts a media thread.
+    pub fn start(
+        name: String,
+        bind: IpAddr,
+        ports: Arc<Mutex<Ports>>,
+        outbox: Outbox,
+    ) -> io::Result<Self> {
+        let (sender, commands) = sync_channel(COMMANDS);
+        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        let bell = Arc::new(Bell { event, rung: AtomicBool::new(false) });
+        let lines = Arc::new(AtomicUsize::new(0));
+        let shard = Shard {
+            ports,
+            bind,
+            commands,
+            bell: Arc::clone(&bell),
+            lines: Arc::clone(&lines),
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            wires: Vec::new(),
+            wheel: Default::default(),
+            outbox,
+            epoch: Instant::now(),
+            tick: 0,
+            datagram: Box::new([0; DATAGRAM]),
+        };
+        thread::Builder::new().name(name).spawn(move || shard.run())?;
+        Ok(Self { commands: sender, bell, lines })
+    }
+
+    /// How many lines the thread has.
+    pub fn load(&self) -> usize {
+        self.lines.load(Ordering::Relaxed)
+    }
+
+    /// Hands a line over; gives it back if the thread is behind with its commands.
+    pub fn open(&self, index: usize, pair: Pair, line: Line) -> Result<(), Pair> {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        let command = Command::Open(Box::new(pair), Box::new(line));
+        match self.commands.try_send((index, command)) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
+            Err(TrySendError::Full((_, Command::Open(pair, _)))) => {
+                self.lines.fetch_sub(1, Ordering::Relaxed);
+                Err(*pair)
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub fn send(&self, index: usize, command: Command) {
+        // Waits only while a thousand commands are before it, which the thread does in passing. It
+        // never waits for us, so this ends.
+        if self.commands.send((index, command)).is_ok() {
+            self.bell.ring();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.send(0, Command::End);
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // Fails only when it has been rung 2^64 times.
+            let _ = self.event.write(1);
+        }
+    }
+
+    fn answer(&self) {
+        if self.event.read().is_ok() {
+            self.rung.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Pair {
+    /// Binds the next pair that is free, stepping over those that other programs hold.
+    pub fn bind(bind: IpAddr, ports: &Mutex<Ports>) -> io::Result<Option<Self>> {
+        let ports = || ports.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..TRIES {
+            let now = Instant::now();
+            let Some(number) = ports().take(now) else { return Ok(None) };
+            match Self::at(bind, number) {
+                Ok(pair) => return Ok(Some(pair)),
+                Err(error) => {
+                    ports().give_back(number, now);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Closes the sockets and lets the pair rest.
+    pub fn give_back(self, ports: &Mutex<Ports>) {
+        let number = self.number;
+        drop(self);
+        let mut ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.give_back(number, Instant::now());
+    }
+
+    fn at(bind: IpAddr, number: u16) -> io::Result<Self> {
+        let rtp = socket(SocketAddr::new(bind, number))?;
+        // Expedited forwarding (RFC 4594 §4.1): voice goes first where the network cares.
+        match bind {
+            IpAddr::V4(_) => rtp.set_tos_v4(EXPEDITED)?,
+            IpAddr::V6(_) => rtp.set_tclass_v6(EXPEDITED)?,
+        }
+        let rtcp = socket(SocketAddr::new(bind, number + 1))?;
+        Ok(Self { number, rtp: rtp.into(), rtcp: rtcp.into() })
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::DGRAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+impl Shard {
+    fn run(mut self) {
+        loop {
+            self.sleep();
+            let now = Instant::now();
+            self.bell.answer();
+            self.turn(now);
+            // Commands come after the tick, so that a frame which ends a sound is not overtaken.
+            while let Ok((index, command)) = self.commands.try_recv() {
+                if let Command::End = command {
+                    self.outbox.close();
+                    return;
+                }
+                self.obey(index, command, now);
+            }
+            self.outbox.flush();
+        }
+    }
+
+    /// Sleeps until the next tick, if anything is to be done there, or until the bell rings.
+    fn sleep(&self) {
+        let idle = self.lines.load(Ordering::Relaxed) == 0 && self.outbox.is_empty();
+        let due = self.epoch + TICK * u32::try_from(self.tick + 1).unwrap_or(u32::MAX);
+        let wait = due.saturating_duration_since(Instant::now());
+        let mut bell = [PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN)];
+        // A signal that interrupts this is as good as a tick.
+        let _ = ppoll(&mut bell, (!idle).then(|| TimeSpec::from_duration(wait)), None);
+    }
+
+    /// Does the ticks that are due.
+    fn turn(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.epoch).as_nanos() / TICK.as_nanos();
+        let due = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        if due <= self.tick {
+            return;
+        }
+        // What is long past is not made up for: the sounds go on from here.
+        self.tick = self.tick.max(due.saturating_sub(CATCH_UP));
+        self.receive(due, now);
+        while self.tick < due {
+            self.tick += 1;
+            self.send_due();
+            self.look_round(now);
+        }
+        self.outbox.tick(now);
+    }
+
+    fn receive(&mut self, tick: u64, now: Instant) {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        // Level-triggered: each round begins with those not seen in the last one. What a flood
+        // leaves unread waits for the next tick, like everybody else.
+        for _ in 0..=self.lines.load(Ordering::Relaxed) / EVENTS {
+            let count = self.epoll.wait(&mut events, 0_u8).unwrap_or(0);
+            for event in &events[..count] {
+                let (index, is_rtcp) = (event.data() >> 1, event.data() & 1 == 1);
+                let index = usize::try_from(index).unwrap_or(usize::MAX);
+                let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else {
+                    continue;
+                };
+                if is_rtcp {
+                    wire.ignore_rtcp(&mut self.datagram[..]);
+                    continue;
+                }
+                // Packets come every fourth tick: whoever is ready twice running has a backlog.
+                // Anybody else is spared the call that only tells that there is no more.
+                let most = if wire.ready + 1 >= tick { MOST_PACKETS } else { 1 };
+                wire.ready = tick;
+                wire.drain(most, self.bind, &mut self.datagram, now, &mut self.outbox);
+            }
+            if count < EVENTS {
+                return;
+            }
+        }
+    }
+
+    fn send_due(&mut self) {
+        let slot = usize::try_from(self.tick % TICKS_PER_FRAME).unwrap_or_default();
+        let mut due = std::mem::take(&mut self.wheel[slot]);
+        due.retain(|&index| {
+            let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else {
+                return false;
+            };
+            if wire.line.is_playing() {
+                wire.send(self.tick, self.bind);
+            }
+            let goes_on = wire.line.is_playing();
+            if !goes_on {
+                wire.slot = Slot::None;
+            }
+            goes_on
+        });
+        self.wheel[slot] = due;
+    }
+
+    /// Lets the clock work on some of the lines, so that each has its turn every 100 ms.
+    fn look_round(&mut self, now: Instant) {
+        let first = usize::try_from(self.tick % ROUND).unwrap_or_default();
+        let stride = usize::try_from(ROUND).unwrap_or(1);
+        for wire in self.wires.iter_mut().skip(first).step_by(stride).flatten() {
+            let ear = wire.line.tick(now, &mut self.outbox);
+            wire.set_reach(&ear, self.bind);
+        }
+    }
+
+    fn obey(&mut self, index: usize, command: Command, now: Instant) {
+        if let Command::Open(pair, line) = command {
+            self.open(index, *pair, *line);
+            return;
+        }
+        let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else { return };
+        match command {
+            Command::Connect(stream) => {
+                let ear = wire.line.connect(stream, now);
+                wire.set_reach(&ear, self.bind);
+                self.enrol(index);
+            }
+            Command::Play { sounds, playback } => {
+                wire.line.play(sounds, playback);
+                self.enrol(index);
+            }
+            Command::StopPlaying => wire.line.stop_playing(),
+            Command::Record(take) => {
+                wire.line.record(take, now, &mut self.outbox);
+            }
+            Command::StopRecording => {
+                // What the caller said before hanging up may still lie in the socket.
+                wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
+                wire.line.stop_recording(now, &mut self.outbox);
+            }
+            Command::Close => self.close(index, now),
+            Command::Open(..) | Command::End => {}
+        }
+    }
+
+    fn open(&mut self, index: usize, pair: Pair, line: Line) {
+        let event = |bit| EpollEvent::new(EpollFlags::EPOLLIN, (index as u64) << 1 | bit);
+        // Fails only for want of kernel memory: then the call is silent, and its own timers end it.
+        let _ = self.epoll.add(&pair.rtp, event(0)).and(self.epoll.add(&pair.rtcp, event(1)));
+        if self.wires.len() <= index {
+            self.wires.resize_with(index + 1, || None);
+        }
+        let wire = Wire { line, pair, reach: Reach::Anyone, slot: Slot::None, ready: 0 };
+        self.wires[index] = Some(Box::new(wire));
+    }
+
+    fn close(&mut self, index: usize, now: Instant) {
+        let Some(mut wire) = self.wires.get_mut(index).and_then(Option::take) else { return };
+        wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
+        wire.line.stop_recording(now, &mut self.outbox);
+        wire.pair.give_back(&self.ports);
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Puts a line that plays on the wheel. Its first frame leaves at once, unless it follows so
+    /// closely on the last sound that it takes that one's next place.
+    fn enrol(&mut self, index: usize) {
+        let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else { return };
+        if !wire.line.is_playing() || wire.slot == Slot::Taken {
+            return;
+        }
+        let follows = wire.line.sent().filter(|sent| self.tick < sent + TICKS_PER_FRAME);
+        if follows.is_none() {
+            wire.send(self.tick, self.bind);
+        }
+        if wire.line.is_playing() {
+            wire.slot = Slot::Taken;
+            let slot = follows.unwrap_or(self.tick) % TICKS_PER_FRAME;
+            self.wheel[usize::try_from(slot).unwrap_or_default()].push(index);
+        }
+    }
+}
+
+impl Wire {
+    fn drain(
+        &mut self,
+        most: usize,
+        bind: IpAddr,
+        datagram: &mut [u8; DATAGRAM],
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        for _ in 0..most {
+            match self.pair.rtp.recv_from(datagram) {
+                Ok((length, from)) => {
+                    let ear = self.line.hear(&datagram[..length], from, now, outbox);
+                    self.set_reach(&ear, bind);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // ECONNREFUSED: the peer's socket is not there, or not yet: it says so once for each packet that
+                // we sent. Whether the call lives is for signalling to say.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn ignore_rtcp(&self, datagram: &mut [u8]) {
+        for _ in 0..MOST_PACKETS {
+            if self.pair.rtcp.recv(datagram).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, tick: u64, bind: IpAddr) {
+        let mut packet = [0; FRAME_PACKET];
+        let Some(length) = self.line.frame(tick, &mut packet) else { return };
+        let packet = &packet[..length];
+        // A packet that cannot leave now is late for ever.
+        let _ = match (&self.reach, self.line.target()) {
+            (Reach::Source, _) => self.pair.rtp.send(packet),
+            (Reach::Anyone, Some(target)) => {
+                self.pair.rtp.send_to(packet, source::reachable(target, bind))
+            }
+            (Reach::Anyone, None) => Ok(0),
+        };
+    }
+
+    fn set_reach(&mut self, ear: &Ear, bind: IpAddr) {
+        match ear {
+            Ear::AsBefore => {}
+            Ear::Closed => {
+                // Connected, the kernel finds the route once and drops strangers for us.
+                let target = self.line.target().map(|target| source::reachable(target, bind));
+                if target.is_some_and(|target| self.pair.rtp.connect(target).is_ok()) {
+                    self.reach = Reach::Source;
+                }
+            }
+            Ear::Open => {
+                if self.reach == Reach::Source {
+                    let _ = rustix::net::connect_unspec(&self.pair.rtp);
+                    self.reach = Reach::Anyone;
+                }
+            }
+        }
+    }
+}
+
+pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Ticks that are made up for after a stall: 60 ms.
+const CATCH_UP: u64 = 12;
+/// Ticks in which every line has had its look at the clock.
+const ROUND: u64 = 20;
+const COMMANDS: usize = 1024;
+const EVENTS: usize = 512;
+/// Packets of one line in one tick: 3,200 a second, far above any codec.
+const MOST_PACKETS: usize = 16;
+/// All that a socket of ordinary size can hold.
+const ALL: usize = 256;
+/// No packet of ours is longer, and a longer one is cut.
+const DATAGRAM: usize = 2048;
+/// Ports that other programs may hold in a row.
+const TRIES: usize = 64;
+const EXPEDITED: u32 = 46 << 2;

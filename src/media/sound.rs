@@ -1,0 +1,283 @@
+//! Sounds: read from any file once, and kept encoded.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use symphonia::core::codecs::audio::AudioDecoderOptions;
+use symphonia::core::errors::Error as Failure;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, TrackType};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::meta::MetadataOptions;
+
+use super::codec::{self, Codec};
+use super::resample::Resampler;
+
+/// Audio encoded for one codec, ready to be sent. Calls share it.
+#[derive(Debug)]
+pub struct Sound {
+    codec: Codec,
+    encoded: Box<[u8]>,
+}
+
+/// Why a file is not a sound.
+#[derive(Debug, thiserror::Error)]
+pub enum SoundError {
+    #[error("cannot read the sound: {0}")]
+    Io(#[from] io::Error),
+    #[error("no audio that we can read: {0}")]
+    Unreadable(String),
+    #[error("longer than {} minutes", LONGEST.as_secs() / 60)]
+    TooLong,
+}
+
+impl Sound {
+    /// Reads a file: WAV (PCM, µ-law, A-law), MP3, Ogg, FLAC, AAC, AIFF, or headerless audio under
+    /// Asterisk's names (`.ulaw`, `.alaw`, `.sln`, `.sln16`). Channels are mixed to one.
+    pub fn read(path: &Path, codec: Codec) -> Result<Self, SoundError> {
+        let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
+        match extension.to_ascii_lowercase().as_str() {
+            "ulaw" | "ul" | "mu" | "pcm" => Self::raw(path, Codec::Pcmu, codec),
+            "alaw" | "al" => Self::raw(path, Codec::Pcma, codec),
+            "sln" | "sln8" => Self::linear(path, 8000, codec),
+            "sln16" => Self::linear(path, 16_000, codec),
+            extension => Self::contained(path, extension, codec),
+        }
+    }
+
+    pub fn from_samples(samples: &[i16], rate: u32, codec: Codec) -> Self {
+        let mut encoder = Encoder::new(rate, codec);
+        encoder.push(samples.iter().map(|&sample| f32::from(sample)));
+        encoder.finish()
+    }
+
+    pub fn silence(lasts: Duration, codec: Codec) -> Self {
+        let samples = codec::samples(lasts.min(LONGEST), codec.clock());
+        Self::from_encoded(vec![codec.silence(); codec.bytes(samples)], codec)
+    }
+
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    pub fn duration(&self) -> Duration {
+        codec::duration(self.codec.samples(self.encoded.len()), self.codec.clock())
+    }
+
+    pub(super) fn from_encoded(encoded: Vec<u8>, codec: Codec) -> Self {
+        Self { codec, encoded: encoded.into() }
+    }
+
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    fn raw(path: &Path, from: Codec, codec: Codec) -> Result<Self, SoundError> {
+        let bytes = bounded(path, from.bytes(codec::samples(LONGEST, from.clock())))?;
+        if from == codec {
+            return Ok(Self::from_encoded(bytes, codec));
+        }
+        let samples: Vec<i16> = bytes.iter().map(|&byte| from.decoded(byte)).collect();
+        Ok(Self::from_samples(&samples, from.rate(), codec))
+    }
+
+    fn linear(path: &Path, rate: u32, codec: Codec) -> Result<Self, SoundError> {
+        let most = codec::samples(LONGEST, rate) * 2;
+        let bytes = bounded(path, usize::try_from(most).unwrap_or(usize::MAX))?;
+        let samples = bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair));
+        Ok(Self::from_samples(&samples.collect::<Vec<_>>(), rate, codec))
+    }
+
+    fn contained(path: &Path, extension: &str, codec: Codec) -> Result<Self, SoundError> {
+        let file = File::open(path)?;
+        let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
+        let mut hint = Hint::new();
+        hint.with_extension(extension);
+        let mut format = symphonia::default::get_probe()
+            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(unreadable)?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| no("no audio track"))?;
+        let id = track.id;
+        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
+        let mut decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(
+                parameters.ok_or_else(|| no("no audio codec"))?,
+                &AudioDecoderOptions::default(),
+            )
+            .map_err(unreadable)?;
+
+        let mut encoder = None;
+        let mut interleaved: Vec<f32> = Vec::new();
+        while let Some(packet) = next(format.next_packet())? {
+            if packet.track_id != id {
+                continue;
+            }
+            let audio = match decoder.decode(&packet) {
+                Ok(audio) => audio,
+                // A torn frame costs its own length, not the sound.
+                Err(Failure::DecodeError(_)) => continue,
+                Err(error) => return Err(unreadable(error)),
+            };
+            let rate = audio.spec().rate();
+            let channels = audio.spec().channels().count().max(1);
+            audio.copy_to_vec_interleaved(&mut interleaved);
+            let encoder = encoder.get_or_insert_with(|| Encoder::new(rate, codec));
+            let scale = SCALE / channels as f32;
+            encoder.push(
+                interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * scale),
+            );
+            if encoder.encoded.len() > codec.bytes(codec::samples(LONGEST, codec.clock())) {
+                return Err(SoundError::TooLong);
+            }
+        }
+        Ok(encoder.map_or_else(|| Self::from_encoded(Vec::new(), codec), Encoder::finish))
+    }
+}
+
+/// A file that ends too soon is a short sound: a recording that is still written looks like that.
+fn next<T>(packet: Result<Option<T>, Failure>) -> Result<Option<T>, SoundError> {
+    match packet {
+        Ok(packet) => Ok(packet),
+        Err(Failure::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+fn bounded(path: &Path, most: usize) -> Result<Vec<u8>, SoundError> {
+    if std::fs::metadata(path)?.len() > most as u64 {
+        return Err(SoundError::TooLong);
+    }
+    Ok(std::fs::read(path)?)
+}
+
+fn unreadable(error: Failure) -> SoundError {
+    match error {
+        Failure::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            SoundError::Io(error)
+        }
+        error => SoundError::Unreadable(error.to_string()),
+    }
+}
+
+fn no(what: &str) -> SoundError {
+    SoundError::Unreadable(what.to_owned())
+}
+
+/// Samples of any rate to a codec's bytes. Samples are scaled to 16 bits.
+struct Encoder {
+    codec: Codec,
+    resampler: Option<Resampler>,
+    input: Vec<f32>,
+    output: Vec<f32>,
+    encoded: Vec<u8>,
+}
+
+impl Encoder {
+    fn new(rate: u32, codec: Codec) -> Self {
+        let resampler = Resampler::new(rate, codec.rate());
+        let (input, output, encoded) = (Vec::new(), Vec::new(), Vec::new());
+        Self { codec, resampler, input, output, encoded }
+    }
+
+    fn push(&mut self, samples: impl Iterator<Item = f32>) {
+        match &mut self.resampler {
+            Some(resampler) => {
+                self.input.clear();
+                self.input.extend(samples);
+                resampler.push(&self.input, &mut self.output);
+            }
+            None => self.output.extend(samples),
+        }
+        self.encode();
+    }
+
+    fn finish(mut self) -> Sound {
+        if let Some(resampler) = &mut self.resampler {
+            resampler.finish(&mut self.output);
+        }
+        self.encode();
+        Sound::from_encoded(self.encoded, self.codec)
+    }
+
+    fn encode(&mut self) {
+        let rounded: Vec<i16> = self.output.drain(..).map(|sample| sample.round() as i16).collect();
+        self.codec.encode(&rounded, &mut self.encoded);
+    }
+}
+
+/// No sound is longer: an hour is the longest message that anyone has asked for.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+const SCALE: f32 = 32_768.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wav(spec: hound::WavSpec, samples: impl Iterator<Item = i32>) -> tempfile::NamedTempFile {
+        let file = tempfile::Builder::new().suffix(".wav").tempfile().unwrap();
+        let mut writer = hound::WavWriter::create(file.path(), spec).unwrap();
+        samples.for_each(|sample| writer.write_sample(sample).unwrap());
+        writer.finalize().unwrap();
+        file
+    }
+
+    fn spec(channels: u16, sample_rate: u32, bits_per_sample: u16) -> hound::WavSpec {
+        let sample_format = hound::SampleFormat::Int;
+        hound::WavSpec { channels, sample_rate, bits_per_sample, sample_format }
+    }
+
+    #[test]
+    fn a_recording_plays_back_as_it_was_heard() {
+        let heard: Vec<u8> = (0..=255).filter(|&byte| byte != 0x7f).collect();
+        for codec in [Codec::Pcmu, Codec::Pcma] {
+            let samples = heard.iter().map(|&byte| i32::from(codec.decoded(byte)));
+            let file = wav(spec(1, 8000, 16), samples);
+            assert_eq!(Sound::read(file.path(), codec).unwrap().encoded(), heard, "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn widths_rates_and_channels_come_to_the_same() {
+        let table = [(1, 8000, 8), (2, 8000, 16), (1, 8000, 24), (1, 16_000, 16), (2, 44_100, 16)];
+        for (channels, rate, bits) in table {
+            let half = 1 << (bits - 2);
+            let samples = (0..rate * u32::from(channels)).map(|_| half);
+            let sound = Sound::read(wav(spec(channels, rate, bits), samples).path(), Codec::Pcmu);
+            let sound = sound.unwrap();
+            let millis = sound.duration().as_millis();
+            assert!(millis.abs_diff(1000) <= 1, "{channels} {rate} {bits}: {millis} ms");
+            let middle = Codec::Pcmu.decoded(sound.encoded()[4000]);
+            assert!((16_000..17_000).contains(&middle), "{channels} {rate} {bits}: {middle}");
+        }
+    }
+
+    #[test]
+    fn headerless_files_of_asterisk_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("beep.ulaw");
+        std::fs::write(&path, [0x80, 0xff]).unwrap();
+        assert_eq!(Sound::read(&path, Codec::Pcmu).unwrap().encoded(), [0x80, 0xff]);
+        assert_eq!(Sound::read(&path, Codec::Pcma).unwrap().encoded(), [0xaa, 0xd5]);
+        let path = directory.path().join("beep.sln");
+        std::fs::write(&path, [0, 0, 0xff, 0x7f, 9]).unwrap();
+        assert_eq!(Sound::read(&path, Codec::Pcmu).unwrap().encoded(), [0xff, 0x80]);
+    }
+
+    #[test]
+    fn what_is_no_sound_is_refused() {
+        let file = tempfile::Builder::new().suffix(".wav").tempfile().unwrap();
+        std::fs::write(file.path(), b"RIFFnothing of that kind").unwrap();
+        assert!(matches!(Sound::read(file.path(), Codec::Pcmu), Err(SoundError::Unreadable(_))));
+        let missing = Sound::read(Path::new("/nowhere/at/all.wav"), Codec::Pcmu);
+        assert!(matches!(missing, Err(SoundError::Io(_))));
+    }
+
+    #[test]
+    fn silence_lasts_and_is_silent() {
+        let sound = Sound::silence(Duration::from_millis(250), Codec::Pcma);
+        assert_eq!(sound.encoded(), [0xd5; 2000]);
+        assert_eq!(sound.duration(), Duration::from_millis(250));
+    }
+}

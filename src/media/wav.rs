@@ -1,0 +1,332 @@
+//! The WAV container of recordings: written so that it is true at every moment, and made true
+//! again after a crash.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::codec::{self, Codec};
+
+/// What a WAV file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// Samples of one channel.
+    pub samples: u64,
+    pub rate: u32,
+    /// Where the audio begins.
+    pub data_offset: u64,
+    pub channels: u16,
+    pub bits: u16,
+}
+
+impl Info {
+    pub fn duration(&self) -> Duration {
+        codec::duration(self.samples, self.rate)
+    }
+}
+
+/// Reads what the file holds, by its length rather than by its header where the two disagree.
+pub fn info(path: &Path) -> io::Result<Info> {
+    Ok(Layout::read(&File::open(path)?)?.info())
+}
+
+/// Makes the header agree with the length of the file, as after a crash in mid-recording.
+pub fn repair(path: &Path) -> io::Result<Info> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let layout = Layout::read(&file)?;
+    layout.write(&file, layout.info().samples)?;
+    Ok(layout.info())
+}
+
+/// A recording that grows. After each `append` the file is a whole WAV file.
+pub(super) struct Tape {
+    writer: hound::WavWriter<Positioned>,
+    file: File,
+    samples: u64,
+    /// Whether a piece was written in part, and stands behind the last whole one.
+    torn: bool,
+}
+
+impl Tape {
+    /// Begins a recording in an empty file: 16-bit PCM, mono.
+    pub fn create(file: File, rate: u32) -> io::Result<Self> {
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: rate,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
+        let positioned = Positioned { file: file.try_clone()?, at: 0 };
+        let mut writer = hound::WavWriter::new(positioned, spec).map_err(plain)?;
+        writer.flush().map_err(plain)?;
+        Ok(Self { writer, file, samples: 0, torn: false })
+    }
+
+    pub fn append(&mut self, codec: Codec, audio: &[u8]) -> io::Result<u64> {
+        self.torn = true;
+        let count = u32::try_from(audio.len()).map_err(io::Error::other)?;
+        let mut samples = self.writer.get_i16_writer(count);
+        for &byte in audio {
+            samples.write_sample(codec.decoded(byte));
+        }
+        samples.flush().map_err(plain)?;
+        self.writer.flush().map_err(plain)?;
+        self.samples += u64::from(count);
+        self.torn = false;
+        Ok(self.samples)
+    }
+
+    /// Closes the recording with its first `keep` samples, and says how many it has.
+    pub fn finish(self, keep: u64) -> io::Result<u64> {
+        let Self { writer, file, samples, torn } = self;
+        let keep = keep.min(samples);
+        writer.finalize().map_err(plain)?;
+        if torn || keep < samples {
+            Layout::read(&file)?.write(&file, keep)?;
+        }
+        Ok(keep)
+    }
+}
+
+/// A file written at a place of our own: to seek costs no system call, and hound seeks four times
+/// for each piece.
+struct Positioned {
+    file: File,
+    at: u64,
+}
+
+impl Write for Positioned {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, self.at)?;
+        self.at += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Positioned {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// Where things stand in a WAV file.
+#[derive(Debug)]
+struct Layout {
+    format: Format,
+    data: u64,
+    bytes: u64,
+    /// Whether other chunks follow the audio: then the header is right about its length.
+    followed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Format {
+    channels: u16,
+    rate: u32,
+    block: u16,
+    bits: u16,
+}
+
+impl Layout {
+    fn read(file: &File) -> io::Result<Self> {
+        let mut head = [0; 12];
+        read_at(file, &mut head, 0)?;
+        if &head[..4] != b"RIFF" || &head[8..] != b"WAVE" {
+            return Err(refused("not a WAV file"));
+        }
+        let mut format = None;
+        let mut at = 12;
+        for _ in 0..MOST_CHUNKS {
+            let mut chunk = [0; 8];
+            read_at(file, &mut chunk, at)?;
+            let [a, b, c, d, size @ ..] = chunk;
+            let (name, size) = ([a, b, c, d], u64::from(u32::from_le_bytes(size)));
+            let body = at + 8;
+            match &name {
+                b"fmt " => format = Some(Format::read(file, body)?),
+                b"data" => {
+                    let format = format.ok_or_else(|| refused("audio before its format"))?;
+                    return Self::of(file, format, body, size);
+                }
+                _ => {}
+            }
+            at = body + size + (size & 1);
+        }
+        Err(refused("no audio chunk"))
+    }
+
+    fn of(file: &File, format: Format, data: u64, size: u64) -> io::Result<Self> {
+        let there = file.metadata()?.len().saturating_sub(data);
+        let followed = size > 0 && is_chunk(file, data + size + (size & 1))?;
+        let bytes = if followed { size } else { there };
+        let bytes = bytes - bytes % u64::from(format.block);
+        Ok(Self { format, data, bytes, followed })
+    }
+
+    fn info(&self) -> Info {
+        let Format { channels, rate, block, bits } = self.format;
+        let samples = self.bytes / u64::from(block);
+        Info { samples, rate, data_offset: self.data, channels, bits }
+    }
+
+    /// Makes the file end after so many samples, and its header say so.
+    fn write(&self, file: &File, samples: u64) -> io::Result<()> {
+        if self.followed {
+            return Ok(());
+        }
+        let bytes = self.bytes.min(samples * u64::from(self.format.block));
+        let size = |size: u64| u32::try_from(size).unwrap_or(u32::MAX).to_le_bytes();
+        file.set_len(self.data + bytes)?;
+        file.write_all_at(&size(self.data + bytes - 8), 4)?;
+        file.write_all_at(&size(bytes), self.data - 4)
+    }
+}
+
+impl Format {
+    fn read(file: &File, at: u64) -> io::Result<Self> {
+        let mut body = [0; 16];
+        read_at(file, &mut body, at)?;
+        let word = |n: usize| u16::from_le_bytes([body[n], body[n + 1]]);
+        let format = Self {
+            channels: word(2),
+            rate: u32::from_le_bytes([body[4], body[5], body[6], body[7]]),
+            block: word(12),
+            bits: word(14),
+        };
+        if format.channels == 0 || format.rate == 0 || format.block == 0 {
+            return Err(refused("a format of nothing"));
+        }
+        Ok(format)
+    }
+}
+
+/// Whether a whole chunk stands at `at`, rather than audio that the header has not heard of.
+fn is_chunk(file: &File, at: u64) -> io::Result<bool> {
+    let mut chunk = [0; 8];
+    let length = file.metadata()?.len();
+    if at + 8 > length {
+        return Ok(false);
+    }
+    read_at(file, &mut chunk, at)?;
+    let [a, b, c, d, size @ ..] = chunk;
+    let named = [a, b, c, d].iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    Ok(named && at + 8 + u64::from(u32::from_le_bytes(size)) <= length)
+}
+
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+    file.read_exact_at(into, at).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => refused("the file ends too soon"),
+        _ => error,
+    })
+}
+
+fn refused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+fn plain(error: hound::Error) -> io::Error {
+    match error {
+        hound::Error::IoError(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+const MOST_CHUNKS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recording(pieces: &[&[u8]]) -> (tempfile::NamedTempFile, Tape) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tape = Tape::create(file.reopen().unwrap(), 8000).unwrap();
+        for piece in pieces {
+            tape.append(Codec::Pcmu, piece).unwrap();
+        }
+        (file, tape)
+    }
+
+    fn samples(path: &Path) -> Vec<i16> {
+        hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_recording_is_playable_at_every_moment() {
+        let (file, mut tape) = recording(&[]);
+        assert_eq!(samples(file.path()), []);
+        tape.append(Codec::Pcmu, &[0x80; 3]).unwrap();
+        assert_eq!(samples(file.path()), [32_124; 3]);
+        tape.append(Codec::Pcma, &[0xd5; 2]).unwrap();
+        assert_eq!(samples(file.path()), [32_124, 32_124, 32_124, 8, 8]);
+        assert_eq!(tape.finish(u64::MAX).unwrap(), 5);
+        assert_eq!(samples(file.path()), [32_124, 32_124, 32_124, 8, 8]);
+    }
+
+    #[test]
+    fn what_does_not_belong_to_a_recording_is_cut_at_its_end() {
+        let (file, tape) = recording(&[&[0x80; 8]]);
+        assert_eq!(tape.finish(6).unwrap(), 6);
+        assert_eq!(samples(file.path()).len(), 6);
+        assert_eq!(file.as_file().metadata().unwrap().len(), 44 + 12);
+    }
+
+    #[test]
+    fn after_a_crash_the_header_is_made_true() {
+        let (file, tape) = recording(&[&[0x80; 8]]);
+        // The next piece was written, half a sample of it torn, and the header was not.
+        file.as_file().write_all_at(&[1, 0, 2, 0, 3], 44 + 16).unwrap();
+        std::mem::forget(tape);
+        assert_eq!(info(file.path()).unwrap().samples, 10);
+        let info = repair(file.path()).unwrap();
+        assert_eq!((info.samples, info.rate, info.data_offset), (10, 8000, 44));
+        assert_eq!(samples(file.path())[7..], [32_124, 1, 2]);
+        assert_eq!(repair(file.path()).unwrap(), info);
+    }
+
+    #[test]
+    fn a_header_that_promises_too_much_is_made_true() {
+        let (file, tape) = recording(&[&[0x80; 8]]);
+        tape.finish(8).unwrap();
+        file.as_file().write_all_at(&u32::MAX.to_le_bytes(), 40).unwrap();
+        assert_eq!(repair(file.path()).unwrap().samples, 8);
+        assert_eq!(samples(file.path()).len(), 8);
+    }
+
+    #[test]
+    fn chunks_of_other_programs_are_left_alone() {
+        let (file, tape) = recording(&[&[0x80; 8]]);
+        tape.finish(8).unwrap();
+        file.as_file().write_all_at(b"LIST\x04\0\0\0INFO", 44 + 16).unwrap();
+        assert_eq!(repair(file.path()).unwrap().samples, 8);
+        assert_eq!(file.as_file().metadata().unwrap().len(), 44 + 16 + 12);
+    }
+
+    #[test]
+    fn what_is_no_wav_file_is_refused_and_not_touched() {
+        let bad: [&[u8]; 5] = [
+            b"",
+            b"not a wav file at all, but long enough for one",
+            b"RIFF\0\0\0\0WAVE",
+            b"RIFF\0\0\0\0WAVEdata\x04\0\0\0aaaa",
+            b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0data\0\0\0\0",
+        ];
+        for bytes in bad {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            file.as_file().write_all_at(bytes, 0).unwrap();
+            assert_eq!(repair(file.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+            assert_eq!(std::fs::read(file.path()).unwrap(), bytes);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Recordings to the disk, on threads of their own: a slow disk never delays a packet.
+//!
+//! A media thread hands pieces over and goes on. What the disk owes is counted per recording and
+//! in all; when it owes too much the recording fails instead of eating the memory.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::port::{Ended, Recording, Teller, Told};
+use super::recorder::Piece;
+use super::wav::Tape;
+
+/// What both sides know of one recording. Its end is told once, by whichever side knows it first.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    id: u64,
+    rate: u32,
+    teller: Teller,
+    told: AtomicBool,
+    /// Samples that are safely in the file.
+    written: AtomicU64,
+    /// Bytes handed over and not yet written.
+    owed: AtomicUsize,
+}
+
+/// The media thread's side: jobs are gathered and handed over once a tick.
+pub(super) struct Outbox {
+    writers: Vec<Writer>,
+    ledger: Arc<Ledger>,
+    /// Recordings that are over for us, and by when the writer should have said so.
+    finishing: Vec<(Instant, Arc<Receipt>)>,
+}
+
+struct Writer {
+    jobs: SyncSender<Vec<Job>>,
+    gathered: Vec<Job>,
+}
+
+struct Job {
+    receipt: Arc<Receipt>,
+    deed: Deed,
+}
+
+enum Deed {
+    Open(Box<dyn FnOnce() -> io::Result<File> + Send>),
+    Write(Piece),
+    Finish { keep: u64, ended: Ended },
+}
+
+/// The pool. Threads end when the last outbox is gone.
+pub(super) struct Pool {
+    writers: Vec<SyncSender<Vec<Job>>>,
+    ledger: Arc<Ledger>,
+}
+
+/// What is counted over all recordings.
+#[derive(Debug, Default)]
+struct Ledger {
+    recordings: AtomicU64,
+    /// Bytes handed over and not yet written.
+    owed: AtomicUsize,
+}
+
+impl Pool {
+    pub fn start(writers: usize) -> io::Result<Self> {
+        let ledger = Arc::<Ledger>::default();
+        let start = |n: usize| {
+            let (sender, jobs) = sync_channel(BATCHES);
+            let ledger = Arc::clone(&ledger);
+            let thread = thread::Builder::new().name(format!("writer-{n}"));
+            thread.spawn(move || write(&jobs, &ledger))?;
+            Ok(sender)
+        };
+        let writers = (0..writers.max(1)).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { writers, ledger })
+    }
+
+    pub fn outbox(&self) -> Outbox {
+        let writer = |jobs: &SyncSender<_>| Writer { jobs: jobs.clone(), gathered: Vec::new() };
+        let writers = self.writers.iter().map(writer).collect();
+        Outbox { writers, ledger: Arc::clone(&self.ledger), finishing: Vec::new() }
+    }
+}
+
+impl Receipt {
+    /// Whether the recording's end has been told.
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Acquire)
+    }
+
+    fn tell(&self, ended: Ended) {
+        if !self.told.swap(true, Ordering::AcqRel) {
+            let samples = self.written.load(Ordering::Acquire);
+            self.teller.tell(Told::Recorded(Recording { samples, rate: self.rate, ended }));
+        }
+    }
+}
+
+impl Outbox {
+    /// Begins a recording, whose end will be told to `teller`.
+    pub fn open(
+        &mut self,
+        rate: u32,
+        teller: Teller,
+        open: Box<dyn FnOnce() -> io::Result<File> + Send>,
+    ) -> Arc<Receipt> {
+        let id = self.ledger.recordings.fetch_add(1, Ordering::Relaxed);
+        let (told, written, owed) = Default::default();
+        let receipt = Arc::new(Receipt { id, rate, teller, told, written, owed });
+        self.add(&receipt, Deed::Open(open));
+        receipt
+    }
+
+    /// Hands a piece over. False if the recording is over because the disk owes too much.
+    pub fn write(&mut self, receipt: &Arc<Receipt>, piece: Piece, now: Instant) -> bool {
+        let bytes = piece.audio.len();
+        let owed = receipt.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let in_all = self.ledger.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if owed <= PATIENCE && in_all <= MEMORY {
+            self.add(receipt, Deed::Write(piece));
+            return true;
+        }
+        receipt.owed.fetch_sub(bytes, Ordering::Relaxed);
+        self.ledger.owed.fetch_sub(bytes, Ordering::Relaxed);
+        receipt.tell(Ended::Failed(too_slow()));
+        self.finish(receipt, u64::MAX, Ended::Stopped, now);
+        false
+    }
+
+    pub fn finish(&mut self, receipt: &Arc<Receipt>, keep: u64, ended: Ended, now: Instant) {
+        self.add(receipt, Deed::Finish { keep, ended });
+        self.finishing.push((now + DEADLINE, Arc::clone(receipt)));
+    }
+
+    /// Hands over what has been gathered, as far as the writers take it.
+    pub fn flush(&mut self) {
+        for writer in &mut self.writers {
+            if writer.gathered.is_empty() {
+                continue;
+            }
+            match writer.jobs.try_send(std::mem::take(&mut writer.gathered)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(jobs)) => writer.gathered = jobs,
+                Err(TrySendError::Disconnected(jobs)) => {
+                    jobs.iter().for_each(|job| job.receipt.tell(Ended::Failed(gone())));
+                }
+            }
+        }
+    }
+
+    /// Tells of recordings that a hung disk will not finish.
+    pub fn tick(&mut self, now: Instant) {
+        self.finishing.retain(|(deadline, receipt)| {
+            if *deadline <= now {
+                receipt.tell(Ended::Failed(too_slow()));
+            }
+            !receipt.is_told()
+        });
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.finishing.is_empty() && self.writers.iter().all(|writer| writer.gathered.is_empty())
+    }
+
+    /// Hands over everything, however long it takes: the media thread is ending.
+    pub fn close(mut self) {
+        for writer in &mut self.writers {
+            let _ = writer.jobs.send(std::mem::take(&mut writer.gathered));
+        }
+    }
+
+    fn add(&mut self, receipt: &Arc<Receipt>, deed: Deed) {
+        let count = self.writers.len() as u64;
+        // All jobs of a recording go to one writer, in order.
+        let writer = usize::try_from(receipt.id % count).unwrap_or_default();
+        self.writers[writer].gathered.push(Job { receipt: Arc::clone(receipt), deed });
+    }
+}
+
+/// A writer's life.
+fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
+    let mut tapes = HashMap::new();
+    for job in jobs.iter().flatten() {
+        let Job { receipt, deed } = job;
+        match deed {
+            Deed::Open(open) => match open().and_then(|file| Tape::create(file, receipt.rate)) {
+                Ok(tape) => {
+                    tapes.insert(receipt.id, tape);
+                }
+                Err(error) => receipt.tell(Ended::Failed(error)),
+            },
+            Deed::Write(piece) => {
+                if let Some(tape) = tapes.get_mut(&receipt.id) {
+                    match tape.append(piece.codec, &piece.audio) {
+                        Ok(samples) => receipt.written.store(samples, Ordering::Release),
+                        Err(error) => {
+                            finish(
+                                tapes.remove(&receipt.id),
+                                u64::MAX,
+                                &receipt,
+                                Ended::Failed(error),
+                            );
+                        }
+                    }
+                }
+                receipt.owed.fetch_sub(piece.audio.len(), Ordering::Relaxed);
+                ledger.owed.fetch_sub(piece.audio.len(), Ordering::Relaxed);
+            }
+            Deed::Finish { keep, ended } => {
+                finish(tapes.remove(&receipt.id), keep, &receipt, ended);
+            }
+        }
+    }
+}
+
+fn finish(tape: Option<Tape>, keep: u64, receipt: &Receipt, ended: Ended) {
+    let Some(tape) = tape else { return };
+    let ended = match tape.finish(keep) {
+        Ok(samples) => {
+            receipt.written.store(samples, Ordering::Release);
+            ended
+        }
+        Err(error) => Ended::Failed(error),
+    };
+    receipt.tell(ended);
+}
+
+fn too_slow() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the disk is too slow for the recording")
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the writer is gone")
+}
+
+/// Batches that may wait for a writer; one a tick, so half a second of them. More are gathered
+/// where they come from.
+const BATCHES: usize = 128;
+/// A disk may owe a recording 30 s of G.711,
+const PATIENCE: usize = 30 * 8000;
+/// and all recordings together so many bytes.
+const MEMORY: usize = 256 << 20;
+/// A recording should be closed by then.
+const DEADLINE: Duration = Duration::from_secs(10);

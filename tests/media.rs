@@ -1,0 +1,375 @@
+//! Calls over loopback: real sockets, real files.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use afterbeep::media::{
+    Codec, Config, Direction, Ended, Event, Library, Media, OpenError, Port, Recording, Sound,
+    Stream, Take, wav,
+};
+
+#[tokio::test]
+async fn a_caller_who_speaks_at_once_is_recorded_bit_by_bit() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let beep = Sound::from_samples(&tone(400), 8000, Codec::Pcmu);
+    port.play(vec![Arc::new(beep)]);
+
+    // Who talks into the beep is not recorded; who talks after it is, before we are asked to.
+    caller.listen(20);
+    caller.talk(&port, 0, 0..1);
+    expect_played(&mut port).await;
+    caller.talk(&port, 1, 1..6);
+    settle().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    caller.talk(&port, 6, 6..40);
+    settle().await;
+    port.stop_recording();
+    let recording = expect_recorded(&mut port).await;
+
+    assert!(matches!(recording.ended, Ended::Stopped), "{:?}", recording.ended);
+    let expected: Vec<i16> = (1..40).flat_map(|n| [Caller::sample(n); 160]).collect();
+    let recorded = samples(file.path());
+    // The first frame may have come while the last one of the beep was under way.
+    let recorded = recorded.strip_prefix(&[Caller::sample(0); 160]).unwrap_or(&recorded);
+    assert_eq!(recorded, expected);
+    assert_eq!(recording.samples as usize, samples(file.path()).len());
+    assert_eq!(wav::info(file.path()).unwrap().samples, recording.samples);
+}
+
+#[tokio::test]
+async fn a_beep_is_sent_at_once_and_in_time_without_a_packet_from_the_caller() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcma);
+    let samples = tone(400);
+    let sound = |part: &[i16]| Arc::new(Sound::from_samples(part, 8000, Codec::Pcma));
+    let asked = Instant::now();
+    port.play(vec![sound(&samples[..1000]), sound(&samples[1000..])]);
+    let frames = caller.listen(20);
+    let lasted = asked.elapsed();
+    expect_played(&mut port).await;
+
+    assert!(lasted > Duration::from_millis(340) && lasted < Duration::from_millis(600));
+    let heard: Vec<u8> = frames.iter().flat_map(|frame| frame[12..].to_vec()).collect();
+    let mut whole = Vec::new();
+    for frame in &frames {
+        assert_eq!(frame.len(), 172);
+        whole.push((frame[1], u16::from_be_bytes([frame[2], frame[3]]), timestamp(frame)));
+    }
+    assert_eq!(whole[0].0, 0x88, "the marker begins the talk spurt");
+    for pair in whole.windows(2) {
+        assert_eq!(pair[1].0, 8);
+        assert_eq!(pair[1].1, pair[0].1.wrapping_add(1));
+        assert_eq!(pair[1].2, pair[0].2.wrapping_add(160));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("heard.alaw");
+    std::fs::write(&path, &heard).unwrap();
+    assert_eq!(heard.len(), samples.len());
+    assert_eq!(port.statistics().sent, 20);
+}
+
+#[tokio::test]
+async fn disorder_is_put_in_order_and_losses_become_silence() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    for n in [0, 1, 3, 2, 2, 4, 6, 7, 8, 9, 9, 10] {
+        caller.send(&port, n, n);
+    }
+    settle().await;
+    port.stop_recording();
+    expect_recorded(&mut port).await;
+    let expected: Vec<i16> =
+        (0..11).flat_map(|n| [if n == 5 { 0 } else { Caller::sample(n) }; 160]).collect();
+    assert_eq!(samples(file.path()), expected);
+    let told = port.statistics();
+    assert_eq!((told.received, told.lost, told.duplicates, told.late), (12, 1, 2, 0));
+}
+
+#[tokio::test]
+async fn strangers_are_neither_heard_nor_answered() {
+    let (media, caller, stranger) = (media(), Caller::new(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    stranger.send(&port, 50, 50);
+    caller.send(&port, 0, 0);
+    caller.socket.send_to(b"\x80\x00", port_address(&port)).unwrap();
+    stranger.talk(&port, 51, 51..60);
+    caller.talk(&port, 1, 1..10);
+    settle().await;
+    port.stop_recording();
+    expect_recorded(&mut port).await;
+    let expected: Vec<i16> = (0..10).flat_map(|n| [Caller::sample(n); 160]).collect();
+    assert_eq!(samples(file.path()), expected);
+    assert_eq!(port.statistics().malformed, 1);
+}
+
+#[tokio::test]
+async fn after_a_silence_the_caller_may_come_back_from_another_port() {
+    let (media, caller, rebound) = (media(), Caller::new(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    caller.talk(&port, 0, 0..3);
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    rebound.talk(&port, 3, 3..8);
+    settle().await;
+    assert_eq!(port.statistics().received, 3 + 4, "one packet proves the new source");
+    port.play(vec![Arc::new(Sound::silence(Duration::from_millis(20), Codec::Pcmu))]);
+    assert_eq!(rebound.listen(1).len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_ends_a_recording_without_dead_air() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    caller.talk(&port, 0, 0..10);
+    for n in 10..15_u16 {
+        let mut packet = Caller::header(101, n, 1600);
+        let end = if n > 12 { 0x80 } else { 0 };
+        packet.extend([11, end | 10, 0, 160]);
+        caller.socket.send_to(&packet, port_address(&port)).unwrap();
+    }
+    match port.next().await {
+        Event::Key(key) => assert_eq!(key, '#'),
+        other => panic!("{other:?}"),
+    }
+    port.stop_recording();
+    assert_eq!(expect_recorded(&mut port).await.samples, 1600);
+}
+
+#[tokio::test]
+async fn a_recording_always_tells_its_end() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+
+    let refuse = || Err(std::io::Error::other("no disk"));
+    port.record(Take { open: Box::new(refuse), ..take(Path::new("")) });
+    let recording = expect_recorded(&mut port).await;
+    assert!(matches!(recording.ended, Ended::Failed(_)));
+    assert_eq!(recording.samples, 0);
+
+    let full = || std::fs::File::options().write(true).open("/dev/full");
+    port.record(Take { open: Box::new(full), ..take(Path::new("")) });
+    assert!(matches!(expect_recorded(&mut port).await.ended, Ended::Failed(_)));
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(Take { limit: Duration::from_millis(50), ..take(file.path()) });
+    caller.talk(&port, 0, 0..5);
+    let recording = expect_recorded(&mut port).await;
+    assert!(matches!(recording.ended, Ended::Limit));
+    assert_eq!(recording.duration(), Duration::from_millis(50));
+}
+
+#[tokio::test]
+async fn a_recording_is_on_disk_while_it_grows() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    caller.talk(&port, 0, 0..50);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(samples(file.path()).len(), 50 * 160);
+    drop(port);
+}
+
+#[tokio::test]
+async fn a_playback_that_was_stopped_does_not_tell_its_end() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let long = Arc::new(Sound::silence(Duration::from_secs(60), Codec::Pcmu));
+    let short = Arc::new(Sound::silence(Duration::from_millis(40), Codec::Pcmu));
+    port.play(vec![Arc::clone(&short)]);
+    settle().await;
+    port.stop_playing();
+    port.play(vec![long]);
+    caller.listen(5);
+    let asked = Instant::now();
+    port.play(vec![short]);
+    expect_played(&mut port).await;
+    assert!(asked.elapsed() < Duration::from_millis(300));
+    let told = tokio::time::timeout(Duration::from_millis(100), port.next()).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_on_hold_but_the_sounds_go_on() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    let direction = Direction::ReceiveOnly;
+    port.connect(Stream { direction, ..Stream::new(Some(caller.address()), Codec::Pcmu) });
+    port.play(vec![Arc::new(Sound::silence(Duration::from_millis(60), Codec::Pcmu))]);
+    expect_played(&mut port).await;
+    assert_eq!(port.statistics().sent, 0);
+}
+
+#[tokio::test]
+async fn a_silent_caller_is_told_once() {
+    let rtp_timeout = Duration::from_millis(150);
+    let media = Media::start(Config { rtp_timeout, ..config(23_000..=23_099) }).unwrap();
+    let mut port = media.open().unwrap();
+    Caller::new().answered_by(&mut port, Codec::Pcmu);
+    assert!(matches!(port.next().await, Event::Silent));
+    let told = tokio::time::timeout(Duration::from_millis(400), port.next()).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
+#[tokio::test]
+async fn ports_run_out_and_come_back_after_a_rest() {
+    let media = Media::start(config(23_100..=23_103)).unwrap();
+    assert_eq!(media.capacity(), 2);
+    let ports = [media.open().unwrap(), media.open().unwrap()];
+    assert!(ports.iter().all(|port| port.number() % 2 == 0));
+    assert!(matches!(media.open(), Err(OpenError::NoPorts)));
+    drop(ports);
+    settle().await;
+    assert!(matches!(media.open(), Err(OpenError::NoPorts)), "they rest");
+    tokio::time::sleep(Duration::from_millis(1600)).await;
+    let port = media.open().unwrap();
+    assert_eq!((media.in_use(), port.number() % 2), (1, 0));
+}
+
+#[test]
+fn a_library_is_shared_by_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ulaw");
+    std::fs::write(&path, [1; 100]).unwrap();
+    let library = Library::new(1000);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| library.sound(&path, Codec::Pcmu).unwrap())).collect();
+        let sounds: Vec<_> = readers.into_iter().map(|reader| reader.join().unwrap()).collect();
+        assert!(sounds.iter().all(|sound| Arc::ptr_eq(sound, &sounds[0])));
+    });
+}
+
+/// A phone that speaks in steps: frame n is 160 times one byte.
+struct Caller {
+    socket: UdpSocket,
+}
+
+impl Caller {
+    fn new() -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        Self { socket }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    fn answered_by(&self, port: &mut Port, codec: Codec) {
+        let stream = Stream::new(Some(self.address()), codec);
+        port.connect(Stream { telephone_event: Some(101), ..stream });
+    }
+
+    fn header(payload_type: u8, sequence: u16, timestamp: u32) -> Vec<u8> {
+        let mut packet = vec![0x80, payload_type];
+        packet.extend(sequence.to_be_bytes());
+        packet.extend(timestamp.to_be_bytes());
+        packet.extend(7_u32.to_be_bytes());
+        packet
+    }
+
+    fn send(&self, port: &Port, sequence: u16, n: u16) {
+        let mut packet = Self::header(0, sequence, u32::from(sequence) * 160);
+        packet.extend([Self::byte(n); 160]);
+        self.socket.send_to(&packet, port_address(port)).unwrap();
+    }
+
+    fn talk(&self, port: &Port, sequence: usize, frames: std::ops::Range<u16>) {
+        let first = frames.start;
+        for n in frames {
+            self.send(port, u16::try_from(sequence).unwrap() + n - first, n);
+        }
+    }
+
+    fn listen(&self, packets: usize) -> Vec<Vec<u8>> {
+        let hear = |_| {
+            let mut packet = [0; 500];
+            let length = self.socket.recv(&mut packet).unwrap();
+            packet[..length].to_vec()
+        };
+        (0..packets).map(hear).collect()
+    }
+
+    fn byte(n: u16) -> u8 {
+        u8::try_from(n % 100).unwrap()
+    }
+
+    /// What frame n says, by the arithmetic of G.711.
+    fn sample(n: u16) -> i16 {
+        let code = i32::from(!Self::byte(n));
+        let magnitude = ((((code & 0x0f) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84;
+        i16::try_from(if code & 0x80 == 0 { magnitude } else { -magnitude }).unwrap()
+    }
+}
+
+fn media() -> Media {
+    Media::start(config(22_000..=22_999)).unwrap()
+}
+
+fn config(ports: std::ops::RangeInclusive<u16>) -> Config {
+    Config { ports, bind: Ipv4Addr::LOCALHOST.into(), threads: 1, writers: 1, ..Config::default() }
+}
+
+fn port_address(port: &Port) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port.number()).into()
+}
+
+fn take(path: &Path) -> Take {
+    let path = path.to_owned();
+    Take {
+        open: Box::new(move || std::fs::File::options().read(true).write(true).open(path)),
+        limit: Duration::from_secs(600),
+        silence: None,
+        silence_level: 256,
+    }
+}
+
+fn tone(millis: i16) -> Vec<i16> {
+    (0..millis * 8).map(|n| ((f64::from(n) * 0.785).sin() * 9000.0) as i16).collect()
+}
+
+fn samples(path: &Path) -> Vec<i16> {
+    hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
+}
+
+fn timestamp(packet: &[u8]) -> u32 {
+    u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]])
+}
+
+async fn expect_played(port: &mut Port) {
+    match port.next().await {
+        Event::Played => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn expect_recorded(port: &mut Port) -> Recording {
+    match port.next().await {
+        Event::Recorded(recording) => recording,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Until the media thread has ticked a few times.
+async fn settle() {
+    tokio::time::sleep(Duration::from_millis(40)).await;
+}
