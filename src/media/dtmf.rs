@@ -119,7 +119,7 @@ mod tests {
                 None => (duration, 0),
             };
             let [high, low] = duration.parse::<u16>().unwrap().to_be_bytes();
-            let payload = [event.parse().unwrap(), end | 10, high, low];
+            let payload = [event.parse().unwrap(), end | VOLUME, high, low];
             let timestamp = timestamp.parse().unwrap();
             let packet =
                 Packet { payload_type: 101, sequence: n, timestamp, ssrc: 1, payload: &payload };
@@ -185,4 +185,6 @@ mod tests {
         dtmf.push(&packet, now);
         assert!(!dtmf.sounding(now));
     }
+
+    const VOLUME: u8 = 0x0a;
 }

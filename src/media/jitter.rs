@@ -266,6 +266,8 @@ const UNEVEN: Duration = Duration::from_millis(60);
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     /// Each packet is `sequence timestamp byte[@ms][/ssrc]`, 20 ms apart unless told; a byte `-`
@@ -276,7 +278,7 @@ mod tests {
         let (mut out, mut arrivals, mut clock) = (String::new(), String::new(), 0);
         let mut sink = |stretch: Stretch<'_>| match stretch {
             Stretch::Audio(audio) => out.push(char::from(audio[0])),
-            Stretch::Silence(samples) => out.push_str(&format!("~{samples} ")),
+            Stretch::Silence(samples) => write!(out, "~{samples} ").unwrap(),
         };
         for line in packets.split(',') {
             let (line, ssrc) = line.split_once('/').unwrap_or((line, "1"));

@@ -52,38 +52,38 @@ impl Library {
     /// The sound, if it is here and its file has not changed. Costs a `stat`.
     pub fn cached(&self, path: &Path, codec: Codec) -> Option<Arc<Sound>> {
         let edition = Edition::of(path).ok()?;
-        self.shelf().find(path, codec, edition)
+        self.lock().find(path, codec, edition)
     }
 
     /// The sound, read from its file if need be: blocks while it does.
     pub fn sound(&self, path: &Path, codec: Codec) -> Result<Arc<Sound>, SoundError> {
         let edition = Edition::of(path)?;
         let reading = {
-            let mut shelf = self.shelf();
-            if let Some(sound) = shelf.find(path, codec, edition) {
+            let mut here = self.lock();
+            if let Some(sound) = here.find(path, codec, edition) {
                 return Ok(sound);
             }
-            Arc::clone(&shelf.places.entry((path.to_owned(), codec)).or_default().reading)
+            Arc::clone(&here.places.entry((path.to_owned(), codec)).or_default().reading)
         };
         let _reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sound) = self.shelf().find(path, codec, edition) {
+        if let Some(sound) = self.lock().find(path, codec, edition) {
             return Ok(sound);
         }
         match Sound::read(path, codec) {
             Ok(sound) => {
                 let sound = Arc::new(sound);
-                self.shelf().put(path, codec, Volume { sound: Arc::clone(&sound), edition });
-                self.shelf().shrink(self.limit);
+                self.lock().put(path, codec, Volume { sound: Arc::clone(&sound), edition });
+                self.lock().shrink(self.limit);
                 Ok(sound)
             }
             Err(error) => {
-                self.shelf().remove(&(path.to_owned(), codec));
+                self.lock().remove(&(path.to_owned(), codec));
                 Err(error)
             }
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         file(directory.path(), "a.ulaw", &[2; 20]);
         assert!(library.cached(&path, Codec::Pcmu).is_none());
         assert_eq!(library.sound(&path, Codec::Pcmu).unwrap().encoded(), [2; 20]);
-        assert_eq!(library.shelf().bytes, 20);
+        assert_eq!(library.lock().bytes, 20);
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
         library.sound(&c, Codec::Pcmu).unwrap();
         assert!(library.cached(&b, Codec::Pcmu).is_none());
         assert!(library.cached(&a, Codec::Pcmu).is_some());
-        assert_eq!(library.shelf().bytes, 80);
+        assert_eq!(library.lock().bytes, 80);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         let path = file(directory.path(), "a.wav", b"nothing");
         let library = Library::new(100);
         assert!(library.sound(&path, Codec::Pcmu).is_err());
-        assert!(library.shelf().places.is_empty());
+        assert!(library.lock().places.is_empty());
         assert!(library.sound(&directory.path().join("b.wav"), Codec::Pcmu).is_err());
     }
 }

@@ -87,6 +87,7 @@ pub enum OpenError {
 }
 
 impl Media {
+    #[expect(clippy::needless_pass_by_value, reason = "a description is given away")]
     pub fn start(config: Config) -> io::Result<Self> {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = if config.threads == 0 { cores() } else { config.threads };
@@ -117,12 +118,12 @@ impl Media {
     pub fn open(&self) -> Result<Port, OpenError> {
         let Exchange { bind, rtp_timeout, first, ports, links, chance, .. } = &*self.exchange;
         let pair = Pair::bind(*bind, ports)?.ok_or(OpenError::NoPorts)?;
-        let link = links.iter().min_by_key(|link| link.load()).ok_or(OpenError::Overloaded)?;
+        let thread = links.iter().min_by_key(|link| link.load()).ok_or(OpenError::Overloaded)?;
         let index = usize::from(pair.number - first) / 2;
-        let (port, teller, counters) = Port::new(pair.number, index, Arc::clone(link));
+        let (port, teller, counters) = Port::new(pair.number, index, Arc::clone(thread));
         let chance = ports::mix(chance.fetch_add(STEP, Ordering::Relaxed));
         let line = Line::new(teller, counters, *rtp_timeout, chance);
-        match link.open(index, pair, line) {
+        match thread.open(index, pair, line) {
             Ok(()) => Ok(port),
             Err(pair) => {
                 pair.give_back(ports);

@@ -15,7 +15,7 @@ pub(super) struct Ports {
 impl Ports {
     /// All pairs in `range`, shuffled by `chance`: a port that can be guessed invites RTP bleed.
     pub fn new(range: &RangeInclusive<u16>, chance: u64) -> Self {
-        let even = range.clone().filter(|port| port % 2 == 0 && port + 1 <= *range.end());
+        let even = range.clone().filter(|port| port % 2 == 0 && port < range.end());
         let mut free: Vec<u16> = even.filter(|&port| port > 0).collect();
         let mut chance = chance;
         for last in (1..free.len()).rev() {

@@ -344,7 +344,7 @@ mod tests {
     fn a_caller_who_sends_nothing_is_silent() {
         let mut caller = caller(60_000, Some(3000));
         caller.says(LOUD, 5);
-        let bound = caller.recorder.bound(caller.now + Duration::from_millis(3000));
+        let bound = caller.recorder.bound(caller.now + Duration::from_secs(3));
         assert_eq!(bound, Some(Bound::Silence));
         assert_eq!(caller.recorded(bound).len(), 800);
     }

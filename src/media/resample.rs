@@ -1,5 +1,12 @@
 //! From one sampling rate to another: a polyphase filter with a windowed sinc.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rates, taps and phases are small whole numbers"
+)]
+
 use std::f64::consts::PI;
 
 /// Turns a stream of samples at one rate into a stream at another.

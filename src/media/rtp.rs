@@ -93,12 +93,12 @@ pub(super) struct Outgoing {
 impl Outgoing {
     /// RFC 3550 §5.1: identifier, first sequence number and first timestamp are random.
     pub fn new(chance: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = chance.to_le_bytes();
+        let part = |shift: u32| u32::try_from(chance >> shift & 0xffff).unwrap_or_default();
         Self {
-            ssrc: u32::from_le_bytes([a, b, c, d]),
-            // Asked to start in the lower half, so that SRTP would not lose count early.
-            sequence: u16::from_le_bytes([e, f]) >> 1,
-            epoch: u32::from_le_bytes([g, h, e ^ a, f ^ b]),
+            ssrc: part(0) << 16 | part(16),
+            // In the lower half, so that SRTP would not lose count early (RFC 3711 §3.3.1).
+            sequence: u16::try_from(part(32) >> 1).unwrap_or_default(),
+            epoch: part(48) << 16 | part(8),
         }
     }
 

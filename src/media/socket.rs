@@ -75,7 +75,7 @@ struct Shard {
     lines: Arc<AtomicUsize>,
     epoll: Epoll,
     wires: Vec<Option<Box<Wire>>>,
-    wheel: [Vec<usize>; TICKS_PER_FRAME as usize],
+    wheel: [Vec<usize>; SLOTS],
     outbox: Outbox,
     epoch: Instant,
     /// The last tick done.
@@ -218,14 +218,14 @@ impl Pair {
     }
 
     fn at(bind: IpAddr, number: u16) -> io::Result<Self> {
-        let rtp = socket(SocketAddr::new(bind, number))?;
+        let audio = socket(SocketAddr::new(bind, number))?;
         // Expedited forwarding (RFC 4594 §4.1): voice goes first where the network cares.
         match bind {
-            IpAddr::V4(_) => rtp.set_tos_v4(EXPEDITED)?,
-            IpAddr::V6(_) => rtp.set_tclass_v6(EXPEDITED)?,
+            IpAddr::V4(_) => audio.set_tos_v4(EXPEDITED)?,
+            IpAddr::V6(_) => audio.set_tclass_v6(EXPEDITED)?,
         }
-        let rtcp = socket(SocketAddr::new(bind, number + 1))?;
-        Ok(Self { number, rtp: rtp.into(), rtcp: rtcp.into() })
+        let reports = socket(SocketAddr::new(bind, number + 1))?;
+        Ok(Self { number, rtp: audio.into(), rtcp: reports.into() })
     }
 }
 
@@ -481,6 +481,8 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 const CATCH_UP: u64 = 12;
 /// Ticks in which every line has had its look at the clock.
 const ROUND: u64 = 20;
+/// A slot of the wheel for each tick of a frame.
+const SLOTS: usize = 4;
 const COMMANDS: usize = 1024;
 const EVENTS: usize = 512;
 /// Packets of one line in one tick: 3,200 a second, far above any codec.

@@ -124,7 +124,7 @@ impl Sound {
             let channels = audio.spec().channels().count().max(1);
             audio.copy_to_vec_interleaved(&mut interleaved);
             let encoder = encoder.get_or_insert_with(|| Encoder::new(rate, codec));
-            let scale = SCALE / channels as f32;
+            let scale = SCALE / u16::try_from(channels).map_or(1.0, f32::from);
             encoder.push(
                 interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * scale),
             );
@@ -202,13 +202,14 @@ impl Encoder {
     }
 
     fn encode(&mut self) {
+        #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
         let rounded: Vec<i16> = self.output.drain(..).map(|sample| sample.round() as i16).collect();
         self.codec.encode(&rounded, &mut self.encoded);
     }
 }
 
 /// No sound is longer: an hour is the longest message that anyone has asked for.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_hours(1);
 const SCALE: f32 = 32_768.0;
 
 #[cfg(test)]

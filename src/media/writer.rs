@@ -148,7 +148,9 @@ impl Outbox {
                 Ok(()) => {}
                 Err(TrySendError::Full(jobs)) => writer.gathered = jobs,
                 Err(TrySendError::Disconnected(jobs)) => {
-                    jobs.iter().for_each(|job| job.receipt.tell(Ended::Failed(gone())));
+                    for job in &jobs {
+                        job.receipt.tell(Ended::Failed(gone()));
+                    }
                 }
             }
         }

@@ -4,8 +4,8 @@
 pub(super) static ULAW: [i16; 256] = ulaw_samples();
 /// Every A-law byte as a 16-bit sample.
 pub(super) static ALAW: [i16; 256] = alaw_samples();
-pub(super) static ULAW_LOUDNESS: [u16; 256] = loudness(ulaw_samples());
-pub(super) static ALAW_LOUDNESS: [u16; 256] = loudness(alaw_samples());
+pub(super) static ULAW_LOUDNESS: [u16; 256] = loudness(&ulaw_samples());
+pub(super) static ALAW_LOUDNESS: [u16; 256] = loudness(&alaw_samples());
 
 pub(super) fn ulaw(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };
@@ -35,12 +35,13 @@ fn low(value: u32) -> u8 {
 const fn ulaw_samples() -> [i16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
+    let mut code = 0xff_i16;
     while byte < 256 {
-        let code = 255 - byte;
+        // At most 32,124 + 0x84, which 15 bits hold.
         let magnitude = ((((code & 0x0f) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84;
-        table[byte] =
-            (if code & 0x80 == 0 { magnitude as i32 } else { -(magnitude as i32) }) as i16;
+        table[byte] = if code & 0x80 == 0 { magnitude } else { -magnitude };
         byte += 1;
+        code -= 1;
     }
     table
 }
@@ -48,18 +49,19 @@ const fn ulaw_samples() -> [i16; 256] {
 const fn alaw_samples() -> [i16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
+    let mut count = 0_i16;
     while byte < 256 {
-        let code = byte ^ 0x55;
+        let code = count ^ 0x55;
         let (segment, step) = ((code & 0x70) >> 4, (code & 0x0f) << 4);
         let magnitude = if segment == 0 { step + 8 } else { (step + 0x108) << (segment - 1) };
-        table[byte] =
-            (if code & 0x80 == 0 { -(magnitude as i32) } else { magnitude as i32 }) as i16;
+        table[byte] = if code & 0x80 == 0 { -magnitude } else { magnitude };
         byte += 1;
+        count += 1;
     }
     table
 }
 
-const fn loudness(samples: [i16; 256]) -> [u16; 256] {
+const fn loudness(samples: &[i16; 256]) -> [u16; 256] {
     let mut table = [0; 256];
     let mut byte = 0;
     while byte < 256 {
@@ -92,16 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_encoded_as_a_nearest_neighbour() {
-        for sample in (i16::MIN..=i16::MAX).step_by(7) {
-            let near = |table: &[i16; 256], byte: u8| {
-                let error = |of: i16| (i32::from(sample) - i32::from(of)).abs();
-                let best = table.iter().map(|&of| error(of)).min().unwrap();
-                // The arithmetic truncates where a tie or an edge falls between two steps.
-                error(table[usize::from(byte)]) <= best + 8
-            };
-            assert!(near(&ULAW, ulaw(sample)), "µ-law {sample}");
-            assert!(near(&ALAW, alaw(sample)), "A-law {sample}");
+    fn the_error_is_half_a_step() {
+        // A step is a sixteenth of its segment, whose least magnitude the sample has at least.
+        for sample in (-32_635..=32_635_i16).step_by(7) {
+            let allowed = i32::from(sample.unsigned_abs()) / 32 + 16;
+            let error = |of: i16| (i32::from(sample) - i32::from(of)).abs();
+            assert!(error(ULAW[usize::from(ulaw(sample))]) <= allowed, "µ-law {sample}");
+            assert!(error(ALAW[usize::from(alaw(sample))]) <= allowed, "A-law {sample}");
         }
     }
 }

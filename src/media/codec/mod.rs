@@ -50,9 +50,9 @@ impl Codec {
     }
 
     /// The encoded bytes of so many ticks of the RTP clock.
-    pub(super) const fn bytes(self, samples: u64) -> usize {
+    pub(super) fn bytes(self, samples: u64) -> usize {
         match self {
-            Self::Pcmu | Self::Pcma => samples as usize,
+            Self::Pcmu | Self::Pcma => usize::try_from(samples).unwrap_or(usize::MAX),
         }
     }
 
