@@ -6,11 +6,11 @@ mod driver;
 pub mod live;
 mod route;
 pub mod sounds;
-mod talk;
+pub(crate) mod talk;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -124,7 +124,7 @@ impl Inner {
         Err(Reject::NotFound)
     }
 
-    async fn answer(&self, mut invite: Invite, admitted: Admitted) {
+    async fn answer(&self, invite: Invite, admitted: Admitted) {
         let port = match self.media.open() {
             Ok(port) => port,
             Err(error) => {

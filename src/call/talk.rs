@@ -15,7 +15,7 @@ const PTIME: Duration = Duration::from_millis(20);
 
 /// Why there can be no audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Disagreement {
+pub(crate) enum Disagreement {
     /// It is no session description.
     Malformed,
     /// It has nothing that we speak.
@@ -23,17 +23,17 @@ pub(super) enum Disagreement {
 }
 
 /// One side of one call's negotiation: our address, and how often we have described ourselves.
-pub(super) struct Talk {
+pub(crate) struct Talk {
     local: Local,
 }
 
 impl Talk {
-    pub(super) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
+    pub(crate) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
         Self { local: Local { address, port, session_id, version: 0 } }
     }
 
     /// The answer to an offer, and the stream that follows from both.
-    pub(super) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
+    pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
         let (description, format, events, stream) = agree(offer)?;
         self.local.version += 1;
         let answer = description.answer(&self.local, &format, events.as_ref(), Some(20));
@@ -41,7 +41,7 @@ impl Talk {
     }
 
     /// Our offer, for an INVITE that brought none.
-    pub(super) fn offer(&mut self) -> String {
+    pub(crate) fn offer(&mut self) -> String {
         self.local.version += 1;
         let mut formats: Vec<Format> = CODECS.iter().map(|codec| format(*codec)).collect();
         formats.push(Format {
@@ -56,7 +56,7 @@ impl Talk {
 }
 
 /// The stream that follows from the answer to our offer.
-pub(super) fn answered(answer: &[u8]) -> Result<Stream, Disagreement> {
+pub(crate) fn answered(answer: &[u8]) -> Result<Stream, Disagreement> {
     agree(answer).map(|(_, _, _, stream)| stream)
 }
 

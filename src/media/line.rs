@@ -9,6 +9,7 @@ use super::codec::Codec;
 use super::dtmf::Dtmf;
 use super::jitter::Arrival;
 use super::player::Player;
+use super::press::Keys;
 use super::port::{Counters, Ended, Stream, Take, Teller, Told};
 use super::recorder::{Bound, Bounds, Head, Recorder};
 use super::rtp::{self, Incoming, Outgoing, Packet, Step};
@@ -50,6 +51,7 @@ enum Playing {
     /// Asked for before the stream was agreed.
     Waiting(Vec<Arc<Sound>>, u32),
     Sounds(Player, u32),
+    Keys { keys: Keys, playback: u32 },
 }
 
 /// What the owner of the socket must do about what was heard.
@@ -121,8 +123,14 @@ impl Line {
         self.playing = Playing::Nothing;
     }
 
+    /// Presses keys, which ends like a playback. Without a payload type agreed for them they are
+    /// not heard.
+    pub fn press(&mut self, keys: &str, playback: u32) {
+        self.playing = Playing::Keys { keys: Keys::new(keys), playback };
+    }
+
     pub fn is_playing(&self) -> bool {
-        matches!(self.playing, Playing::Sounds(..))
+        matches!(self.playing, Playing::Sounds(..) | Playing::Keys { .. })
     }
 
     /// The tick at which the last frame was sent.
@@ -207,7 +215,11 @@ impl Line {
     /// Writes the frame for `tick` into `packet` and says how long it is, if one is to be sent.
     pub fn frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
         let stream = self.stream?;
-        let Playing::Sounds(player, playback) = &mut self.playing else { return None };
+        let (player, playback) = match &mut self.playing {
+            Playing::Sounds(player, playback) => (player, playback),
+            Playing::Keys { .. } => return self.key_frame(tick, packet),
+            Playing::Nothing | Playing::Waiting(..) => return None,
+        };
         let length = stream.codec.bytes(u64::from(stream.codec.clock()) / FRAMES_PER_SECOND);
         let (head, audio) = packet.split_first_chunk_mut()?;
         player.fill(&mut audio[..length]);
@@ -220,13 +232,30 @@ impl Line {
         if !stream.direction.sends() {
             return None;
         }
-        let elapsed =
-            tick * (u64::from(stream.codec.clock()) / FRAMES_PER_SECOND / TICKS_PER_FRAME);
-        // RTP time wraps.
-        let elapsed = u32::try_from(elapsed & u64::from(u32::MAX)).unwrap_or_default();
-        *head = self.outgoing.header(stream.payload_type, elapsed, spurt);
+        *head = self.outgoing.header(stream.payload_type, rtp_time(tick, stream.codec), spurt);
         self.counters.sent.add(1);
         Some(rtp::HEADER + length)
+    }
+
+    fn key_frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
+        let stream = self.stream?;
+        let Playing::Keys { keys, playback } = &mut self.playing else { return None };
+        let samples = u64::from(stream.codec.clock()) / FRAMES_PER_SECOND;
+        let pressed = keys.next(u32::try_from(samples).unwrap_or_default());
+        if keys.is_finished() {
+            let playback = *playback;
+            self.played(playback, stream.codec);
+        }
+        let (Some(pressed), Some(events)) = (pressed, stream.telephone_event) else { return None };
+        let (head, rest) = packet.split_first_chunk_mut()?;
+        let payload = rest.first_chunk_mut()?;
+        *payload = pressed.payload;
+        // RFC 4733 §2.2.1: all packets of one event share its first timestamp.
+        let began = tick.saturating_sub(u64::from(pressed.frames_ago) * TICKS_PER_FRAME);
+        let first = pressed.frames_ago == 0;
+        *head = self.outgoing.header(events, rtp_time(began, stream.codec), first);
+        self.counters.sent.add(1);
+        Some(rtp::HEADER + payload.len())
     }
 
     /// What the clock alone brings about; called some ten times a second.
@@ -317,6 +346,12 @@ impl Line {
         };
         out.finish(&receipt, keep, ended, now);
     }
+}
+
+/// RTP time, which wraps.
+fn rtp_time(tick: u64, codec: Codec) -> u32 {
+    let elapsed = tick * (u64::from(codec.clock()) / FRAMES_PER_SECOND / TICKS_PER_FRAME);
+    u32::try_from(elapsed & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 /// The wheel turns in ticks of 5 ms, and a frame is 20 ms.

@@ -19,12 +19,14 @@ mod line;
 mod player;
 mod port;
 mod ports;
+mod press;
 mod recorder;
 mod resample;
 mod rtp;
 mod socket;
 mod sound;
 mod source;
+pub mod tone;
 pub mod wav;
 mod writer;
 

@@ -130,6 +130,12 @@ impl Port {
         self.send(Command::Play { sounds, playback: self.playback });
     }
 
+    /// Presses keys (RFC 4733) instead of what plays now; told as played when the last is released.
+    pub fn press(&mut self, keys: &str) {
+        self.playback = self.playback.wrapping_add(1);
+        self.send(Command::Press { keys: keys.into(), playback: self.playback });
+    }
+
     /// Stops within a frame. The playback that was stopped does not tell its end.
     pub fn stop_playing(&mut self) {
         self.playback = self.playback.wrapping_add(1);

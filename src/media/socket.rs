@@ -43,6 +43,10 @@ pub(super) enum Command {
         sounds: Vec<Arc<Sound>>,
         playback: u32,
     },
+    Press {
+        keys: Box<str>,
+        playback: u32,
+    },
     StopPlaying,
     Record(Take),
     StopRecording,
@@ -357,6 +361,10 @@ impl Shard {
             }
             Command::Play { sounds, playback } => {
                 wire.line.play(sounds, playback);
+                self.enrol(index);
+            }
+            Command::Press { keys, playback } => {
+                wire.line.press(&keys, playback);
                 self.enrol(index);
             }
             Command::StopPlaying => wire.line.stop_playing(),

@@ -1,7 +1,8 @@
 //! Sounds: read from any file once, and kept encoded.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Cursor};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use symphonia::core::codecs::audio::AudioDecoderOptions;
 use symphonia::core::errors::Error as Failure;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
+use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::codec::{self, Codec};
@@ -43,8 +44,17 @@ impl Sound {
             "alaw" | "al" => Self::raw(path, Codec::Pcma, codec),
             "sln" | "sln8" => Self::linear(path, 8000, codec),
             "sln16" => Self::linear(path, 16_000, codec),
-            extension => Self::contained(path, extension, codec),
+            extension => Self::contained(Box::new(File::open(path)?), extension, codec),
         }
+    }
+
+    /// Reads what a file with this extension would hold.
+    pub fn decode(
+        bytes: Cow<'static, [u8]>,
+        extension: &str,
+        codec: Codec,
+    ) -> Result<Self, SoundError> {
+        Self::contained(Box::new(Cursor::new(bytes)), extension, codec)
     }
 
     pub fn from_samples(samples: &[i16], rate: u32, codec: Codec) -> Self {
@@ -90,9 +100,12 @@ impl Sound {
         Ok(Self::from_samples(&samples.collect::<Vec<_>>(), rate, codec))
     }
 
-    fn contained(path: &Path, extension: &str, codec: Codec) -> Result<Self, SoundError> {
-        let file = File::open(path)?;
-        let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
+    fn contained(
+        source: Box<dyn MediaSource>,
+        extension: &str,
+        codec: Codec,
+    ) -> Result<Self, SoundError> {
+        let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
         let mut hint = Hint::new();
         hint.with_extension(extension);
         let mut format = symphonia::default::get_probe()

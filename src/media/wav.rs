@@ -40,6 +40,14 @@ pub fn repair(path: &Path) -> io::Result<Info> {
     Ok(layout.info())
 }
 
+/// The samples of a 16-bit file of one channel, as far as they are written.
+pub fn samples(path: &Path) -> io::Result<Vec<i16>> {
+    let bytes = std::fs::read(path)?;
+    let data = info(path).map_or(bytes.len() as u64, |info| info.data_offset);
+    let data = bytes.get(usize::try_from(data).unwrap_or(usize::MAX)..).unwrap_or_default();
+    Ok(data.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect())
+}
+
 /// A recording that grows. After each `append` the file is a whole WAV file.
 pub(super) struct Tape {
     writer: hound::WavWriter<Positioned>,
@@ -258,27 +266,27 @@ mod tests {
         (file, tape)
     }
 
-    fn samples(path: &Path) -> Vec<i16> {
+    fn played(path: &Path) -> Vec<i16> {
         hound::WavReader::open(path).unwrap().samples().map(Result::unwrap).collect()
     }
 
     #[test]
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
-        assert_eq!(samples(file.path()), []);
+        assert_eq!(played(file.path()), [0; 0] as [i16; 0]);
         tape.append(Codec::Pcmu, &[0x80; 3]).unwrap();
-        assert_eq!(samples(file.path()), [32_124; 3]);
+        assert_eq!(played(file.path()), [32_124; 3]);
         tape.append(Codec::Pcma, &[0xd5; 2]).unwrap();
-        assert_eq!(samples(file.path()), [32_124, 32_124, 32_124, 8, 8]);
+        assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
         assert_eq!(tape.finish(u64::MAX).unwrap(), 5);
-        assert_eq!(samples(file.path()), [32_124, 32_124, 32_124, 8, 8]);
+        assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
     }
 
     #[test]
     fn what_does_not_belong_to_a_recording_is_cut_at_its_end() {
         let (file, tape) = recording(&[&[0x80; 8]]);
         assert_eq!(tape.finish(6).unwrap(), 6);
-        assert_eq!(samples(file.path()).len(), 6);
+        assert_eq!(played(file.path()).len(), 6);
         assert_eq!(file.as_file().metadata().unwrap().len(), 44 + 12);
     }
 
@@ -291,7 +299,7 @@ mod tests {
         assert_eq!(info(file.path()).unwrap().samples, 10);
         let info = repair(file.path()).unwrap();
         assert_eq!((info.samples, info.rate, info.data_offset), (10, 8000, 44));
-        assert_eq!(samples(file.path())[7..], [32_124, 1, 2]);
+        assert_eq!(played(file.path())[7..], [32_124, 1, 2]);
         assert_eq!(repair(file.path()).unwrap(), info);
     }
 
@@ -301,7 +309,7 @@ mod tests {
         tape.finish(8).unwrap();
         file.as_file().write_all_at(&u32::MAX.to_le_bytes(), 40).unwrap();
         assert_eq!(repair(file.path()).unwrap().samples, 8);
-        assert_eq!(samples(file.path()).len(), 8);
+        assert_eq!(played(file.path()).len(), 8);
     }
 
     #[test]
