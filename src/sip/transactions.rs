@@ -26,10 +26,10 @@ impl Post {
     }
 }
 
-/// Who hears of a client transaction's responses.
+/// Who hears of a client transaction's responses, and whose INVITE a server transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum User {
-    /// A response changes nothing (BYE, CANCEL), or we are the server.
+    /// A response changes nothing (BYE, CANCEL), or a request made no call.
     Nobody,
     Call(CallKey),
 }
@@ -112,6 +112,20 @@ impl Transactions {
         let initial = request.identity.to.tag().is_none();
         let merge = initial.then(|| self.merge_key(request));
         Some(self.insert(machine, key, flow, User::Nobody, merge, None))
+    }
+
+    /// An INVITE has become a call.
+    pub fn belongs_to(&mut self, id: TransactionKey, call: CallKey) {
+        if let Some(transaction) = self.table.get_mut(&id) {
+            transaction.user = User::Call(call);
+        }
+    }
+
+    pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
+        match self.table.get(&id)?.user {
+            User::Call(call) => Some(call),
+            User::Nobody => None,
+        }
     }
 
     /// Opens a client transaction and sends its request.

@@ -115,7 +115,6 @@ impl Endpoint {
         let request: Vec<Header> = pending.headers.iter().cloned().collect();
         let tag = &call.dialog.local_tag;
         let wire = message::print_response(&request, 200, reason(200), tag, &more, sdp.as_bytes());
-        self.offered.remove(&pending.transaction);
         let (id, post) = (pending.transaction, &mut self.post);
         self.transactions.step(now, id, Input::Success, Some(wire.clone()), post);
         let Some(call) = self.calls.get_mut(&key) else { return };

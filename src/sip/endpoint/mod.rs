@@ -78,8 +78,6 @@ pub struct Endpoint {
     placings: HashMap<CallKey, Placing>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
-    /// INVITE transactions whose call has not answered yet.
-    offered: HashMap<TransactionKey, CallKey>,
     post: Post,
     last_call: u64,
     door: Door,
@@ -102,7 +100,6 @@ impl Endpoint {
             calls: HashMap::new(),
             placings: HashMap::new(),
             dialogs: HashMap::new(),
-            offered: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
             door: Door::Open,
@@ -270,7 +267,6 @@ impl Endpoint {
         let wire = self.print(&pending.headers, code, reason, tag, more, &[]);
         let post = &mut self.post;
         self.transactions.step(now, pending.transaction, Input::Failure, Some(wire), post);
-        self.offered.remove(&pending.transaction);
     }
 
     fn print(

@@ -121,7 +121,7 @@ impl Endpoint {
         });
         let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);
         self.transactions.step(now, transaction, Input::Provisional, Some(trying), &mut self.post);
-        self.offered.insert(transaction, key);
+        self.transactions.belongs_to(transaction, key);
         self.tell(key, Event::Offer(offer));
     }
 }
