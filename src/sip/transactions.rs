@@ -148,7 +148,7 @@ impl Transactions {
         let key = client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
-        self.step(now, id, Input::Request, Some(wire), post);
+        self.step(now, id, Input::Request, Some(&wire), post);
         id
     }
 
@@ -168,7 +168,7 @@ impl Transactions {
         now: Instant,
         id: TransactionKey,
         input: Input,
-        message: Option<Wire>,
+        message: Option<&Wire>,
         post: &mut Post,
     ) -> Upward {
         let Some(transaction) = self.table.get_mut(&id) else { return Upward::Nothing };
@@ -181,7 +181,7 @@ impl Transactions {
         for action in actions {
             match action {
                 Action::Send | Action::Acknowledge => {
-                    transaction.last.clone_from(&message);
+                    transaction.last = message.cloned();
                     transaction.send(post);
                 }
                 Action::Repeat => transaction.send(post),

@@ -14,6 +14,7 @@ enum Reaction {
 use Reaction::{Answer, Silence};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn every_malformed_message_has_its_reaction() {
     let good = OPTIONS;
     let head = |from: &str, to: &str| good.replace(from, to).into_bytes();

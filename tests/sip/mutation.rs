@@ -41,8 +41,11 @@ fn damaged_messages_harm_nothing() {
                         sent.push(bytes.to_vec());
                     }
                 }
-                Output::Gone(_) | Output::Event(..) | Output::Taken(..) => {}
-                Output::Refused(..) | Output::Dropped { .. } => {}
+                Output::Gone(_)
+                | Output::Event(..)
+                | Output::Taken(..)
+                | Output::Refused(..)
+                | Output::Dropped { .. } => {}
             }
         }
         assert!(endpoint.calls() <= 50 && endpoint.transactions() <= 400, "round {round}");

@@ -53,6 +53,9 @@ enum Side {
     Callee,
 }
 
+/// When it arrives, its number, where to, and what it is.
+type Packet = (Instant, u64, Side, Vec<u8>);
+
 struct Pair {
     caller: Endpoint,
     callee: Endpoint,
@@ -60,7 +63,7 @@ struct Pair {
     dice: Dice,
     /// In percent.
     loss: u32,
-    line: BinaryHeap<Reverse<(Instant, u64, Side, Vec<u8>)>>,
+    line: BinaryHeap<Reverse<Packet>>,
     carried: u64,
     caller_key: Option<CallKey>,
     callee_key: Option<CallKey>,
@@ -104,7 +107,7 @@ impl Pair {
 
     /// Long enough for every timer; then nothing may be left.
     fn settle(&mut self, seed: u64) {
-        self.run_for(Duration::from_secs(300));
+        self.run_for(Duration::from_mins(5));
         for (side, endpoint) in [("caller", &self.caller), ("callee", &self.callee)] {
             assert_eq!(endpoint.calls(), 0, "calls of the {side}, seed {seed}");
             assert_eq!(endpoint.transactions(), 0, "transactions of the {side}, seed {seed}");

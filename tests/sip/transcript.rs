@@ -278,7 +278,9 @@ impl Stage {
             } else if line.starts_with("To:") {
                 let tag = value("to", "");
                 let tag = if tag.is_empty() { tag } else { format!(";tag={tag}") };
-                message.push_str(&format!("{line}{tag}\r\n"));
+                message.push_str(line);
+                message.push_str(&tag);
+                message.push_str("\r\n");
             }
         }
         message.push_str("Contact: <sip:bob@10.0.0.1:5060>\r\n");
@@ -307,7 +309,7 @@ impl Stage {
                 Output::Gone(_) => self.told.push_back("gone".to_owned()),
                 Output::Event(_, event) => self.told.push_back(told(&event)),
                 Output::Taken(_, body) => {
-                    self.told.push_back(format!("taken {}", kind(Some(&body))))
+                    self.told.push_back(format!("taken {}", kind(Some(&body))));
                 }
                 Output::Refused(_, refusal) => {
                     self.told.push_back(format!("refused {}\n{refusal:?}", refusal.code));

@@ -113,7 +113,7 @@ async fn a_taken_port_is_named() {
 
 async fn call(caller: &Agent, invites: &mut mpsc::Receiver<Invite>, target: &Uri) {
     let (from, offer) = (alice(), SDP.to_owned());
-    let (called, mut answered) = tokio::join!(caller.call(target, &from, offer), async {
+    let (taken, mut answered) = tokio::join!(caller.call(target, &from, offer), async {
         let invite = invites.recv().await.expect("an invite");
         assert_eq!(invite.request_uri.user, "401");
         assert_eq!(invite.from.display.as_deref(), Some("Alice"));
@@ -122,7 +122,7 @@ async fn call(caller: &Agent, invites: &mut mpsc::Receiver<Invite>, target: &Uri
         invite.ring();
         invite.answer("v=0 answer".to_owned()).await.expect("still there")
     });
-    let mut dialog = called.expect("taken");
+    let mut dialog = taken.expect("taken");
     assert_eq!(dialog.remote_body(), Some(&b"v=0 answer"[..]));
     assert_eq!(answered.next().await, Event::Confirmed { answer: None });
     assert_eq!(caller.calls(), 1);

@@ -117,7 +117,7 @@ impl Endpoint {
         };
         // RFC 3261 §8.2.6.1: 100 needs no tag.
         let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);
-        self.transactions.step(now, transaction, Input::Provisional, Some(trying), &mut self.post);
+        self.transactions.step(now, transaction, Input::Provisional, Some(&trying), &mut self.post);
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
