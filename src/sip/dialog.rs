@@ -190,8 +190,13 @@ fn between_brackets(element: &str) -> &str {
     inner.split('>').next().unwrap_or(inner)
 }
 
+/// Read from the text: a route that says `lr` in a URI that we would not accept is loose all the
+/// same.
 fn is_loose(route: &str) -> bool {
-    between_brackets(route).parse::<Uri>().is_ok_and(|uri| uri.params.has("lr"))
+    let params = between_brackets(route).split(';').skip(1);
+    params
+        .map(|param| param.split('=').next().unwrap_or("").trim())
+        .any(|name| name.eq_ignore_ascii_case("lr"))
 }
 
 /// Our first request of a dialog to be.

@@ -99,7 +99,7 @@ mod tests {
             (b"\r\nOPTIONS", Frame::Blank(2)),
             (b"OPTIONS sip:h SIP/2.0\r\nl: 0", Frame::Partial),
             (b"A\r\nContent-Length : 5\r\n\r\n1234", Frame::Partial),
-            (b"A\r\nContent-Length : 5\r\n\r\n12345B", Frame::Message(31)),
+            (b"A\r\nContent-Length : 5\r\n\r\n12345B", Frame::Message(30)),
             (b"A\nl:0\n\nB", Frame::Message(7)),
             (b"A\r\n\r\n", Frame::Broken("no Content-Length")),
             (b"A\r\nl: 1\r\nl: 2\r\n\r\n", Frame::Broken("Content-Length differs")),

@@ -15,6 +15,16 @@ pub(super) struct Call {
     pub armed: Armed,
 }
 
+impl Call {
+    /// The INVITE that waits for an answer, if there is one.
+    pub fn pending(&self) -> Option<&Pending> {
+        match &self.phase {
+            Phase::Offered(pending) | Phase::Reoffered(pending) => Some(pending),
+            Phase::Answered(_) | Phase::Up => None,
+        }
+    }
+}
+
 pub(super) enum Phase {
     /// Its INVITE waits for an answer.
     Offered(Pending),

@@ -19,7 +19,7 @@ pub(super) enum Fault {
     /// Nobody to answer, or nothing worth an answer.
     Drop(&'static str),
     /// A request with at least a Via: RFC 3261 §8.2 and §21.4.1 let us say what is wrong.
-    Refuse(Refused),
+    Refuse(Box<Refused>),
 }
 
 pub(super) struct Refused {
@@ -81,7 +81,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Fault> {
 fn refuse(method: Method, headers: Headers, code: u16, reason: &'static str) -> Fault {
     let top = first!(headers, Via).and_then(|value| list(value).next()).and_then(Via::read);
     match top {
-        Some(via) => Fault::Refuse(Refused { method, via, headers, code, reason }),
+        Some(via) => Fault::Refuse(Box::new(Refused { method, via, headers, code, reason })),
         None => Fault::Drop(reason),
     }
 }

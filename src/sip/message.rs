@@ -140,7 +140,7 @@ impl Outgoing {
     }
 }
 
-/// Prints a response to the request whose headers are given: Via, From, To, Call-ID and CSeq
+/// Prints a response to the request whose headers are given: Via, From, To, Call-ID and `CSeq`
 /// are copied (RFC 3261 §8.2.6.2), To gets `tag` unless it has one.
 pub(super) fn print_response(
     request: &[Header],

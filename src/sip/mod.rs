@@ -2,7 +2,7 @@
 //!
 //! `endpoint` is the machine: bytes and the time go in, bytes, events and one deadline come out.
 //! It owns no socket and no clock, cannot fail, and every table in it is bounded. `socket` is the
-//! shell that feeds it, `agent` what the rest of the house holds: an [`Agent`] to place calls, an
+//! shell that feeds it and all that is not pure; the rest of the house holds three things of it: an [`Agent`] to place calls, an
 //! [`Invite`] for each call that comes, a [`Dialog`] while it lasts.
 //!
 //! ```text
@@ -11,7 +11,6 @@
 //!    └────── bytes, events, deadline ─────┘
 //! ```
 
-mod agent;
 mod body;
 mod chance;
 mod dialog;
@@ -23,7 +22,6 @@ mod message;
 mod name_addr;
 pub mod sdp;
 mod socket;
-mod streams;
 mod text;
 mod timer;
 mod transaction;
@@ -34,9 +32,8 @@ mod via;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-pub use agent::{Agent, Dialog, Invite};
 pub use name_addr::NameAddr;
-pub use socket::bind;
+pub use socket::{Agent, Dialog, Invite, bind};
 pub use text::Params;
 pub use uri::{BadUri, Scheme, Uri};
 

@@ -38,6 +38,7 @@ impl Direction {
     }
 
     /// RFC 3264 §6.1: what we answer to it.
+    #[must_use]
     pub fn mirrored(self) -> Self {
         match self {
             Self::SendRecv => Self::SendRecv,
@@ -187,16 +188,15 @@ fn milliseconds(text: &str) -> Option<u8> {
 }
 
 fn direction(session: &Session, media: &Media) -> Direction {
-    let attributes = media.attributes.iter().chain(&session.attributes);
+    let mut attributes = media.attributes.iter().chain(&session.attributes);
     attributes
-        .filter_map(|attribute| match attribute.attribute.as_str() {
+        .find_map(|attribute| match attribute.attribute.as_str() {
             "sendrecv" => Some(Direction::SendRecv),
             "sendonly" => Some(Direction::SendOnly),
             "recvonly" => Some(Direction::RecvOnly),
             "inactive" => Some(Direction::Inactive),
             _ => None,
         })
-        .next()
         .unwrap_or(Direction::SendRecv)
 }
 

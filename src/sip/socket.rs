@@ -5,9 +5,13 @@
 //! One task per UDP socket drains it, one task watches the deadline, one task per TCP connection
 //! cuts its stream.
 
+mod agent;
+mod routes;
+mod streams;
+
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,10 +21,12 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
-use super::agent::{Agent, Invite};
+pub use agent::{Agent, Dialog, Invite};
+use routes::{Routes, unspecified};
+use streams::Streams;
+
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
-use super::streams::Streams;
 use super::{Config, Event, Flow, Link, Refusal, Reject, Transport, Uri};
 
 /// Binds the listeners; an error names the address.
@@ -49,7 +55,7 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         board: Mutex::new(Board { endpoint, lines: HashMap::new() }),
         datagrams,
         streams: Streams::new(&config.limits, listening),
-        routes: Routes { advertised: config.advertised, known: Mutex::default() },
+        routes: Routes::new(config.advertised),
         invites,
         rearm: Notify::new(),
         quiet: Notify::new(),
@@ -59,7 +65,7 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         board.spawn(drain(board.clone(), index, receiver));
     }
     for listener in listeners {
-        board.spawn(super::streams::accept(board.clone(), listener));
+        board.spawn(streams::accept(board.clone(), listener));
     }
     board.spawn(keep_time(board.clone()));
     Ok((Agent::new(board), waiting))
@@ -70,11 +76,11 @@ fn naming(kind: &str, address: SocketAddr, error: &io::Error) -> io::Error {
 }
 
 /// Where bytes and wishes meet: the endpoint, and who waits for its events.
-pub(super) struct Switchboard {
+struct Switchboard {
     this: Weak<Switchboard>,
     board: Mutex<Board>,
     datagrams: Vec<Datagrams>,
-    pub(super) streams: Streams,
+    streams: Streams,
     routes: Routes,
     invites: mpsc::Sender<Invite>,
     /// The deadline has moved forward.
@@ -103,7 +109,7 @@ struct Datagrams {
 
 impl Switchboard {
     /// Does something with the endpoint, then everything that follows from it.
-    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Endpoint, Instant) -> R) -> R {
+    fn with<R>(&self, act: impl FnOnce(&mut Endpoint, Instant) -> R) -> R {
         let mut board = self.lock();
         let before = board.endpoint.deadline();
         let result = act(&mut board.endpoint, Instant::now());
@@ -118,12 +124,12 @@ impl Switchboard {
         result
     }
 
-    pub(super) fn receive(&self, flow: Flow, bytes: &[u8]) {
+    fn receive(&self, flow: Flow, bytes: &[u8]) {
         self.with(|endpoint, now| endpoint.receive(now, flow, bytes));
     }
 
     /// Opens the queue for a call of ours.
-    pub(super) fn place(
+    fn place(
         &self,
         key: CallKey,
         answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
@@ -134,17 +140,17 @@ impl Switchboard {
     }
 
     /// Nobody listens to this call any more.
-    pub(super) fn forget(&self, key: CallKey) {
+    fn forget(&self, key: CallKey) {
         self.lock().lines.remove(&key);
     }
 
-    pub(super) fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
+    fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.datagrams.iter().map(|d| (Transport::Udp, d.local));
         udp.chain(self.streams.listening().map(|local| (Transport::Tcp, local))).collect()
     }
 
     /// The way to a peer whom nothing came from yet.
-    pub(super) async fn way_to(&self, target: &Uri) -> Result<Flow, Refusal> {
+    async fn way_to(&self, target: &Uri) -> Result<Flow, Refusal> {
         let port = target.port.unwrap_or(5060);
         let remote = match target.ip() {
             Some(ip) => SocketAddr::new(ip, port),
@@ -158,24 +164,23 @@ impl Switchboard {
             target.params.value("transport").is_some_and(|t| t.eq_ignore_ascii_case("tcp"));
         let fitting = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
         let udp = self.datagrams.iter().position(|d| fitting(&d.local)).filter(|_| !wants_tcp);
-        let (transport, local, link) = match udp {
-            Some(index) => (Transport::Udp, self.datagrams[index].local, Link::Socket(index)),
-            None => {
-                let listening = self.streams.listening().find(fitting);
-                let unbound = SocketAddr::new(unspecified(remote), 0);
-                (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
-            }
+        let (transport, local, link) = if let Some(index) = udp {
+            (Transport::Udp, self.datagrams[index].local, Link::Socket(index))
+        } else {
+            let listening = self.streams.listening().find(fitting);
+            let unbound = SocketAddr::new(unspecified(remote), 0);
+            (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
         };
         let local = self.routes.local(local, remote);
         Ok(Flow { transport, local, remote, link })
     }
 
     /// How we appear to a peer that reached us on `listener`.
-    pub(super) fn local_towards(&self, listener: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    fn local_towards(&self, listener: SocketAddr, remote: SocketAddr) -> SocketAddr {
         self.routes.local(listener, remote)
     }
 
-    pub(super) async fn shut_down(&self, grace: Duration) {
+    async fn shut_down(&self, grace: Duration) {
         self.with(|endpoint, _| endpoint.close_door());
         let ended = tokio::time::timeout(grace, self.until_quiet()).await;
         if ended.is_err() {
@@ -199,7 +204,7 @@ impl Switchboard {
         }
     }
 
-    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
         tasks.retain(|task| !task.is_finished());
         tasks.push(tokio::spawn(task).abort_handle());
@@ -285,58 +290,13 @@ impl Board {
 }
 
 impl Refusal {
-    pub(super) fn unavailable(reason: &str) -> Self {
+    fn unavailable(reason: &str) -> Self {
         Self { code: 503, reason: reason.to_owned(), retry_after: None }
     }
 }
 
-/// Which of our addresses a peer sees, when a socket is bound to all of them.
-struct Routes {
-    advertised: Option<IpAddr>,
-    known: Mutex<HashMap<IpAddr, (IpAddr, Instant)>>,
-}
-
-impl Routes {
-    fn local(&self, bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
-        let fitting = self.advertised.filter(|ip| ip.is_ipv4() == remote.is_ipv4());
-        let ip = match fitting {
-            Some(ip) => ip,
-            None if !bound.ip().is_unspecified() => bound.ip(),
-            None => self.probe(remote),
-        };
-        SocketAddr::new(ip, bound.port())
-    }
-
-    /// Connecting a datagram socket sends nothing, but makes the system choose.
-    fn probe(&self, remote: SocketAddr) -> IpAddr {
-        let now = Instant::now();
-        let mut known = lock(&self.known);
-        if let Some((ip, found)) = known.get(&remote.ip())
-            && now.duration_since(*found) < ROUTE_LIFETIME
-        {
-            return *ip;
-        }
-        let probed = std::net::UdpSocket::bind(SocketAddr::new(unspecified(remote), 0))
-            .and_then(|socket| socket.connect(remote).and_then(|()| socket.local_addr()));
-        let ip = probed.map_or_else(|_| unspecified(remote), |local| local.ip());
-        if known.len() >= MAX_ROUTES {
-            known.clear();
-        }
-        known.insert(remote.ip(), (ip, now));
-        ip
-    }
-}
-
-fn unspecified(like: SocketAddr) -> IpAddr {
-    if like.is_ipv4() {
-        IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)
-    }
-}
-
 /// A poisoned lock only says that another thread panicked; calls go on.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
@@ -412,5 +372,3 @@ const EVENTS: usize = 32;
 const RECEIVE_BUFFER: usize = 8 << 20;
 const BACKLOG_WAIT: Duration = Duration::from_secs(2);
 const PARTING: Duration = Duration::from_millis(500);
-const ROUTE_LIFETIME: Duration = Duration::from_secs(30);
-const MAX_ROUTES: usize = 4_096;

@@ -26,10 +26,10 @@ impl Post {
     }
 }
 
-/// Who hears of a client transaction's responses.
+/// Who hears of a client transaction's responses, and whose INVITE a server transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum User {
-    /// A response changes nothing (BYE, CANCEL), or we are the server.
+    /// A response changes nothing (BYE, CANCEL), or a request made no call.
     Nobody,
     Call(CallKey),
 }
@@ -114,6 +114,20 @@ impl Transactions {
         Some(self.insert(machine, key, flow, User::Nobody, merge, None))
     }
 
+    /// An INVITE has become a call.
+    pub fn belongs_to(&mut self, id: TransactionKey, call: CallKey) {
+        if let Some(transaction) = self.table.get_mut(&id) {
+            transaction.user = User::Call(call);
+        }
+    }
+
+    pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
+        match self.table.get(&id)?.user {
+            User::Call(call) => Some(call),
+            User::Nobody => None,
+        }
+    }
+
     /// Opens a client transaction and sends its request.
     pub fn open_client(
         &mut self,
@@ -134,7 +148,7 @@ impl Transactions {
         let key = client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
-        self.step(now, id, Input::Request, Some(wire), post);
+        self.step(now, id, Input::Request, Some(&wire), post);
         id
     }
 
@@ -154,7 +168,7 @@ impl Transactions {
         now: Instant,
         id: TransactionKey,
         input: Input,
-        message: Option<Wire>,
+        message: Option<&Wire>,
         post: &mut Post,
     ) -> Upward {
         let Some(transaction) = self.table.get_mut(&id) else { return Upward::Nothing };
@@ -167,7 +181,7 @@ impl Transactions {
         for action in actions {
             match action {
                 Action::Send | Action::Acknowledge => {
-                    transaction.last.clone_from(&message);
+                    transaction.last = message.cloned();
                     transaction.send(post);
                 }
                 Action::Repeat => transaction.send(post),

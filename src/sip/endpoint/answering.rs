@@ -23,7 +23,7 @@ impl Endpoint {
         more.push(contact(&call.dialog.flow));
         let wire = self.print(&pending.headers, 180, None, &call.dialog.local_tag, more, &[]);
         let (id, post) = (pending.transaction, &mut self.post);
-        self.transactions.step(now, id, Input::Provisional, Some(wire), post);
+        self.transactions.step(now, id, Input::Provisional, Some(&wire), post);
     }
 
     /// 200 with our answer, or our offer if the INVITE had none.
@@ -115,9 +115,8 @@ impl Endpoint {
         let request: Vec<Header> = pending.headers.iter().cloned().collect();
         let tag = &call.dialog.local_tag;
         let wire = message::print_response(&request, 200, reason(200), tag, &more, sdp.as_bytes());
-        self.offered.remove(&pending.transaction);
         let (id, post) = (pending.transaction, &mut self.post);
-        self.transactions.step(now, id, Input::Success, Some(wire.clone()), post);
+        self.transactions.step(now, id, Input::Success, Some(&wire), post);
         let Some(call) = self.calls.get_mut(&key) else { return };
         call.phase = Phase::Answered(Answered {
             wire,

@@ -78,8 +78,6 @@ pub struct Endpoint {
     placings: HashMap<CallKey, Placing>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
-    /// INVITE transactions whose call has not answered yet.
-    offered: HashMap<TransactionKey, CallKey>,
     post: Post,
     last_call: u64,
     door: Door,
@@ -102,7 +100,6 @@ impl Endpoint {
             calls: HashMap::new(),
             placings: HashMap::new(),
             dialogs: HashMap::new(),
-            offered: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
             door: Door::Open,
@@ -115,7 +112,7 @@ impl Endpoint {
             Ok(Message::Request(request)) => self.receive_request(now, flow, request),
             Ok(Message::Response(response)) => self.receive_response(now, flow, &response),
             Err(Fault::Drop(why)) => self.drop_silently(flow, why),
-            Err(Fault::Refuse(refused)) => self.refuse_malformed(flow, refused),
+            Err(Fault::Refuse(refused)) => self.refuse_malformed(flow, *refused),
         }
     }
 
@@ -208,7 +205,7 @@ impl Endpoint {
         };
         // The INVITE is needed to open the dialog, even if telling ends its transaction.
         let invite = self.transactions.outgoing(id).map(|(invite, flow)| (invite.clone(), flow));
-        match self.transactions.step(now, id, input, ack, &mut self.post) {
+        match self.transactions.step(now, id, input, ack.as_ref(), &mut self.post) {
             Upward::Tell(User::Call(key)) => {
                 if let Some((invite, flow)) = invite {
                     self.hear_response(now, key, &invite, flow, response);
@@ -252,7 +249,7 @@ impl Endpoint {
         let wire = self.print(&arrival.request.headers, code, None, &tag, more, &[]);
         match transaction {
             Some(id) => {
-                self.transactions.step(now, id, outcome(code), Some(wire), &mut self.post);
+                self.transactions.step(now, id, outcome(code), Some(&wire), &mut self.post);
             }
             None => self.post.transmit(arrival.reply, wire),
         }
@@ -269,8 +266,7 @@ impl Endpoint {
         let Failure { code, reason, more } = failure;
         let wire = self.print(&pending.headers, code, reason, tag, more, &[]);
         let post = &mut self.post;
-        self.transactions.step(now, pending.transaction, Input::Failure, Some(wire), post);
-        self.offered.remove(&pending.transaction);
+        self.transactions.step(now, pending.transaction, Input::Failure, Some(&wire), post);
     }
 
     fn print(

@@ -41,13 +41,14 @@ impl Endpoint {
             let tag = self.chance.token_for(&arrival.request.identity.call_id);
             return self.respond_stateless(arrival, 481, &tag, Vec::new());
         };
-        let key = self.offered.get(&id).copied();
+        let key = self.transactions.call(id);
         let call = key.and_then(|key| self.calls.get(&key));
+        let waits = call.is_some_and(|call| call.pending().is_some_and(|p| p.transaction == id));
         let tag = call.map(|call| call.dialog.local_tag.clone());
         let tag = tag.unwrap_or_else(|| self.chance.token_for(&arrival.request.identity.call_id));
         self.respond_stateless(arrival, 200, &tag, Vec::new());
         // After the final response a CANCEL changes nothing: the caller gets its 2xx and hangs up.
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| waits) {
             self.cancelled(now, key);
         }
     }
@@ -116,7 +117,7 @@ impl Endpoint {
         };
         // RFC 3261 §8.2.6.1: 100 needs no tag.
         let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);
-        self.transactions.step(now, transaction, Input::Provisional, Some(trying), &mut self.post);
+        self.transactions.step(now, transaction, Input::Provisional, Some(&trying), &mut self.post);
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
@@ -129,7 +130,7 @@ impl Endpoint {
             offer: kind,
         };
         self.dialogs.insert(tag, key);
-        self.offered.insert(transaction, key);
+        self.transactions.belongs_to(transaction, key);
         let phase = Phase::Offered(pending);
         self.calls.insert(key, Call { dialog, phase, armed: Armed::default() });
         self.post.outputs.push_back(Output::Incoming(key, Box::new(incoming)));

@@ -120,8 +120,8 @@ impl Endpoint {
             offer: if offer.is_some() { Offer::Early } else { Offer::Late },
         });
         let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);
-        self.transactions.step(now, transaction, Input::Provisional, Some(trying), &mut self.post);
-        self.offered.insert(transaction, key);
+        self.transactions.step(now, transaction, Input::Provisional, Some(&trying), &mut self.post);
+        self.transactions.belongs_to(transaction, key);
         self.tell(key, Event::Offer(offer));
     }
 }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::endpoint::CallKey;
-use super::socket::Switchboard;
-use super::{Event, Gone, Incoming, NameAddr, Refusal, Reject, Transport, Uri};
+use super::Switchboard;
+use crate::sip::endpoint::CallKey;
+use crate::sip::{Event, Gone, Incoming, NameAddr, Refusal, Reject, Transport, Uri};
 
 /// A handle to the listeners and all that goes on behind them.
 #[derive(Clone)]

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
-use super::framing::{self, Frame, MAX_MESSAGE};
-use super::socket::{Switchboard, lock};
-use super::{Flow, Limits, Link, Transport};
+use super::{Switchboard, lock};
+use crate::sip::framing::{self, Frame, MAX_MESSAGE};
+use crate::sip::{Flow, Limits, Link, Transport};
 
 pub(super) struct Streams {
     listening: Vec<SocketAddr>,
@@ -128,15 +128,12 @@ async fn connect(
     number: u64,
     queue: mpsc::Receiver<Arc<[u8]>>,
 ) {
-    match timeout(CONNECT, TcpStream::connect(flow.remote)).await {
-        Ok(Ok(stream)) => {
-            let flow = Flow { link: Link::Connection(number), ..flow };
-            serve(board, flow, number, stream, queue).await;
-        }
-        Ok(Err(_)) | Err(_) => {
-            board.streams.remove(number);
-            board.with(|endpoint, now| endpoint.transport_failed(now, &flow));
-        }
+    if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(flow.remote)).await {
+        let flow = Flow { link: Link::Connection(number), ..flow };
+        serve(board, flow, number, stream, queue).await;
+    } else {
+        board.streams.remove(number);
+        board.with(|endpoint, now| endpoint.transport_failed(now, &flow));
     }
 }
 
@@ -170,21 +167,19 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Arc<[u8]>>)
 
 async fn read(board: &Arc<Switchboard>, flow: Flow, mut reader: OwnedReadHalf) -> io::Result<()> {
     let mut buffer: Vec<u8> = Vec::with_capacity(4096);
-    let mut patience = HALF_OPEN;
+    let mut deadline = Instant::now() + HALF_OPEN;
     loop {
-        // Between messages a connection may rest; inside one it may not.
-        let wait = if buffer.is_empty() { patience } else { HALF_OPEN };
-        let read = timeout(wait, reader.read_buf(&mut buffer)).await??;
+        let read = timeout_at(deadline, reader.read_buf(&mut buffer)).await??;
         if read == 0 {
             return Ok(());
         }
         let mut done = 0;
+        let begun = buffer.len() > read;
         loop {
             match framing::next(&buffer[done..]) {
                 Frame::Message(length) => {
                     board.receive(flow, &buffer[done..done + length]);
                     done += length;
-                    patience = IDLE;
                 }
                 Frame::Ping(length) => {
                     board.streams.send(board, flow, PONG.into());
@@ -196,6 +191,12 @@ async fn read(board: &Arc<Switchboard>, flow: Flow, mut reader: OwnedReadHalf) -
             }
         }
         buffer.drain(..done);
+        // Between messages a connection may rest; a message that has begun must come to its end.
+        if buffer.is_empty() {
+            deadline = Instant::now() + IDLE;
+        } else if done > 0 || !begun {
+            deadline = Instant::now() + HALF_OPEN;
+        }
         if buffer.len() > MAX_MESSAGE {
             return Err(io::Error::other("message too long"));
         }
@@ -211,8 +212,8 @@ const PONG: &[u8] = b"\r\n";
 /// How long a new connection may be silent, and a message incomplete.
 const HALF_OPEN: Duration = Duration::from_secs(10);
 /// How long a connection may rest between messages.
-const IDLE: Duration = Duration::from_secs(30 * 60);
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(30);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(5);
 const WRITE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

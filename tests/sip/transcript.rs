@@ -1,0 +1,368 @@
+//! Plays `tests/sip/*.txt`. Each file is one behaviour, its name the sentence that it proves.
+//!
+//! ```text
+//! -> INVITE branch=a cseq=1 sdp      the peer sends a request; `tag` adds our To tag
+//!     Require: 100rel                ... with this header as well (`-Contact` leaves one out)
+//! -> 180 INVITE to=x                 the peer answers our last INVITE
+//! <- 200 INVITE                      we send a response; each indented line must be in it
+//! <- BYE sip:a@10.0.0.1              we send a request
+//! == confirmed                       the owner of the call is told
+//! @ answer                           the owner of the call acts
+//! .. 500ms                           time passes
+//! ```
+//!
+//! Nothing may be sent or told that the transcript does not mention.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use afterbeep::sip::endpoint::{CallKey, Endpoint, Output};
+use afterbeep::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Transport, Uri};
+
+#[test]
+fn transcripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sip");
+    let mut played = 0;
+    for entry in std::fs::read_dir(folder).expect("the transcripts") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let text = std::fs::read_to_string(&path).expect("a transcript");
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            Stage::new(&name, &text).play(&text);
+            played += 1;
+        }
+    }
+    assert!(played > 20, "only {played} transcripts");
+}
+
+struct Stage {
+    name: String,
+    endpoint: Endpoint,
+    now: Instant,
+    flow: Flow,
+    sent: VecDeque<String>,
+    told: VecDeque<String>,
+    call: Option<CallKey>,
+    our_tag: String,
+    last_invite: String,
+    last_request: String,
+}
+
+impl Stage {
+    /// `peer` and `local` lines at the top say who talks; `limit` how many calls there may be.
+    fn new(name: &str, text: &str) -> Self {
+        let setting = |key: &str, default: &str| {
+            let found = text.lines().find_map(|line| line.strip_prefix(key));
+            found.map_or(default.to_owned(), |value| value.trim().to_owned())
+        };
+        let limits = Limits {
+            calls: setting("limit ", "10").parse().expect("a limit"),
+            transactions: setting("transactions ", "100").parse().expect("a limit"),
+            ..Limits::default()
+        };
+        let transport =
+            if setting("transport ", "udp") == "tcp" { Transport::Tcp } else { Transport::Udp };
+        let link = match transport {
+            Transport::Udp => Link::Socket(0),
+            Transport::Tcp => Link::Connection(1),
+        };
+        let flow = Flow {
+            transport,
+            local: setting("local ", "192.0.2.9:5060").parse().expect("an address"),
+            remote: setting("peer ", "10.0.0.1:5060").parse().expect("an address"),
+            link,
+        };
+        Self {
+            name: name.to_owned(),
+            endpoint: Endpoint::new("Afterbeep", limits, [7; 32]),
+            now: Instant::now(),
+            flow,
+            sent: VecDeque::new(),
+            told: VecDeque::new(),
+            call: None,
+            our_tag: String::new(),
+            last_invite: String::new(),
+            last_request: String::new(),
+        }
+    }
+
+    fn play(&mut self, text: &str) {
+        let mut lines = text.lines().enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            let mut indented = Vec::new();
+            while let Some((_, more)) = lines.next_if(|(_, line)| line.starts_with("    ")) {
+                indented.push(more.trim());
+            }
+            let at = format!("{}.txt:{}: {line}", self.name, number + 1);
+            let (mark, rest) = line.split_once(' ').unwrap_or((line, ""));
+            match mark {
+                "<-" => self.expect_sent(&at, rest, &indented),
+                "==" => self.expect_told(&at, rest, &indented),
+                "->" | "@" | ".." => {
+                    self.expect_quiet(&at);
+                    match mark {
+                        "->" => self.peer_sends(rest, &indented),
+                        "@" => self.owner_acts(&at, rest),
+                        _ => self.time_passes(rest),
+                    }
+                }
+                _ => assert!(
+                    line.is_empty()
+                        || ["#", "peer", "local", "limit", "transport", "transactions"]
+                            .contains(&mark),
+                    "{at}: not understood"
+                ),
+            }
+        }
+        self.expect_quiet(&format!("{}.txt: at the end", self.name));
+    }
+
+    fn expect_quiet(&self, at: &str) {
+        assert!(self.sent.is_empty(), "{at}\nbut this was sent before:\n{:#?}", self.sent);
+        assert!(self.told.is_empty(), "{at}\nbut this was told before: {:?}", self.told);
+    }
+
+    fn expect_sent(&mut self, at: &str, wanted: &str, lines: &[&str]) {
+        let message = self.sent.pop_front().unwrap_or_else(|| panic!("{at}\nnothing was sent"));
+        let start = message.lines().next().unwrap_or_default();
+        let fits = match wanted.split_once(' ') {
+            Some((code, method)) if code.parse::<u16>().is_ok() => {
+                let cseq = message.lines().find(|line| line.starts_with("CSeq: "));
+                start.starts_with(&format!("SIP/2.0 {code} "))
+                    && cseq.is_some_and(|cseq| cseq.ends_with(&format!(" {method}")))
+            }
+            Some(_) | None => start.starts_with(&format!("{wanted} ")),
+        };
+        assert!(fits, "{at}\nbut sent was:\n{message}");
+        for line in lines {
+            let (wanted, line) = line.strip_prefix("not ").map_or((true, *line), |l| (false, l));
+            assert_eq!(message.contains(line), wanted, "{at}\n{line}\nin:\n{message}");
+        }
+    }
+
+    fn expect_told(&mut self, at: &str, wanted: &str, lines: &[&str]) {
+        let told = self.told.pop_front().unwrap_or_else(|| panic!("{at}\nnothing was told"));
+        assert_eq!(told.lines().next().unwrap_or_default(), wanted, "{at}");
+        for line in lines {
+            assert!(told.contains(line), "{at}\n{line}\nin:\n{told}");
+        }
+    }
+
+    fn time_passes(&mut self, rest: &str) {
+        let milliseconds = match rest.strip_suffix("ms") {
+            Some(number) => number.parse().expect("milliseconds"),
+            None => rest.strip_suffix('s').expect("a unit").parse::<u64>().expect("seconds") * 1000,
+        };
+        let until = self.now + Duration::from_millis(milliseconds);
+        while let Some(at) = self.endpoint.deadline().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.endpoint.wake(self.now);
+            self.collect();
+        }
+        self.now = until;
+    }
+
+    fn owner_acts(&mut self, at: &str, rest: &str) {
+        let (verb, argument) = rest.split_once(' ').unwrap_or((rest, ""));
+        let (now, key) = (self.now, self.call);
+        let call = || key.unwrap_or_else(|| panic!("{at}: no call"));
+        match verb {
+            "ring" => self.endpoint.ring(now, call()),
+            "answer" => {
+                let answered = self.endpoint.answer(now, call(), SDP);
+                assert_eq!(answered.is_err(), argument == "too late", "{at}");
+            }
+            "reject" => self.endpoint.reject(now, call(), reject(argument)),
+            "accept" => self.endpoint.accept(now, call(), SDP),
+            "refuse" => self.endpoint.refuse(now, call()),
+            "bye" => self.endpoint.bye(now, call()),
+            "call" => {
+                let target: Uri = argument.parse().expect("a URI");
+                let from: NameAddr = "Afterbeep <sip:vm@192.0.2.9>".parse().expect("a name");
+                let placed = self.endpoint.call(now, self.flow, &target, &from, SDP.to_owned());
+                self.call = Some(placed.expect("a call"));
+            }
+            "close" => self.endpoint.close_door(),
+            "idle" => {
+                assert_eq!(self.endpoint.calls(), 0, "{at}");
+                assert_eq!(self.endpoint.transactions(), 0, "{at}");
+            }
+            "disconnect" => self.endpoint.transport_failed(now, &self.flow.clone()),
+            _ => panic!("{at}: not understood"),
+        }
+        self.collect();
+    }
+
+    fn peer_sends(&mut self, rest: &str, lines: &[&str]) {
+        let mut words = rest.split(' ');
+        let first = words.next().expect("a method or a code");
+        let words: Vec<&str> = words.collect();
+        let value = |key: &str, default: &str| {
+            let found = words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+            found.unwrap_or(default).to_owned()
+        };
+        let message = match first.parse::<u16>() {
+            Ok(code) => self.response(code, &words, &value),
+            Err(_) => self.request(first, &words, &value),
+        };
+        let mut head: Vec<&str> = message.split("\r\n").collect();
+        for line in lines {
+            match line.strip_prefix('-') {
+                Some(name) => head.retain(|known| !known.starts_with(&format!("{name}:"))),
+                None => head.insert(2, line),
+            }
+        }
+        let body = if words.contains(&"sdp") { SDP } else { "" };
+        let body = if words.contains(&"text") { "hello" } else { body };
+        let message = format!("{}Content-Length: {}\r\n\r\n{body}", head.join("\r\n"), body.len());
+        self.endpoint.receive(self.now, self.flow, message.as_bytes());
+        self.collect();
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        words: &[&str],
+        value: &dyn Fn(&str, &str) -> String,
+    ) -> String {
+        let uri = value("uri", "sip:401@vm.example.com");
+        let to_tag =
+            if words.contains(&"tag") { format!(";tag={}", self.our_tag) } else { value("to", "") };
+        let transport = self.flow.transport.name();
+        let mut message = String::new();
+        write!(
+            message,
+            "{method} {uri} SIP/2.0\r\n\
+             Via: SIP/2.0/{transport} {via};branch=z9hG4bK{branch}\r\n\
+             Max-Forwards: 70\r\n\
+             From: \"Alice\" <sip:alice@example.com>;tag={from}\r\n\
+             To: <sip:401@vm.example.com>{to_tag}\r\n\
+             Call-ID: {call}\r\n\
+             CSeq: {cseq} {method}\r\n\
+             Contact: <sip:alice@{remote}>\r\n",
+            via = value("via", &self.flow.remote.to_string()),
+            branch = value("branch", "a"),
+            from = value("from", "alice"),
+            call = self.call_id(&value("call", "call-1")),
+            cseq = value("cseq", "1"),
+            remote = self.flow.remote,
+        )
+        .expect("a String takes all");
+        if words.contains(&"sdp") {
+            message.push_str("Content-Type: application/sdp\r\n");
+        }
+        if words.contains(&"text") {
+            message.push_str("Content-Type: text/plain\r\n");
+        }
+        message
+    }
+
+    /// `ours` is the Call-ID of the call that we placed.
+    fn call_id(&self, given: &str) -> String {
+        let placed = self.last_invite.split("\r\n").find_map(|line| line.strip_prefix("Call-ID: "));
+        placed.filter(|_| given == "ours").unwrap_or(given).to_owned()
+    }
+
+    /// Answers our last request, or our last INVITE.
+    fn response(&self, code: u16, words: &[&str], value: &dyn Fn(&str, &str) -> String) -> String {
+        let request =
+            if words.contains(&"INVITE") { &self.last_invite } else { &self.last_request };
+        let mut message = format!("SIP/2.0 {code} Whatever\r\n");
+        for line in request.split("\r\n") {
+            let copied = ["Via:", "From:", "Call-ID:", "CSeq:"];
+            if copied.iter().any(|name| line.starts_with(name)) {
+                message.push_str(line);
+                message.push_str("\r\n");
+            } else if line.starts_with("To:") {
+                let tag = value("to", "");
+                let tag = if tag.is_empty() { tag } else { format!(";tag={tag}") };
+                message.push_str(line);
+                message.push_str(&tag);
+                message.push_str("\r\n");
+            }
+        }
+        message.push_str("Contact: <sip:bob@10.0.0.1:5060>\r\n");
+        if words.contains(&"sdp") {
+            message.push_str("Content-Type: application/sdp\r\n");
+        }
+        message
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.endpoint.poll() {
+            match output {
+                Output::Transmit(flow, bytes) => {
+                    let message = String::from_utf8_lossy(&bytes).into_owned();
+                    self.note(&message);
+                    self.sent.push_back(format!(
+                        "{message}\nto {} {}",
+                        flow.transport.name(),
+                        flow.remote
+                    ));
+                }
+                Output::Incoming(key, incoming) => {
+                    self.call = Some(key);
+                    self.told.push_back(format!("incoming\n{incoming:?}"));
+                }
+                Output::Gone(_) => self.told.push_back("gone".to_owned()),
+                Output::Event(_, event) => self.told.push_back(told(&event)),
+                Output::Taken(_, body) => {
+                    self.told.push_back(format!("taken {}", kind(Some(&body))));
+                }
+                Output::Refused(_, refusal) => {
+                    self.told.push_back(format!("refused {}\n{refusal:?}", refusal.code));
+                }
+                Output::Dropped { .. } => {}
+            }
+        }
+    }
+
+    fn note(&mut self, message: &str) {
+        if let Some(to) = message.split("\r\n").find(|line| line.starts_with("To:"))
+            && message.starts_with("SIP/2.0")
+            && let Some((_, tag)) = to.split_once(";tag=")
+        {
+            tag.clone_into(&mut self.our_tag);
+        }
+        if message.starts_with("INVITE") {
+            message.clone_into(&mut self.last_invite);
+            let from = message.split("\r\n").find(|line| line.starts_with("From:"));
+            if let Some((_, tag)) = from.and_then(|from| from.split_once(";tag=")) {
+                tag.clone_into(&mut self.our_tag);
+            }
+        }
+        if !message.starts_with("SIP/2.0") {
+            message.clone_into(&mut self.last_request);
+        }
+    }
+}
+
+fn told(event: &Event) -> String {
+    match event {
+        Event::Confirmed { answer } => format!("confirmed {}", kind(answer.as_deref())),
+        Event::Offer(offer) => format!("offer {}", kind(offer.as_deref())),
+        Event::Info { content_type, body } => {
+            format!("info {content_type} {}", String::from_utf8_lossy(body))
+        }
+        Event::Bye => "bye".to_owned(),
+        Event::Lost => "lost".to_owned(),
+    }
+}
+
+fn kind(body: Option<&[u8]>) -> &'static str {
+    if body.is_some_and(|body| body == SDP.as_bytes()) { "with sdp" } else { "without" }
+}
+
+fn reject(name: &str) -> Reject {
+    match name {
+        "not found" => Reject::NotFound,
+        "busy" => Reject::BusyHere,
+        "not acceptable" => Reject::NotAcceptableHere,
+        "overloaded" => Reject::Overloaded { retry_after: Duration::from_secs(7) },
+        _ => panic!("reject {name}: not understood"),
+    }
+}
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";
