@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
-        assert_eq!(played(file.path()), [0; 0] as [i16; 0]);
+        assert!(played(file.path()).is_empty());
         tape.append(Codec::Pcmu, &[0x80; 3]).unwrap();
         assert_eq!(played(file.path()), [32_124; 3]);
         tape.append(Codec::Pcma, &[0xd5; 2]).unwrap();
