@@ -244,7 +244,6 @@ impl Shard {
         loop {
             self.sleep();
             let now = Instant::now();
-            self.bell.answer();
             self.turn(now);
             // Commands come after the tick, so that a frame which ends a sound is not overtaken.
             while let Ok((index, command)) = self.commands.try_recv() {
@@ -261,17 +260,20 @@ impl Shard {
     /// Sleeps until the next tick, if anything is to be done there, or until the bell rings.
     fn sleep(&self) {
         let idle = self.lines.load(Ordering::Relaxed) == 0 && self.outbox.is_empty();
-        let due = self.epoch + TICK * u32::try_from(self.tick + 1).unwrap_or(u32::MAX);
+        let due = self.epoch + Duration::from_millis(TICK * (self.tick + 1));
         let wait = due.saturating_duration_since(Instant::now());
         let mut bell = [PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN)];
         // A signal that interrupts this is as good as a tick.
-        let _ = ppoll(&mut bell, (!idle).then(|| TimeSpec::from_duration(wait)), None);
+        let rung = ppoll(&mut bell, (!idle).then(|| TimeSpec::from_duration(wait)), None);
+        if rung == Ok(1) {
+            self.bell.answer();
+        }
     }
 
     /// Does the ticks that are due.
     fn turn(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.epoch).as_nanos() / TICK.as_nanos();
-        let due = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let elapsed = now.saturating_duration_since(self.epoch).as_millis();
+        let due = u64::try_from(elapsed).unwrap_or(u64::MAX) / TICK;
         if due <= self.tick {
             return;
         }
@@ -476,7 +478,8 @@ impl Wire {
     }
 }
 
-pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Milliseconds of a tick.
+const TICK: u64 = 5;
 /// Ticks that are made up for after a stall: 60 ms.
 const CATCH_UP: u64 = 12;
 /// Ticks in which every line has had its look at the clock.

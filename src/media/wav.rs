@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::{self, Codec};
@@ -43,7 +44,7 @@ pub fn repair(path: &Path) -> io::Result<Info> {
 /// A recording that grows. After each `append` the file is a whole WAV file.
 pub(super) struct Tape {
     writer: hound::WavWriter<Positioned>,
-    file: File,
+    file: Arc<File>,
     samples: u64,
     /// Whether a piece was written in part, and stands behind the last whole one.
     torn: bool,
@@ -58,7 +59,8 @@ impl Tape {
             bits_per_sample: 16,
             sample_format: hound::SampleFormat::Int,
         };
-        let positioned = Positioned { file: file.try_clone()?, at: 0 };
+        let file = Arc::new(file);
+        let positioned = Positioned { file: Arc::clone(&file), at: 0 };
         let mut writer = hound::WavWriter::new(positioned, spec).map_err(plain)?;
         writer.flush().map_err(plain)?;
         Ok(Self { writer, file, samples: 0, torn: false })
@@ -93,7 +95,7 @@ impl Tape {
 /// A file written at a place of our own: to seek costs no system call, and hound seeks four times
 /// for each piece.
 struct Positioned {
-    file: File,
+    file: Arc<File>,
     at: u64,
 }
 
