@@ -207,14 +207,10 @@ impl Line {
     /// Writes the frame for `tick` into `packet` and says how long it is, if one is to be sent.
     pub fn frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
         let stream = self.stream?;
-        let Playing::Sounds(player, playback) = &mut self.playing else { return None };
+        let Playing::Sounds(player, _) = &mut self.playing else { return None };
         let length = stream.codec.bytes(u64::from(stream.codec.clock()) / FRAMES_PER_SECOND);
         let (head, audio) = packet.split_first_chunk_mut()?;
         player.fill(&mut audio[..length]);
-        if player.is_finished() {
-            let playback = *playback;
-            self.played(playback, stream.codec);
-        }
         let spurt = self.sent.is_none_or(|sent| sent + TICKS_PER_FRAME != tick);
         self.sent = Some(tick);
         if !stream.direction.sends() {
@@ -227,6 +223,15 @@ impl Line {
         *head = self.outgoing.header(stream.payload_type, elapsed, spurt);
         self.counters.sent.add(1);
         Some(rtp::HEADER + length)
+    }
+
+    /// The frame has left. If it was the last one, its playback is over, and a recording may begin.
+    pub fn sent_frame(&mut self) {
+        if let (Playing::Sounds(player, playback), Some(stream)) = (&self.playing, self.stream)
+            && player.is_finished()
+        {
+            self.played(*playback, stream.codec);
+        }
     }
 
     /// What the clock alone brings about; called some ten times a second.
@@ -381,7 +386,9 @@ mod tests {
         fn sends(&mut self) -> Option<(usize, bool, u8)> {
             let mut packet = [0; FRAME_PACKET];
             self.tick += TICKS_PER_FRAME;
-            let length = self.line.frame(self.tick, &mut packet)?;
+            let length = self.line.frame(self.tick, &mut packet);
+            self.line.sent_frame();
+            let length = length?;
             Some((length, packet[1] & 0x80 != 0, packet[1] & 0x7f))
         }
 

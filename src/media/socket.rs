@@ -446,16 +446,18 @@ impl Wire {
 
     fn send(&mut self, tick: u64, bind: IpAddr) {
         let mut packet = [0; FRAME_PACKET];
-        let Some(length) = self.line.frame(tick, &mut packet) else { return };
-        let packet = &packet[..length];
-        // A packet that cannot leave now is late for ever.
-        let _ = match (&self.reach, self.line.target()) {
-            (Reach::Source, _) => self.pair.rtp.send(packet),
-            (Reach::Anyone, Some(target)) => {
-                self.pair.rtp.send_to(packet, source::reachable(target, bind))
-            }
-            (Reach::Anyone, None) => Ok(0),
-        };
+        if let Some(length) = self.line.frame(tick, &mut packet) {
+            let packet = &packet[..length];
+            // A packet that cannot leave now is late for ever.
+            let _ = match (&self.reach, self.line.target()) {
+                (Reach::Source, _) => self.pair.rtp.send(packet),
+                (Reach::Anyone, Some(target)) => {
+                    self.pair.rtp.send_to(packet, source::reachable(target, bind))
+                }
+                (Reach::Anyone, None) => Ok(0),
+            };
+        }
+        self.line.sent_frame();
     }
 
     fn set_reach(&mut self, ear: &Ear, bind: IpAddr) {
