@@ -177,16 +177,31 @@ async fn a_recording_always_tells_its_end() {
 }
 
 #[tokio::test]
-async fn a_recording_is_on_disk_while_it_grows() {
+async fn at_every_moment_all_but_half_a_second_is_on_disk() {
     let (media, caller) = (media(), Caller::new());
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
     port.record(take(file.path()));
-    caller.talk(&port, 0, 0..50);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(samples(file.path()).len(), 50 * 160);
+    let start = Instant::now();
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    for n in 0..75_u64 {
+        clock.tick().await;
+        caller.talk(
+            &port,
+            usize::try_from(n).unwrap(),
+            u16::try_from(n).unwrap()..1 + u16::try_from(n).unwrap(),
+        );
+        let owed = start.elapsed().as_millis().saturating_sub(500) * 8;
+        let there = wav::info(file.path()).map_or(0, |info| info.samples);
+        assert!(u128::from(there) >= owed, "{there} of {owed} samples at frame {n}");
+    }
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    assert_eq!(samples(file.path()).len(), 75 * 160);
+    // The port goes without a word; its file is closed all the same.
     drop(port);
+    settle().await;
+    assert_eq!(samples(file.path()).len(), 75 * 160);
 }
 
 #[tokio::test]

@@ -215,18 +215,14 @@ impl Line {
     /// Writes the frame for `tick` into `packet` and says how long it is, if one is to be sent.
     pub fn frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
         let stream = self.stream?;
-        let (player, playback) = match &mut self.playing {
-            Playing::Sounds(player, playback) => (player, playback),
+        let player = match &mut self.playing {
+            Playing::Sounds(player, _) => player,
             Playing::Keys { .. } => return self.key_frame(tick, packet),
             Playing::Nothing | Playing::Waiting(..) => return None,
         };
         let length = stream.codec.bytes(u64::from(stream.codec.clock()) / FRAMES_PER_SECOND);
         let (head, audio) = packet.split_first_chunk_mut()?;
         player.fill(&mut audio[..length]);
-        if player.is_finished() {
-            let playback = *playback;
-            self.played(playback, stream.codec);
-        }
         let spurt = self.sent.is_none_or(|sent| sent + TICKS_PER_FRAME != tick);
         self.sent = Some(tick);
         if !stream.direction.sends() {
@@ -243,6 +239,7 @@ impl Line {
         let samples = u64::from(stream.codec.clock()) / FRAMES_PER_SECOND;
         let pressed = keys.next(u32::try_from(samples).unwrap_or_default());
         if keys.is_finished() {
+            // The gap after a key ends it: nothing is left to be sent.
             let playback = *playback;
             self.played(playback, stream.codec);
         }
@@ -256,6 +253,15 @@ impl Line {
         *head = self.outgoing.header(events, rtp_time(began, stream.codec), first);
         self.counters.sent.add(1);
         Some(rtp::HEADER + payload.len())
+    }
+
+    /// The frame has left. If it was the last one, its playback is over, and a recording may begin.
+    pub fn sent_frame(&mut self) {
+        if let (Playing::Sounds(player, playback), Some(stream)) = (&self.playing, self.stream)
+            && player.is_finished()
+        {
+            self.played(*playback, stream.codec);
+        }
     }
 
     /// What the clock alone brings about; called some ten times a second.
@@ -277,6 +283,10 @@ impl Line {
     }
 
     fn change(&mut self, codec: Codec, now: Instant) {
+        // What was to be played is encoded for the other codec, so it is over.
+        if let Playing::Sounds(_, playback) = self.playing {
+            self.played(playback, codec);
+        }
         match &mut self.intake {
             Intake::Deaf => {}
             Intake::Head(head) => *head = Head::new(codec),
@@ -364,3 +374,178 @@ const COMFORT_NOISE: u8 = 13;
 /// After so much silence the caller may come back from another address: a NAT has forgotten, or an
 /// SBC has failed over.
 const OUT_OF_SIGHT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::Receiver;
+
+    use super::*;
+    use crate::media::port::tests::{teller, told};
+    use crate::media::writer::Pool;
+
+    struct Call {
+        line: Line,
+        events: Receiver<Told>,
+        outbox: Outbox,
+        now: Instant,
+        sequence: u16,
+        tick: u64,
+    }
+
+    impl Call {
+        fn new() -> Self {
+            let (teller, events) = teller();
+            let line = Line::new(teller, Arc::default(), Duration::from_secs(30), 7);
+            let outbox = Pool::start(1).unwrap().outbox();
+            Self { line, events, outbox, now: Instant::now(), sequence: 0, tick: 0 }
+        }
+
+        fn connected() -> Self {
+            let mut call = Self::new();
+            call.line.connect(stream(Codec::Pcmu), call.now);
+            call
+        }
+
+        /// Hears one packet: payload type and payload.
+        fn hears(&mut self, payload_type: u8, payload: &[u8]) -> Ear {
+            let mut datagram = vec![0x80, payload_type];
+            datagram.extend(self.sequence.to_be_bytes());
+            datagram.extend((u32::from(self.sequence) * 160).to_be_bytes());
+            datagram.extend([0, 0, 0, 1]);
+            datagram.extend(payload);
+            self.sequence += 1;
+            self.now += Duration::from_millis(20);
+            self.line.hear(&datagram, phone(), self.now, &mut self.outbox)
+        }
+
+        /// Sends the frame that is due, and says its length, marker and payload type.
+        fn sends(&mut self) -> Option<(usize, bool, u8)> {
+            let mut packet = [0; FRAME_PACKET];
+            self.tick += TICKS_PER_FRAME;
+            let length = self.line.frame(self.tick, &mut packet);
+            self.line.sent_frame();
+            let length = length?;
+            Some((length, packet[1] & 0x80 != 0, packet[1] & 0x7f))
+        }
+
+        fn told(&mut self) -> String {
+            told(&mut self.events)
+        }
+
+        fn counts(&self) -> [u64; 3] {
+            let counters = &self.line.counters;
+            [&counters.received, &counters.strangers, &counters.unknown]
+                .map(crate::media::port::Counter::count)
+        }
+    }
+
+    fn phone() -> SocketAddr {
+        "192.0.2.1:4000".parse().unwrap()
+    }
+
+    fn stream(codec: Codec) -> Stream {
+        Stream { telephone_event: Some(101), ..Stream::new(Some(phone()), codec) }
+    }
+
+    fn sound(millis: u64) -> Vec<Arc<Sound>> {
+        vec![Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Pcmu))]
+    }
+
+    #[test]
+    fn the_end_of_a_sound_is_told_with_its_last_frame() {
+        let mut call = Call::connected();
+        call.line.play(sound(30), 1);
+        assert_eq!(call.sends(), Some((172, true, 0)));
+        assert_eq!(call.told(), "");
+        assert_eq!(call.sends(), Some((172, false, 0)));
+        assert_eq!(call.told(), "P");
+        assert_eq!(call.sends(), None);
+        call.line.play(sound(20), 2);
+        assert_eq!(call.sends(), Some((172, true, 0)), "a new talk spurt");
+    }
+
+    #[test]
+    fn a_sound_asked_for_too_early_waits_for_the_stream() {
+        let mut call = Call::new();
+        call.line.play(sound(20), 1);
+        assert_eq!(call.sends(), None);
+        call.line.connect(stream(Codec::Pcmu), call.now);
+        assert!(call.sends().is_some());
+        assert_eq!(call.told(), "P");
+    }
+
+    #[test]
+    fn nothing_to_play_is_played_at_once() {
+        let mut call = Call::connected();
+        call.line.play(Vec::new(), 1);
+        assert_eq!(call.told(), "P");
+    }
+
+    #[test]
+    fn a_stopped_sound_stops_within_a_frame_and_is_not_told() {
+        let mut call = Call::connected();
+        call.line.play(sound(60), 1);
+        call.sends();
+        call.line.stop_playing();
+        assert_eq!((call.sends(), call.told()), (None, String::new()));
+    }
+
+    #[test]
+    fn another_codec_ends_what_plays() {
+        let mut call = Call::connected();
+        call.line.play(sound(60), 1);
+        call.line.connect(stream(Codec::Pcma), call.now);
+        assert_eq!((call.sends(), call.told()), (None, "P".to_owned()));
+    }
+
+    #[test]
+    fn what_was_not_agreed_is_counted_and_dropped() {
+        let mut call = Call::connected();
+        assert_eq!(call.hears(0, &[0xff; 160]), Ear::Closed);
+        call.hears(96, &[0; 160]);
+        call.hears(13, &[60]);
+        assert_eq!(call.counts(), [2, 0, 2], "comfort noise shows that the caller is there");
+        assert_eq!(Call::new().hears(0, &[0xff; 160]), Ear::AsBefore);
+    }
+
+    #[test]
+    fn a_key_is_told_once_whatever_plays() {
+        let mut call = Call::connected();
+        call.line.play(sound(60), 1);
+        let mut press = |end| {
+            call.sequence = 5;
+            call.hears(101, &[7, end, 1, 0]);
+        };
+        press(0);
+        press(0x80);
+        press(0x80);
+        assert_eq!(call.told(), "7");
+    }
+
+    #[test]
+    fn a_caller_out_of_sight_may_come_back_from_elsewhere() {
+        let mut call = Call::connected();
+        call.hears(0, &[0xff; 160]);
+        let soon = call.now + OUT_OF_SIGHT / 2;
+        assert_eq!(call.line.tick(soon, &mut call.outbox), Ear::AsBefore);
+        let late = call.now + OUT_OF_SIGHT;
+        assert_eq!(call.line.tick(late, &mut call.outbox), Ear::Open);
+        assert_eq!(call.line.tick(late, &mut call.outbox), Ear::AsBefore);
+        assert_eq!(call.line.target(), Some(phone()));
+    }
+
+    #[test]
+    fn silence_is_told_once_for_each_silence() {
+        let mut call = Call::connected();
+        let late = |call: &mut Call| {
+            for _ in 0..3 {
+                call.now += Duration::from_secs(20);
+                call.line.tick(call.now, &mut call.outbox);
+            }
+            call.told()
+        };
+        assert_eq!(late(&mut call), "S");
+        call.hears(0, &[0xff; 160]);
+        assert_eq!(late(&mut call), "S");
+    }
+}

@@ -284,7 +284,7 @@ impl Counter {
         self.0.store(self.count().saturating_sub(1), Ordering::Relaxed);
     }
 
-    fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

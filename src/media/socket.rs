@@ -248,7 +248,6 @@ impl Shard {
         loop {
             self.sleep();
             let now = Instant::now();
-            self.bell.answer();
             self.turn(now);
             // Commands come after the tick, so that a frame which ends a sound is not overtaken.
             while let Ok((index, command)) = self.commands.try_recv() {
@@ -265,17 +264,20 @@ impl Shard {
     /// Sleeps until the next tick, if anything is to be done there, or until the bell rings.
     fn sleep(&self) {
         let idle = self.lines.load(Ordering::Relaxed) == 0 && self.outbox.is_empty();
-        let due = self.epoch + TICK * u32::try_from(self.tick + 1).unwrap_or(u32::MAX);
+        let due = self.epoch + Duration::from_millis(TICK * (self.tick + 1));
         let wait = due.saturating_duration_since(Instant::now());
         let mut bell = [PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN)];
         // A signal that interrupts this is as good as a tick.
-        let _ = ppoll(&mut bell, (!idle).then(|| TimeSpec::from_duration(wait)), None);
+        let rung = ppoll(&mut bell, (!idle).then(|| TimeSpec::from_duration(wait)), None);
+        if rung == Ok(1) {
+            self.bell.answer();
+        }
     }
 
     /// Does the ticks that are due.
     fn turn(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.epoch).as_nanos() / TICK.as_nanos();
-        let due = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let elapsed = now.saturating_duration_since(self.epoch).as_millis();
+        let due = u64::try_from(elapsed).unwrap_or(u64::MAX) / TICK;
         if due <= self.tick {
             return;
         }
@@ -452,16 +454,18 @@ impl Wire {
 
     fn send(&mut self, tick: u64, bind: IpAddr) {
         let mut packet = [0; FRAME_PACKET];
-        let Some(length) = self.line.frame(tick, &mut packet) else { return };
-        let packet = &packet[..length];
-        // A packet that cannot leave now is late for ever.
-        let _ = match (&self.reach, self.line.target()) {
-            (Reach::Source, _) => self.pair.rtp.send(packet),
-            (Reach::Anyone, Some(target)) => {
-                self.pair.rtp.send_to(packet, source::reachable(target, bind))
-            }
-            (Reach::Anyone, None) => Ok(0),
-        };
+        if let Some(length) = self.line.frame(tick, &mut packet) {
+            let packet = &packet[..length];
+            // A packet that cannot leave now is late for ever.
+            let _ = match (&self.reach, self.line.target()) {
+                (Reach::Source, _) => self.pair.rtp.send(packet),
+                (Reach::Anyone, Some(target)) => {
+                    self.pair.rtp.send_to(packet, source::reachable(target, bind))
+                }
+                (Reach::Anyone, None) => Ok(0),
+            };
+        }
+        self.line.sent_frame();
     }
 
     fn set_reach(&mut self, ear: &Ear, bind: IpAddr) {
@@ -484,7 +488,8 @@ impl Wire {
     }
 }
 
-pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Milliseconds of a tick.
+const TICK: u64 = 5;
 /// Ticks that are made up for after a stall: 60 ms.
 const CATCH_UP: u64 = 12;
 /// Ticks in which every line has had its look at the clock.

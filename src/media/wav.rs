@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::{self, Codec};
@@ -51,7 +52,7 @@ pub fn samples(path: &Path) -> io::Result<Vec<i16>> {
 /// A recording that grows. After each `append` the file is a whole WAV file.
 pub(super) struct Tape {
     writer: hound::WavWriter<Positioned>,
-    file: File,
+    file: Arc<File>,
     samples: u64,
     /// Whether a piece was written in part, and stands behind the last whole one.
     torn: bool,
@@ -66,7 +67,8 @@ impl Tape {
             bits_per_sample: 16,
             sample_format: hound::SampleFormat::Int,
         };
-        let positioned = Positioned { file: file.try_clone()?, at: 0 };
+        let file = Arc::new(file);
+        let positioned = Positioned { file: Arc::clone(&file), at: 0, header: [0; HEADER] };
         let mut writer = hound::WavWriter::new(positioned, spec).map_err(plain)?;
         writer.flush().map_err(plain)?;
         Ok(Self { writer, file, samples: 0, torn: false })
@@ -98,22 +100,30 @@ impl Tape {
     }
 }
 
-/// A file written at a place of our own: to seek costs no system call, and hound seeks four times
-/// for each piece.
+/// A file written at a place of our own, its header in one go: hound seeks four times for each
+/// piece, and patches two fields between which a crash could come.
 struct Positioned {
-    file: File,
-    at: u64,
+    file: Arc<File>,
+    at: usize,
+    header: [u8; HEADER],
 }
 
 impl Write for Positioned {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write_at(bytes, self.at)?;
-        self.at += written as u64;
+        let written = match self.header.get_mut(self.at..) {
+            Some(header) if !header.is_empty() => {
+                let count = header.len().min(bytes.len());
+                header[..count].copy_from_slice(&bytes[..count]);
+                count
+            }
+            _ => self.file.write_at(bytes, self.at as u64)?,
+        };
+        self.at += written;
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.file.write_all_at(&self.header, 0)
     }
 }
 
@@ -121,11 +131,12 @@ impl Seek for Positioned {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+            SeekFrom::Current(by) => (self.at as u64).checked_add_signed(by),
+            SeekFrom::End(_) => None,
         };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
+        let at = at.and_then(|at| usize::try_from(at).ok()).ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = at;
+        Ok(at as u64)
     }
 }
 
@@ -252,6 +263,8 @@ fn plain(error: hound::Error) -> io::Error {
 }
 
 const MOST_CHUNKS: usize = 64;
+/// Octets before the audio of 16-bit PCM, as hound writes it.
+const HEADER: usize = 44;
 
 #[cfg(test)]
 mod tests {

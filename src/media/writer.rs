@@ -250,3 +250,114 @@ const PATIENCE: usize = 30 * 8000;
 const MEMORY: usize = 256 << 20;
 /// A recording should be closed by then.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::media::codec::Codec;
+    use crate::media::port::tests::teller;
+
+    struct Disk {
+        outbox: Outbox,
+        receipt: Arc<Receipt>,
+        events: mpsc::Receiver<Told>,
+        now: Instant,
+    }
+
+    type Opening = Box<dyn FnOnce() -> io::Result<File> + Send>;
+
+    fn disk(open: Opening) -> Disk {
+        let (teller, events) = teller();
+        let mut outbox = Pool::start(1).unwrap().outbox();
+        let receipt = outbox.open(8000, teller, open);
+        Disk { outbox, receipt, events, now: Instant::now() }
+    }
+
+    /// A disk that hangs until something is sent, or the sender is dropped.
+    fn hung() -> (Disk, Sender<()>) {
+        let (sender, release) = channel();
+        let open = move || {
+            let _ = release.recv();
+            tempfile::tempfile()
+        };
+        (disk(Box::new(open)), sender)
+    }
+
+    impl Disk {
+        fn write(&mut self, bytes: usize) -> bool {
+            let piece = Piece { codec: Codec::Pcmu, audio: vec![0xff; bytes] };
+            let taken = self.outbox.write(&self.receipt, piece, self.now);
+            self.outbox.flush();
+            taken
+        }
+
+        fn finish(&mut self) {
+            self.outbox.finish(&self.receipt, u64::MAX, Ended::Stopped, self.now);
+            self.outbox.flush();
+        }
+
+        fn told(&mut self) -> Option<(u64, bool)> {
+            match self.events.try_recv().ok()? {
+                Told::Recorded(recording) => {
+                    Some((recording.samples, matches!(recording.ended, Ended::Failed(_))))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn wait(&mut self) -> Option<(u64, bool)> {
+            while !self.receipt.is_told() {
+                self.outbox.flush();
+                thread::yield_now();
+            }
+            self.told()
+        }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_delays_nobody_and_loses_nothing_when_it_comes_back() {
+        let (mut disk, release) = hung();
+        for _ in 0..PATIENCE / 2880 {
+            assert!(disk.write(2880));
+        }
+        assert_eq!(disk.told(), None);
+        drop(release);
+        disk.finish();
+        assert_eq!(disk.wait(), Some((PATIENCE as u64 / 2880 * 2880, false)));
+        assert_eq!(disk.outbox.ledger.owed.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_disk_that_owes_too_much_ends_the_recording() {
+        let (mut disk, release) = hung();
+        assert!(disk.write(PATIENCE));
+        assert!(!disk.write(1));
+        assert_eq!(disk.told(), Some((0, true)));
+        drop(release);
+        disk.outbox.close();
+    }
+
+    #[test]
+    fn a_recording_that_is_never_closed_is_told_in_the_end() {
+        let (mut disk, release) = hung();
+        disk.finish();
+        disk.outbox.tick(disk.now + DEADLINE / 2);
+        assert_eq!((disk.told(), disk.outbox.is_empty()), (None, false));
+        disk.outbox.tick(disk.now + DEADLINE);
+        assert_eq!((disk.told(), disk.outbox.is_empty()), (Some((0, true)), true));
+        drop(release);
+    }
+
+    #[test]
+    fn a_full_disk_keeps_what_is_whole_and_says_how_much() {
+        let mut disk = disk(Box::new(|| File::options().read(true).write(true).open("/dev/full")));
+        disk.write(2880);
+        disk.finish();
+        assert_eq!(disk.wait(), Some((0, true)));
+        assert_eq!(disk.told(), None, "once");
+    }
+}
