@@ -38,12 +38,24 @@ pub enum Command {
 pub enum Reply {
     Done,
     /// Told this once.
-    Pin { pin: String },
-    Mailboxes { mailboxes: Vec<MailboxLine> },
-    Mailbox { settings: Settings },
-    Users { users: Vec<User> },
-    Messages { messages: Vec<MessageLine> },
-    Refused { why: String },
+    Pin {
+        pin: String,
+    },
+    Mailboxes {
+        mailboxes: Vec<MailboxLine>,
+    },
+    Mailbox {
+        settings: Settings,
+    },
+    Users {
+        users: Vec<User>,
+    },
+    Messages {
+        messages: Vec<MessageLine>,
+    },
+    Refused {
+        why: String,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +91,11 @@ pub struct Stores {
 
 impl Stores {
     /// Opens everything that is kept, and tells what was found wrong in it.
-    pub async fn open(spool: &Path, state: &Path, reader: Reader) -> anyhow::Result<(Self, Vec<String>)> {
+    pub async fn open(
+        spool: &Path,
+        state: &Path,
+        reader: Reader,
+    ) -> anyhow::Result<(Self, Vec<String>)> {
         let state = State::open(state).await?;
         let (spool, found) = Spool::open(spool, &state, reader).await?;
         let (directory, mut problems) = Directory::open(spool.root(), &state)?;
@@ -97,7 +113,9 @@ impl Stores {
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
-        self.try_perform(command).await.unwrap_or_else(|error| Reply::Refused { why: format!("{error:#}") })
+        self.try_perform(command)
+            .await
+            .unwrap_or_else(|error| Reply::Refused { why: format!("{error:#}") })
     }
 
     async fn try_perform(&self, command: Command) -> anyhow::Result<Reply> {
@@ -121,7 +139,8 @@ impl Stores {
             }
             Command::ListMailboxes { context } => {
                 let all = self.directory.all().into_iter();
-                let wanted = all.filter(|(id, _)| context.as_ref().is_none_or(|c| id.context() == c));
+                let wanted =
+                    all.filter(|(id, _)| context.as_ref().is_none_or(|c| id.context() == c));
                 let mailboxes =
                     wanted.map(|(id, mailbox)| self.mailbox_line(&id, &mailbox)).collect();
                 Reply::Mailboxes { mailboxes }
@@ -143,7 +162,11 @@ impl Stores {
                 Reply::Done
             }
             Command::RemoveUser { name } => {
-                anyhow::ensure!(self.state.remove_user(&name).await?, "there is no user `{}`", name.escape_debug());
+                anyhow::ensure!(
+                    self.state.remove_user(&name).await?,
+                    "there is no user `{}`",
+                    name.escape_debug()
+                );
                 Reply::Done
             }
             Command::ListUsers => Reply::Users { users: self.state.users().await? },
@@ -157,7 +180,9 @@ impl Stores {
                 if messages.is_empty() && self.directory.find(&id).is_none() {
                     return Err(crate::directory::Error::NoSuchMailbox(id).into());
                 }
-                Reply::Messages { messages: messages.iter().map(|m| self.message_line(m)).collect() }
+                Reply::Messages {
+                    messages: messages.iter().map(|m| self.message_line(m)).collect(),
+                }
             }
         })
     }
@@ -245,7 +270,10 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -
 
 /// The way to whoever performs commands.
 pub enum Operator {
-    Daemon { lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>, write: tokio::net::unix::OwnedWriteHalf },
+    Daemon {
+        lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
+        write: tokio::net::unix::OwnedWriteHalf,
+    },
     /// And what was found wrong in the stores.
     Here(Box<Stores>, Vec<String>),
 }

@@ -55,14 +55,23 @@ impl Daemon {
         let files = raise_file_limit();
         let (stores, problems) =
             Stores::open(&config.spool, &config.state, WAV).await.with_context(|| {
-                format!("cannot open the spool {} with the state {}", config.spool.display(), config.state.display())
+                format!(
+                    "cannot open the spool {} with the state {}",
+                    config.spool.display(),
+                    config.state.display()
+                )
             })?;
         for problem in problems.iter().chain(&loose(&config.spool)) {
             warn!("{problem}");
         }
         let media = Media::start(media_config(config)).context("cannot start the media threads")?;
         let most = most_calls(config, &media, files);
-        info!(calls = most, files, ports = media.capacity() * 2, "takes up to {most} calls at once");
+        info!(
+            calls = most,
+            files,
+            ports = media.capacity() * 2,
+            "takes up to {most} calls at once"
+        );
         let live = Live::new(most);
         let reception = Reception::new(
             config,
@@ -80,7 +89,8 @@ impl Daemon {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(take_calls(invites, reception))];
         let guard = Guard::new(&stores.state)?;
-        let house = House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
+        let house =
+            House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
         let router = http::router(&house, &faces(config));
         let mut http = vec![];
         for address in &config.http.listen {
@@ -120,12 +130,19 @@ impl Daemon {
 
     /// No new calls; those in progress may end; then everything is closed.
     pub async fn stop(self) {
-        info!(calls = self.live.count(), "stops; calls in progress may go on for {} s", GRACE.as_secs());
+        info!(
+            calls = self.live.count(),
+            "stops; calls in progress may go on for {} s",
+            GRACE.as_secs()
+        );
         let _ = self.stop.send(true);
         self.agent.shutdown(GRACE).await;
         // A hung-up call is still writing its message.
         if tokio::time::timeout(GRACE, self.live.drain()).await.is_err() {
-            warn!(calls = self.live.count(), "calls are still being stored; what they left is stored at the next start");
+            warn!(
+                calls = self.live.count(),
+                "calls are still being stored; what they left is stored at the next start"
+            );
         }
         for task in &self.tasks {
             task.abort();
@@ -211,10 +228,9 @@ fn faces(config: &Config) -> Faces {
 pub fn loose(dir: &Path) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
     match std::fs::metadata(dir) {
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => vec![format!(
-            "{} can be read by others: chmod 700 it",
-            dir.display()
-        )],
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+            vec![format!("{} can be read by others: chmod 700 it", dir.display())]
+        }
         Ok(_) | Err(_) => vec![],
     }
 }

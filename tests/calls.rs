@@ -122,10 +122,9 @@ fn storm(seed: u64) -> u32 {
             }
             4 if !gone && dice.roll(6) == 0 => Event::HungUp,
             _ if !gone => Event::Key(['0', '1', '5', '9', '*', '#'][dice.pick(6)]),
-            _ if recording => Event::RecordingFinished {
-                duration: Duration::from_secs(9),
-                ended: Ended::Stopped,
-            },
+            _ if recording => {
+                Event::RecordingFinished { duration: Duration::from_secs(9), ended: Ended::Stopped }
+            }
             _ if saving => Event::Delivered { saved: true },
             _ => continue,
         };

@@ -54,7 +54,8 @@ impl Reception {
 
     /// Reads what callers hear most, so that the first one need not wait for it.
     pub async fn warm(&self) {
-        let said = ["vm-theperson", "vm-isunavail", "vm-intro", "beep", "vm-msgsaved", "vm-goodbye"];
+        let said =
+            ["vm-theperson", "vm-isunavail", "vm-intro", "beep", "vm-msgsaved", "vm-goodbye"];
         let digits = (0..10).map(|digit| format!("digits/{digit}"));
         let names: Vec<String> = said.into_iter().map(str::to_owned).chain(digits).collect();
         self.0.sounds.warm(&names).await;
@@ -157,16 +158,8 @@ impl Inner {
             beep: mailbox.beep,
             full: self.spool.kept(&id) + others >= limits.max_messages as usize,
         };
-        let conversation = Conversation {
-            house: self,
-            dialog,
-            port,
-            talk,
-            id,
-            mailbox,
-            envelope,
-            draft: None,
-        };
+        let conversation =
+            Conversation { house: self, dialog, port, talk, id, mailbox, envelope, draft: None };
         let policy = policy(&self.config.deposit, limits);
         conversation.run(stream, |now| Session::deposit(callee, policy, now)).await;
         // Only now may another caller have the place.

@@ -43,7 +43,8 @@ pub(super) fn dialled(
 /// The service of the longest prefix that was dialled, and what was dialled after it.
 fn service<'u>(user: &'u str, sip: &Sip) -> Option<(Service, &'u str)> {
     let prefixes = sip.prefixes.iter();
-    let fitting = prefixes.filter_map(|(prefix, service)| Some((*service, user.strip_prefix(prefix.as_str())?)));
+    let fitting = prefixes
+        .filter_map(|(prefix, service)| Some((*service, user.strip_prefix(prefix.as_str())?)));
     fitting.filter(|(_, rest)| !rest.is_empty()).min_by_key(|(_, rest)| rest.len())
 }
 

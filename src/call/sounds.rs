@@ -78,7 +78,8 @@ impl Sounds {
 
     async fn prompt(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
         let key = (language.to_owned(), name.to_owned(), codec);
-        let known = self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known =
+            self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return known;
         }
@@ -100,7 +101,9 @@ impl Sounds {
                     let path = PathBuf::from(format!("{}.{format}", stem.display()));
                     match path.is_file().then(|| Sound::read(&path, codec)) {
                         Some(Ok(sound)) => return Some(Arc::new(sound)),
-                        Some(Err(error)) => warn!("the prompt {} is left out: {error}", path.display()),
+                        Some(Err(error)) => {
+                            warn!("the prompt {} is left out: {error}", path.display())
+                        }
                         None => {}
                     }
                 }

@@ -155,9 +155,8 @@ mod tests {
 
     #[test]
     fn the_first_common_codec_is_taken() {
-        let (answer, stream) = talk()
-            .answer(&offer("9 8 0 96", "a=rtpmap:96 telephone-event/8000\r\n"))
-            .unwrap();
+        let (answer, stream) =
+            talk().answer(&offer("9 8 0 96", "a=rtpmap:96 telephone-event/8000\r\n")).unwrap();
         assert_eq!((stream.codec, stream.payload_type), (Codec::Pcma, 8));
         assert_eq!(stream.telephone_event, Some(96));
         assert_eq!(stream.remote, Some("192.0.2.1:4000".parse().unwrap()));
@@ -166,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_dynamic_number_for_a_known_codec_is_kept() {
-        let (_, stream) =
-            talk().answer(&offer("111", "a=rtpmap:111 PCMU/8000\r\n")).unwrap();
+        let (_, stream) = talk().answer(&offer("111", "a=rtpmap:111 PCMU/8000\r\n")).unwrap();
         assert_eq!((stream.codec, stream.payload_type), (Codec::Pcmu, 111));
     }
 

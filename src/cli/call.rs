@@ -104,7 +104,8 @@ impl Call {
         from.display.clone_from(&self.name);
         let began = Instant::now();
         let dialog = agent.call(&target, &from, talk.offer()).await;
-        let mut dialog = dialog.map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal}"))?;
+        let mut dialog =
+            dialog.map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal}"))?;
         let answered_after = began.elapsed();
         let answer = dialog.remote_body().unwrap_or_default();
         let stream = talk::answered(answer)
@@ -133,7 +134,8 @@ impl Call {
             }
             None => None,
         };
-        let temporary = std::env::temp_dir().join(format!("afterbeep-heard-{}.wav", std::process::id()));
+        let temporary =
+            std::env::temp_dir().join(format!("afterbeep-heard-{}.wav", std::process::id()));
         let heard = self.heard.clone().unwrap_or_else(|| temporary.clone());
         let file = new_file(&heard)?;
         port.record(Take {
@@ -165,7 +167,10 @@ impl Call {
         }
         .await;
         port.stop_recording();
-        while !matches!(timeout(Duration::from_secs(5), port.next()).await, Err(_) | Ok(media::Event::Recorded(_))) {}
+        while !matches!(
+            timeout(Duration::from_secs(5), port.next()).await,
+            Err(_) | Ok(media::Event::Recorded(_))
+        ) {}
         if heard == temporary {
             let _ = std::fs::remove_file(&temporary);
         }
@@ -237,7 +242,8 @@ async fn way_to(target: &Uri) -> anyhow::Result<IpAddr> {
         .with_context(|| format!("cannot find {}", host.escape_debug()))?
         .next()
         .with_context(|| format!("{} has no address", host.escape_debug()))?;
-    let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let any: SocketAddr =
+        if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let probe = UdpSocket::bind(any)?;
     probe.connect(address).with_context(|| format!("cannot reach {address}"))?;
     Ok(probe.local_addr()?.ip())

@@ -41,7 +41,10 @@ impl Demo {
         let pin = sample(&daemon.stores, &password).await?;
         let sip = daemon.sip.first().context("nothing listens for SIP")?.1;
         let http = *daemon.http.first().context("nothing listens for HTTP")?;
-        println!("Afterbeep runs: SIP on {sip}, HTTP on {http}, spool in {}", config.spool.display());
+        println!(
+            "Afterbeep runs: SIP on {sip}, HTTP on {http}, spool in {}",
+            config.spool.display()
+        );
         println!("Mailbox {MAILBOX} was made; its PIN is {pin} (shown this once).\n");
 
         println!("Calling sip:{MAILBOX}@{} and leaving a spoken message…", loopback(sip));
@@ -100,11 +103,8 @@ async fn sample(stores: &Stores, password: &str) -> anyhow::Result<String> {
     settings.insert("name".into(), "Demo Mailbox".into());
     let made = Command::AddMailbox { mailbox: MAILBOX.into(), settings, pin: None };
     let Reply::Pin { pin } = done(stores.perform(made).await)? else { bail!("no PIN was drawn") };
-    let user = Command::AddUser {
-        name: USER.into(),
-        role: Role::Reader,
-        password: password.to_owned(),
-    };
+    let user =
+        Command::AddUser { name: USER.into(), role: Role::Reader, password: password.to_owned() };
     done(stores.perform(user).await)?;
     Ok(pin)
 }
@@ -167,9 +167,18 @@ async fn show_list(http: SocketAddr, password: &str) -> anyhow::Result<()> {
 
 fn show_phone(sip: SocketAddr, http: SocketAddr, password: &str, dir: &Path) {
     let here = outside().unwrap_or(Ipv4Addr::LOCALHOST.into());
-    println!("\nCall it yourself, from any SIP phone, without registering: sip:{MAILBOX}@{here}:{}", sip.port());
-    println!("or with this program: afterbeep call sip:{MAILBOX}@{} --wav {}", loopback(sip), dir.join("demo-message.wav").display());
-    println!("List messages:   curl -u {USER}:{password} 'http://{http}/api/teleconsole/rest/voicemail?mailbox={MAILBOX}'");
+    println!(
+        "\nCall it yourself, from any SIP phone, without registering: sip:{MAILBOX}@{here}:{}",
+        sip.port()
+    );
+    println!(
+        "or with this program: afterbeep call sip:{MAILBOX}@{} --wav {}",
+        loopback(sip),
+        dir.join("demo-message.wav").display()
+    );
+    println!(
+        "List messages:   curl -u {USER}:{password} 'http://{http}/api/teleconsole/rest/voicemail?mailbox={MAILBOX}'"
+    );
 }
 
 fn loopback(address: SocketAddr) -> SocketAddr {

@@ -207,9 +207,8 @@ async fn each(
     command: impl Fn(String) -> Command,
 ) -> anyhow::Result<()> {
     let ids = range(mailboxes)?;
-    let bar = ProgressBar::new(ids.len() as u64).with_style(ProgressStyle::with_template(
-        "{bar:40} {pos}/{len} {msg}",
-    )?);
+    let bar = ProgressBar::new(ids.len() as u64)
+        .with_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}")?);
     if ids.len() < 50 {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
@@ -239,15 +238,20 @@ const MOST: u64 = 100_000;
 fn range(text: &str) -> anyhow::Result<Vec<MailboxId>> {
     let (numbers, context) = text.split_once('@').unwrap_or((text, DEFAULT_CONTEXT));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    let Some((first, last)) = numbers.split_once('-').filter(|(a, b)| digits(a) && digits(b)) else {
+    let Some((first, last)) = numbers.split_once('-').filter(|(a, b)| digits(a) && digits(b))
+    else {
         return Ok(vec![MailboxId::new(context, numbers)?]);
     };
     // `0100-0199`: leading zeros are part of a number.
     let width = first.len();
-    let (from, to): (u64, u64) =
-        (first.parse().context("the range begins too high")?, last.parse().context("the range ends too high")?);
+    let (from, to): (u64, u64) = (
+        first.parse().context("the range begins too high")?,
+        last.parse().context("the range ends too high")?,
+    );
     if width != last.len() || from > to || to - from >= MOST {
-        bail!("`{text}` is no range: write FIRST-LAST with equally many digits, at most {MOST} of them");
+        bail!(
+            "`{text}` is no range: write FIRST-LAST with equally many digits, at most {MOST} of them"
+        );
     }
     (from..=to).map(|n| Ok(MailboxId::new(context, &format!("{n:0width$}"))?)).collect()
 }
@@ -281,7 +285,8 @@ async fn show(operator: &mut Operator, mailbox: String) -> anyhow::Result<()> {
     match operator.ask(Command::ShowMailbox { mailbox }).await? {
         Reply::Mailbox { settings } => {
             // In TOML, as the file has it.
-            let ordered: BTreeMap<_, _> = settings.into_iter().filter(|(_, v)| !v.is_null()).collect();
+            let ordered: BTreeMap<_, _> =
+                settings.into_iter().filter(|(_, v)| !v.is_null()).collect();
             print!("{}", toml_text(&ordered)?);
             Ok(())
         }
@@ -304,9 +309,8 @@ mod tests {
 
     #[test]
     fn a_range_is_written_out() {
-        let ids = |text: &str| {
-            range(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
+        let ids =
+            |text: &str| range(text).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(ids("1000"), ["1000@default"]);
         assert_eq!(ids("0099-0101@sales"), ["0099@sales", "0100@sales", "0101@sales"]);
         assert_eq!(ids("front-desk"), ["front-desk@default"]);

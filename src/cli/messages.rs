@@ -100,7 +100,8 @@ fn line(message: &MessageLine) -> String {
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let name = from.file_name().context("a message without a name")?;
     let to = to.join(name);
-    let mut source = fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let mut source =
+        fs::File::open(from).with_context(|| format!("cannot read {}", from.display()))?;
     let mut target = fs::OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -127,7 +127,12 @@ impl Place {
                 config::parse(&text).map_err(|problems| {
                     let told: Vec<String> =
                         problems.iter().map(|problem| format!("\n  {problem}")).collect();
-                    anyhow::anyhow!("{} has {} problems:{}", file.display(), told.len(), told.concat())
+                    anyhow::anyhow!(
+                        "{} has {} problems:{}",
+                        file.display(),
+                        told.len(),
+                        told.concat()
+                    )
                 })?
             }
         };

@@ -32,7 +32,11 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
             Err(error) => problems.push(format!("{error:#}")),
         }
     } else {
-        println!("{} and {} are made at the first start", config.spool.display(), config.state.display());
+        println!(
+            "{} and {} are made at the first start",
+            config.spool.display(),
+            config.state.display()
+        );
     }
     for problem in &problems {
         eprintln!("{problem}");

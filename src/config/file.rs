@@ -163,12 +163,7 @@ impl<'a> Section<'a> {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
-    fn finish(
-        self,
-        text: &str,
-        problems: &mut Vec<Problem>,
-        lines: &mut Vec<(String, usize)>,
-    ) {
+    fn finish(self, text: &str, problems: &mut Vec<Problem>, lines: &mut Vec<(String, usize)>) {
         for (key, _) in &self.table {
             let name = key.get_ref();
             let mut why = format!("unknown option {}", self.path(name).escape_debug());
@@ -194,8 +189,10 @@ fn line(text: &str, at: usize) -> usize {
 
 /// The known word that a typing error most likely meant.
 pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    let (near, edits) =
-        known.iter().map(|known| (*known, distance(word, known))).min_by_key(|(_, edits)| *edits)?;
+    let (near, edits) = known
+        .iter()
+        .map(|known| (*known, distance(word, known)))
+        .min_by_key(|(_, edits)| *edits)?;
     (edits <= near.len().div_ceil(3)).then_some(near)
 }
 

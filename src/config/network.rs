@@ -37,7 +37,12 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{}` is no address or network: write 10.0.0.5 or 10.0.0.0/8", text.escape_debug());
+        let wrong = || {
+            format!(
+                "`{}` is no address or network: write 10.0.0.5 or 10.0.0.0/8",
+                text.escape_debug()
+            )
+        };
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().map_err(|_| wrong())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
@@ -66,9 +71,8 @@ mod tests {
 
     #[test]
     fn a_network_knows_its_hosts() {
-        let holds = |net: &str, host: &str| {
-            net.parse::<Network>().unwrap().contains(host.parse().unwrap())
-        };
+        let holds =
+            |net: &str, host: &str| net.parse::<Network>().unwrap().contains(host.parse().unwrap());
         assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
         assert!(holds("10.0.0.5", "10.0.0.5") && !holds("10.0.0.5", "10.0.0.6"));
         assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));

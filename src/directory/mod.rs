@@ -18,8 +18,8 @@ use crate::mailbox::greeting::{Greeting, Recorded};
 use crate::mailbox::{Mailbox, MailboxId, pin};
 use crate::state::{self, Counter, State};
 
-pub use table::{Dialled, NotFound};
 use table::Table;
+pub use table::{Dialled, NotFound};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -65,10 +65,15 @@ impl Directory {
                 match file::read(&root.join(id.path())) {
                     Ok((mailbox, unknown)) => {
                         problems.extend(unknown.iter().map(|key| {
-                            format!("mailbox {id}: mailbox.toml has a key that means nothing: {key}")
+                            format!(
+                                "mailbox {id}: mailbox.toml has a key that means nothing: {key}"
+                            )
                         }));
                         problems.extend(
-                            mailbox.problems().into_iter().map(|why| format!("mailbox {id}: {why}")),
+                            mailbox
+                                .problems()
+                                .into_iter()
+                                .map(|why| format!("mailbox {id}: {why}")),
                         );
                         table.insert(id, mailbox);
                     }
@@ -200,9 +205,10 @@ impl Directory {
 fn drawn(id: &MailboxId) -> Result<String, Error> {
     let mut bytes = [0; 4096];
     state::seal::chance(&mut bytes)?;
-    let mut chances = bytes.chunks_exact(8).cycle().map(|chunk| {
-        u64::from_le_bytes(chunk.try_into().unwrap_or_default())
-    });
+    let mut chances = bytes
+        .chunks_exact(8)
+        .cycle()
+        .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
     Ok(pin::draw(id.number(), || chances.next().unwrap_or_default()))
 }
 
@@ -269,7 +275,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = directory(dir.path()).await;
         let id: MailboxId = "1000@sales".parse().unwrap();
-        let wishes = settings(json!({"name": "Jane", "email": ["j@x.org"], "notify_email": "attach"}));
+        let wishes =
+            settings(json!({"name": "Jane", "email": ["j@x.org"], "notify_email": "attach"}));
         let pin = directory.add(&id, &wishes, None, 7).await.unwrap();
         assert_eq!(pin.len(), 6);
         assert!(matches!(directory.add(&id, &wishes, None, 7).await, Err(Error::Exists(_))));

@@ -97,7 +97,9 @@ impl Recording {
             return Menu::Over;
         }
         match retries.checked_sub(1) {
-            _ if ended == Ended::Failed => cx.leave(vec![Sound("vm-notsaved"), Sound("vm-goodbye")]),
+            _ if ended == Ended::Failed => {
+                cx.leave(vec![Sound("vm-notsaved"), Sound("vm-goodbye")])
+            }
             None => cx.leave(vec![Sound("vm-tooshort"), Sound("vm-goodbye")]),
             Some(retries) => Beep { beep, retries }
                 .enter(vec![Sound("vm-tooshort"), Sound("vm-torerecord-tone")], cx),

@@ -22,9 +22,14 @@ use floor::{Cx, Floor};
 pub enum Event {
     Key(char),
     PlaybackFinished,
-    RecordingFinished { duration: Duration, ended: Ended },
+    RecordingFinished {
+        duration: Duration,
+        ended: Ended,
+    },
     /// The answer to [`Command::Deliver`]: whether the message is safe.
-    Delivered { saved: bool },
+    Delivered {
+        saved: bool,
+    },
     TimedOut,
     HungUp,
 }

@@ -41,11 +41,8 @@ impl Stem {
     /// Our own form, which the Telebroad interface shows: start of recording, call, owner, caller
     /// and seconds.
     pub fn ours(received: i64, call: &str, owner: u64, caller: &str, seconds: u64) -> Self {
-        let caller: String = caller
-            .chars()
-            .filter(|c| c.is_ascii_digit() || *c == '+')
-            .take(32)
-            .collect();
+        let caller: String =
+            caller.chars().filter(|c| c.is_ascii_digit() || *c == '+').take(32).collect();
         Self(format!("voicemail_{received}_{call}_{owner}_{caller}_{seconds}").into())
     }
 

@@ -188,7 +188,10 @@ impl Mailbox {
             }
         };
         for address in self.email.iter().chain(&self.pager) {
-            refuse(!is_mail_address(address), format!("`{}` is no mail address", address.escape_debug()));
+            refuse(
+                !is_mail_address(address),
+                format!("`{}` is no mail address", address.escape_debug()),
+            );
         }
         refuse(
             self.notify_email != NotifyEmail::No && self.email.is_empty(),
@@ -218,10 +221,7 @@ impl Mailbox {
         }
         refuse(
             !is_language(&self.language),
-            format!(
-                "language `{}` is not like `en` or `pt-BR`",
-                self.language.escape_debug()
-            ),
+            format!("language `{}` is not like `en` or `pt-BR`", self.language.escape_debug()),
         );
         problems
     }
@@ -260,9 +260,9 @@ impl Limits {
 
 fn is_mail_address(text: &str) -> bool {
     text.len() <= 254
-        && text.split_once('@').is_some_and(|(user, host)| {
-            !user.is_empty() && !host.is_empty() && !host.contains('@')
-        })
+        && text
+            .split_once('@')
+            .is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('@'))
         && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>,;\"".contains(c))
 }
 
@@ -279,9 +279,9 @@ fn is_e164(text: &str) -> bool {
 /// RFC 5646 in the small: `en`, `pt-BR`. It becomes a folder's name below `sounds/`.
 pub fn is_language(text: &str) -> bool {
     (2..=16).contains(&text.len())
-        && text.split(['-', '_']).all(|part| {
-            !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric())
-        })
+        && text
+            .split(['-', '_'])
+            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 fn yes() -> bool {
@@ -305,7 +305,9 @@ mod tests {
 
     #[test]
     fn an_address_never_leaves_its_folder() {
-        for bad in ["", "..", "../x", "a/b", "1000@..", "1000@", "@x", ".hidden", "a\0b", "é", "1 2"] {
+        for bad in
+            ["", "..", "../x", "a/b", "1000@..", "1000@", "@x", ".hidden", "a\0b", "é", "1 2"]
+        {
             assert!(bad.parse::<MailboxId>().is_err(), "{bad:?}");
         }
     }

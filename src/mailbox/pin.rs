@@ -27,7 +27,9 @@ impl fmt::Display for Weakness {
             Self::OneDigit => f.write_str("a PIN that repeats one digit is guessed first"),
             Self::Run => f.write_str("a PIN that counts up or down is guessed first"),
             Self::MailboxNumber => f.write_str("a PIN must not be the mailbox's number"),
-            Self::KeypadColumn => f.write_str("a PIN that is a line on the keypad is guessed first"),
+            Self::KeypadColumn => {
+                f.write_str("a PIN that is a line on the keypad is guessed first")
+            }
             Self::Common => f.write_str("this PIN is among those that are guessed first"),
         }
     }
@@ -36,7 +38,8 @@ impl fmt::Display for Weakness {
 /// Why `pin` should not protect the mailbox with this number.
 pub fn weakness(pin: &str, number: &str) -> Option<Weakness> {
     let digits: Vec<i16> = pin.bytes().map(|b| i16::from(b) - i16::from(b'0')).collect();
-    let steps = |step: i16| digits.windows(2).all(|pair| (pair[0] + step).rem_euclid(10) == pair[1]);
+    let steps =
+        |step: i16| digits.windows(2).all(|pair| (pair[0] + step).rem_euclid(10) == pair[1]);
     if !pin.bytes().all(|b| b.is_ascii_digit()) {
         Some(Weakness::NotDigits)
     } else if !(SHORTEST..=LONGEST).contains(&pin.len()) {
@@ -49,7 +52,9 @@ pub fn weakness(pin: &str, number: &str) -> Option<Weakness> {
         Some(Weakness::MailboxNumber)
     } else if ["2580", "0852", "1470", "0741", "3690", "0963", "147258", "258369"].contains(&pin) {
         Some(Weakness::KeypadColumn)
-    } else if is_year(pin) || ["1212", "6969", "1004", "4321", "123123", "112233", "121212"].contains(&pin) {
+    } else if is_year(pin)
+        || ["1212", "6969", "1004", "4321", "123123", "112233", "121212"].contains(&pin)
+    {
         Some(Weakness::Common)
     } else {
         None
@@ -59,8 +64,9 @@ pub fn weakness(pin: &str, number: &str) -> Option<Weakness> {
 /// A PIN for a new mailbox. `chance` yields random numbers.
 pub fn draw(number: &str, mut chance: impl FnMut() -> u64) -> String {
     loop {
-        let pin: String =
-            (0..DRAWN).map(|_| char::from(b'0' + u8::try_from(chance() % 10).unwrap_or(0))).collect();
+        let pin: String = (0..DRAWN)
+            .map(|_| char::from(b'0' + u8::try_from(chance() % 10).unwrap_or(0)))
+            .collect();
         if weakness(&pin, number).is_none() {
             return pin;
         }

@@ -9,8 +9,8 @@ use super::codec::Codec;
 use super::dtmf::Dtmf;
 use super::jitter::Arrival;
 use super::player::Player;
-use super::press::Keys;
 use super::port::{Counters, Ended, Stream, Take, Teller, Told};
+use super::press::Keys;
 use super::recorder::{Bound, Bounds, Head, Recorder};
 use super::rtp::{self, Incoming, Outgoing, Packet, Step};
 use super::sound::Sound;
@@ -51,7 +51,10 @@ enum Playing {
     /// Asked for before the stream was agreed.
     Waiting(Vec<Arc<Sound>>, u32),
     Sounds(Player, u32),
-    Keys { keys: Keys, playback: u32 },
+    Keys {
+        keys: Keys,
+        playback: u32,
+    },
 }
 
 /// What the owner of the socket must do about what was heard.

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn no_prompt_is_a_beep_but_the_beep() {
-        for name in ["vm-theperson", "digits/0", "digits/1", "digits/2", "vm-isunavail", "vm-intro"] {
+        for name in ["vm-theperson", "digits/0", "digits/1", "digits/2", "vm-isunavail", "vm-intro"]
+        {
             let path = format!("sounds/en/{name}.wav");
             let prompt = super::super::wav::samples(path.as_ref()).unwrap();
             assert_eq!(end_of_beep(&prompt, 16_000), None, "{name}");

@@ -79,8 +79,7 @@ impl Draft {
 
     /// Makes the draft's files; the recorder calls it on its own thread.
     pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
-        let (audio, sidecar, text) =
-            (self.audio.clone(), self.sidecar.clone(), self.fields.text());
+        let (audio, sidecar, text) = (self.audio.clone(), self.sidecar.clone(), self.fields.text());
         move || {
             let made = private(&audio).or_else(|error| match (error.kind(), audio.parent()) {
                 (io::ErrorKind::NotFound, Some(dir)) => {
@@ -126,8 +125,8 @@ impl Draft {
         fields.complete(&message);
         // A new file: the draft's own sidecar stays true until the message exists.
         let beside = self.sidecar.with_extension("new");
-        let sidecar = replace(&beside, fields.text().as_bytes())
-            .map_err(Error::io("write", &beside))?;
+        let sidecar =
+            replace(&beside, fields.text().as_bytes()).map_err(Error::io("write", &beside))?;
         Ok(Prepared {
             folder: self.layout.folder(&message.mailbox, &message.folder),
             message,

@@ -50,8 +50,8 @@ impl Index {
 
     pub(super) fn list(&self, mailbox: &MailboxId, query: &Query) -> Vec<Arc<Message>> {
         self.with(mailbox, |shelf| {
-            let window = (query.from.unwrap_or(i64::MIN), 0)
-                ..=(query.to.unwrap_or(i64::MAX), u64::MAX);
+            let window =
+                (query.from.unwrap_or(i64::MIN), 0)..=(query.to.unwrap_or(i64::MAX), u64::MAX);
             if window.start() > window.end() {
                 return vec![];
             }

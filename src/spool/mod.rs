@@ -29,9 +29,7 @@ use std::time::Duration;
 use nix::fcntl::Flock;
 use tokio::sync::broadcast;
 
-use crate::mailbox::{
-    Change, Counts, Envelope, Folder, MailboxId, Message, MessageId, Stem,
-};
+use crate::mailbox::{Change, Counts, Envelope, Folder, MailboxId, Message, MessageId, Stem};
 use crate::state::{self, Counter, State};
 
 pub use draft::Draft;
@@ -112,8 +110,7 @@ impl Spool {
             index: Index::default(),
             state: state.clone(),
             reader,
-            publisher: Publisher::start()
-                .map_err(Error::io("start the publisher of", root))?,
+            publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
             changes: broadcast::Sender::new(CHANGES),
             _lock: lock,
         }));
@@ -166,7 +163,12 @@ impl Spool {
     }
 
     /// The message whose files have this name.
-    pub fn find(&self, mailbox: &MailboxId, folders: &[Folder], stem: &Stem) -> Option<Arc<Message>> {
+    pub fn find(
+        &self,
+        mailbox: &MailboxId,
+        folders: &[Folder],
+        stem: &Stem,
+    ) -> Option<Arc<Message>> {
         self.0.index.find(mailbox, folders, stem)
     }
 
@@ -228,6 +230,8 @@ fn fresh_id(now_ms: u64) -> Result<MessageId, Error> {
 }
 
 /// Work on the disk, away from the threads that serve calls.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Stopped)
 }

@@ -112,9 +112,7 @@ fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), (PathBuf, io::Error)>
     {
         return Ok(());
     }
-    folders
-        .iter()
-        .try_for_each(|folder| sync(folder).map_err(|error| (folder.clone(), error)))
+    folders.iter().try_for_each(|folder| sync(folder).map_err(|error| (folder.clone(), error)))
 }
 
 /// Renames both files into the folder; the sidecar last.

@@ -75,7 +75,11 @@ fn names(dir: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// Publishes the drafts that a crash left in `tmp`.
-async fn recover(spool: &Spool, mailbox: &MailboxId, unreadable: &mut usize) -> Result<usize, Error> {
+async fn recover(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    unreadable: &mut usize,
+) -> Result<usize, Error> {
     let dir = spool.0.layout.drafts(mailbox);
     let mut recovered = 0;
     let listed = dir.clone();
@@ -196,7 +200,10 @@ struct Pair {
     key: String,
 }
 
-fn pairs(dir: &Path, info: fn(&Path) -> io::Result<Audio>) -> Result<Vec<Result<Pair, String>>, Error> {
+fn pairs(
+    dir: &Path,
+    info: fn(&Path) -> io::Result<Audio>,
+) -> Result<Vec<Result<Pair, String>>, Error> {
     let names = names(dir)?;
     let mut pairs = vec![];
     for name in &names {
@@ -261,9 +268,10 @@ async fn adopt(
     let own = fields.id().zip(fields.number());
     let (id, number) = match own {
         // A copy of our own file made by another program: the second one gets an id of its own.
-        Some((id, _)) if spool.get(mailbox, id).is_some() => {
-            (fresh_id(milliseconds(fallback.received))?, spool.0.state.next(Counter::Message).await?)
-        }
+        Some((id, _)) if spool.get(mailbox, id).is_some() => (
+            fresh_id(milliseconds(fallback.received))?,
+            spool.0.state.next(Counter::Message).await?,
+        ),
         Some(own) => own,
         None => foreign(spool, mailbox, &key, &fallback).await?,
     };
@@ -278,8 +286,7 @@ async fn foreign(
 ) -> Result<(MessageId, u64), Error> {
     let fresh = fresh_id(milliseconds(fallback.received))?;
     let mailbox = mailbox.to_string();
-    let (id, number) =
-        spool.0.state.foreign_id(&mailbox, key, &fresh.to_string()).await?;
+    let (id, number) = spool.0.state.foreign_id(&mailbox, key, &fresh.to_string()).await?;
     Ok((id.parse().unwrap_or(fresh), number))
 }
 

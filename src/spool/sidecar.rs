@@ -227,9 +227,8 @@ fn msg_id(envelope: &Envelope) -> String {
 
 /// Keeps a value on its line, and whole: Asterisk's reader ends a value at `;` and trims it.
 fn escape(value: &str, out: &mut String) {
-    let outer = |at: usize, c: char| {
-        c.is_whitespace() && (at == 0 || at + c.len_utf8() == value.len())
-    };
+    let outer =
+        |at: usize, c: char| c.is_whitespace() && (at == 0 || at + c.len_utf8() == value.len());
     for (at, c) in value.char_indices() {
         match c {
             '\\' | ';' => out.extend(['\\', c]),
@@ -283,7 +282,11 @@ mod tests {
 
     fn envelope(name: &str) -> Envelope {
         Envelope {
-            caller: CallerId { number: "2001".into(), name: name.into(), ext: "12125550102".into() },
+            caller: CallerId {
+                number: "2001".into(),
+                name: name.into(),
+                ext: "12125550102".into(),
+            },
             to: "1000".into(),
             received: 1_767_623_411,
             call: "17676234000000042".into(),

@@ -15,13 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 
 use seal::PinKey;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0} is in use by another afterbeep: stop it first, or talk to it through its control socket")]
+    #[error(
+        "{0} is in use by another afterbeep: stop it first, or talk to it through its control socket"
+    )]
     InUse(PathBuf),
     #[error("cannot {doing} {path}: {source}")]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
@@ -77,15 +81,24 @@ impl State {
         let pin_key = PinKey::load(&dir.join("pin.key"))?;
         let database = dir.join("state.db");
         // SQLite would make the file with the process's umask.
-        private_file(&database)
-            .map_err(|source| Error::Io { doing: "make", path: database.clone(), source })?;
+        private_file(&database).map_err(|source| Error::Io {
+            doing: "make",
+            path: database.clone(),
+            source,
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(&database)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-        Ok(Self(Arc::new(Inner { pool, pin_key, leases: Default::default(), users_version: AtomicU64::new(0), _lock: lock })))
+        Ok(Self(Arc::new(Inner {
+            pool,
+            pin_key,
+            leases: Default::default(),
+            users_version: AtomicU64::new(0),
+            _lock: lock,
+        })))
     }
 
     pub fn pin_key(&self) -> &PinKey {
@@ -170,8 +183,11 @@ pub fn make_private(dir: &Path) -> Result<(), Error> {
 
 /// Claims `path` for this process until it ends.
 pub fn lock(path: &Path) -> Result<Flock<File>, Error> {
-    let file = private_file(path)
-        .map_err(|source| Error::Io { doing: "open", path: path.to_owned(), source })?;
+    let file = private_file(path).map_err(|source| Error::Io {
+        doing: "open",
+        path: path.to_owned(),
+        source,
+    })?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         Errno::EWOULDBLOCK => Error::InUse(path.parent().unwrap_or(path).to_owned()),
         errno => Error::Io { doing: "lock", path: path.to_owned(), source: errno.into() },

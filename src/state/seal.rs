@@ -23,8 +23,11 @@ impl PinKey {
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
         let mut fresh = [0; KEY];
         chance(&mut fresh)?;
-        let key = read_or_make(path, &fresh)
-            .map_err(|source| Error::Io { doing: "read", path: path.to_owned(), source })?;
+        let key = read_or_make(path, &fresh).map_err(|source| Error::Io {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        })?;
         if key.len() != KEY {
             return Err(Error::Refused(format!(
                 "{} is damaged ({} bytes instead of {KEY}): restore it from a backup, or remove it and give each mailbox a new PIN",

@@ -108,27 +108,31 @@ impl State {
         };
         let tried = password.to_owned();
         let right = off_the_runtime(move || {
-            PasswordHash::new(&kept)
-                .is_ok_and(|kept| Argon2::default().verify_password(tried.as_bytes(), &kept).is_ok())
+            PasswordHash::new(&kept).is_ok_and(|kept| {
+                Argon2::default().verify_password(tried.as_bytes(), &kept).is_ok()
+            })
         })
         .await?;
         match role {
-            Some(role) if right => {
-                Ok(Some(User { name: name.to_owned(), role: role.parse().map_err(Error::Refused)? }))
-            }
+            Some(role) if right => Ok(Some(User {
+                name: name.to_owned(),
+                role: role.parse().map_err(Error::Refused)?,
+            })),
             Some(_) | None => Ok(None),
         }
     }
 }
 
 /// The hash that an unknown user's password is held against: of the same cost, and nobody's.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 fn check(user: &User, password: &str) -> Result<(), String> {
     let name = &user.name;
     // RFC 7617 §2: a colon would end the name.
-    if name.is_empty() || name.len() > 64 || name.contains(':') || name.chars().any(char::is_control)
+    if name.is_empty()
+        || name.len() > 64
+        || name.contains(':')
+        || name.chars().any(char::is_control)
     {
         return Err("a user's name has 1 to 64 characters, without a colon".into());
     }

@@ -128,9 +128,7 @@ pub(super) fn item(message: &Message) -> Item {
 }
 
 pub(super) fn file(message: &Message, audio: &[u8], zone: Option<&str>) -> File {
-    let zone = zone
-        .and_then(|name| TimeZone::get(name).ok())
-        .unwrap_or_else(TimeZone::system);
+    let zone = zone.and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(TimeZone::system);
     let at = Timestamp::from_second(message.envelope.received).unwrap_or(Timestamp::UNIX_EPOCH);
     let when = at.to_zoned(zone).strftime("%Y%m%d%H%M%S").to_string();
     let digits: String =

@@ -38,22 +38,14 @@ pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
         .with_state(Face { house, options })
 }
 
-async fn list(
-    State(face): State<Face>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
+async fn list(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     match face.list(query.as_deref().unwrap_or(""), &headers).await {
         Ok(items) => json(streamed(items)),
         Err(refusal) => refused(&refusal),
     }
 }
 
-async fn file(
-    State(face): State<Face>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
+async fn file(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
     match face.file(query.as_deref().unwrap_or(""), &headers).await {
         Ok(file) => json(Body::from(wire::result(&file))),
         Err(refusal) => refused(&refusal),
