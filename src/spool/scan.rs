@@ -13,7 +13,7 @@ use tracing::warn;
 use super::draft::{Draft, sum};
 use super::sidecar::{Fallback, LARGEST, Sidecar};
 use super::{Audio, Error, Spool, blocking, fresh_id};
-use crate::mailbox::{Change, Folder, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::{Change, Folder, MailboxId, Message, Stem};
 use crate::state::Counter;
 
 /// What a start found.
@@ -31,12 +31,18 @@ const SHORTEST: Duration = Duration::from_millis(200);
 
 pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
     let mut found = Found::default();
+    let mut strangers = vec![];
     let root = spool.root().to_owned();
     let mailboxes = blocking(move || mailboxes(&root)).await??;
     for mailbox in mailboxes {
         // What a crash left first: it may complete what lies in a folder.
         found.recovered += recover(spool, &mailbox, &mut found.unreadable).await?;
-        read(spool, &mailbox, &mut found).await?;
+        strangers.extend(read(spool, &mailbox, &mut found).await?);
+    }
+    // Last, when every number that our own messages have is known.
+    for stranger in strangers {
+        let message = named(spool, stranger).await?;
+        spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
     }
     Ok(found)
 }
@@ -161,34 +167,51 @@ fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Erro
     Ok(())
 }
 
-/// Puts what lies in the mailbox's folders into the index.
-async fn read(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Result<(), Error> {
+/// Puts what lies in the mailbox's folders into the index, but for messages that have no id and
+/// number of their own: these are answered.
+async fn read(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    found: &mut Found,
+) -> Result<Vec<Stranger>, Error> {
     let dir = spool.0.layout.mailbox(mailbox);
+    let mut strangers = vec![];
     for name in names(&dir)? {
         let Some(folder) = Folder::named(&name).filter(|_| dir.join(&name).is_dir()) else {
             continue;
         };
         let path = dir.join(&name);
         let reader = spool.0.reader;
-        let pairs = blocking(move || pairs(&path, reader.info)).await??;
-        for pair in pairs {
-            match pair {
-                Ok(pair) => {
-                    let message = adopt(spool, mailbox, &folder, pair).await?;
-                    spool.tell(Arc::new(message), |message, counts| Change::Found {
-                        message,
-                        counts,
-                    });
-                    found.messages += 1;
-                }
+        for pair in blocking(move || pairs(&path, reader.info)).await?? {
+            let pair = match pair {
+                Ok(pair) => pair,
                 Err(why) => {
                     warn!(%mailbox, %folder, "{why}");
                     found.unreadable += 1;
+                    continue;
                 }
-            }
+            };
+            found.messages += 1;
+            let own = pair.fields.id().zip(pair.fields.number());
+            // A copy of our own file, made by another program, gets an id of its own.
+            let Some((id, number)) = own.filter(|(id, _)| spool.get(mailbox, *id).is_none()) else {
+                strangers.push(Stranger { mailbox: mailbox.clone(), folder: folder.clone(), pair });
+                continue;
+            };
+            spool.0.state.given(Counter::Message, number).await?;
+            let Pair { stem, fields, fallback, .. } = pair;
+            let message = fields.message((id, number), (mailbox, &folder, stem), &fallback);
+            spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
         }
     }
-    Ok(())
+    Ok(strangers)
+}
+
+/// A message without id and number, or with those of its copy.
+struct Stranger {
+    mailbox: MailboxId,
+    folder: Folder,
+    pair: Pair,
 }
 
 /// A sidecar, or none, and what its audio says.
@@ -248,7 +271,8 @@ fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Res
     let modified = meta.modified().unwrap_or(UNIX_EPOCH);
     let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
     let key = match (fields.id().zip(fields.number()), fields.text_of("msg_id")) {
-        (Some(_), _) => String::new(),
+        // Needed only for a copy, which has all in common with its original but the place.
+        (Some((id, _)), _) => format!("copy of {id} at {}", audio.display()),
         (None, "") => File::open(&audio)
             .and_then(|mut file| sum(&mut file, data_at))
             .map_err(|e| format!("{}: {e}", audio.display()))?,
@@ -257,37 +281,14 @@ fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Res
     Ok(Pair { stem, fields, fallback: Fallback { received, duration, rate }, key })
 }
 
-/// Gives a found message its id and number: its own, or for another program's the same ones at
-/// every start.
-async fn adopt(
-    spool: &Spool,
-    mailbox: &MailboxId,
-    folder: &Folder,
-    Pair { stem, fields, fallback, key }: Pair,
-) -> Result<Message, Error> {
-    let own = fields.id().zip(fields.number());
-    let (id, number) = match own {
-        // A copy of our own file made by another program: the second one gets an id of its own.
-        Some((id, _)) if spool.get(mailbox, id).is_some() => (
-            fresh_id(milliseconds(fallback.received))?,
-            spool.0.state.next(Counter::Message).await?,
-        ),
-        Some(own) => own,
-        None => foreign(spool, mailbox, &key, &fallback).await?,
-    };
-    Ok(fields.message((id, number), (mailbox, folder, stem), &fallback))
-}
-
-async fn foreign(
-    spool: &Spool,
-    mailbox: &MailboxId,
-    key: &str,
-    fallback: &Fallback,
-) -> Result<(MessageId, u64), Error> {
+/// Gives another program's message its id and number: the same ones at every start.
+async fn named(spool: &Spool, stranger: Stranger) -> Result<Message, Error> {
+    let Stranger { mailbox, folder, pair: Pair { stem, fields, fallback, key } } = stranger;
     let fresh = fresh_id(milliseconds(fallback.received))?;
-    let mailbox = mailbox.to_string();
-    let (id, number) = spool.0.state.foreign_id(&mailbox, key, &fresh.to_string()).await?;
-    Ok((id.parse().unwrap_or(fresh), number))
+    let owner = mailbox.to_string();
+    let (id, number) = spool.0.state.foreign_id(&owner, &key, &fresh.to_string()).await?;
+    let id = id.parse().unwrap_or(fresh);
+    Ok(fields.message((id, number), (&mailbox, &folder, stem), &fallback))
 }
 
 fn seconds(time: SystemTime) -> i64 {

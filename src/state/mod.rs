@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -55,6 +55,17 @@ pub enum Counter {
     Call,
     Message,
     Mailbox,
+}
+
+impl Counter {
+    /// Its lease, its row, and how many numbers are leased at once.
+    fn place(self) -> (usize, &'static str, i64) {
+        match self {
+            Self::Call => (0, "call", 10_000),
+            Self::Message => (1, "message", 10_000),
+            Self::Mailbox => (2, "mailbox", 1),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -107,11 +118,7 @@ impl State {
 
     /// The next number of `counter`, from 1.
     pub async fn next(&self, counter: Counter) -> Result<u64, Error> {
-        let (slot, name, block) = match counter {
-            Counter::Call => (0, "call", 10_000),
-            Counter::Message => (1, "message", 10_000),
-            Counter::Mailbox => (2, "mailbox", 1),
-        };
+        let (slot, name, block) = counter.place();
         loop {
             if let Some(number) = self.draw(slot) {
                 return Ok(number);
@@ -126,14 +133,37 @@ impl State {
             .await?;
             let end = u64::try_from(end).unwrap_or(u64::MAX);
             let block = u64::try_from(block).unwrap_or(1);
-            let mut lease = self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner);
             // Two callers may have leased at once; the later block wins and a few numbers stay unused.
-            *lease = Lease { next: end - block, end };
+            *self.lease(slot) = Lease { next: end - block, end };
         }
     }
 
+    /// Numbers up to this one were given before: the tree holds one that the database has forgotten.
+    pub async fn given(&self, counter: Counter, number: u64) -> Result<(), Error> {
+        let (slot, name, _) = counter.place();
+        if number < self.lease(slot).next {
+            return Ok(());
+        }
+        let next = i64::try_from(number.saturating_add(1)).unwrap_or(i64::MAX);
+        sqlx::query(
+            "INSERT INTO counter (name, high_water) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET high_water = max(high_water, ?2)",
+        )
+        .bind(name)
+        .bind(next)
+        .execute(&self.0.pool)
+        .await?;
+        // The rest of the block may lie below: give it up.
+        *self.lease(slot) = Lease::default();
+        Ok(())
+    }
+
+    fn lease(&self, slot: usize) -> MutexGuard<'_, Lease> {
+        self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn draw(&self, slot: usize) -> Option<u64> {
-        let mut lease = self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lease = self.lease(slot);
         let number = lease.next;
         (number < lease.end).then(|| {
             lease.next += 1;
@@ -232,6 +262,17 @@ mod tests {
         let state = State::open(dir.path()).await.unwrap();
         assert!(state.next(Counter::Message).await.unwrap() > second);
         assert_eq!(state.next(Counter::Mailbox).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn numbers_found_in_the_tree_are_not_given_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        assert_eq!(state.next(Counter::Message).await.unwrap(), 1);
+        state.given(Counter::Message, 816).await.unwrap();
+        assert!(state.next(Counter::Message).await.unwrap() > 816);
+        state.given(Counter::Message, 3).await.unwrap();
+        assert!(state.next(Counter::Message).await.unwrap() > 816);
     }
 
     #[tokio::test]

@@ -1,0 +1,399 @@
+//! What the spool promises, whatever happens to it: deliveries, crashes at every step, strangers'
+//! files.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use afterbeep::daemon::WAV;
+use afterbeep::mailbox::{CallerId, Change, Envelope, Folder, MailboxId, Message, Stem};
+use afterbeep::spool::{Draft, Found, Query, Spool};
+use afterbeep::state::State;
+
+#[tokio::test]
+async fn a_delivered_message_is_listed_told_and_there_after_a_restart() {
+    let home = Home::new();
+    let (spool, found) = home.open().await;
+    assert_eq!(found, Found::default());
+    let mut changes = spool.changes();
+    let delivered = leave(&spool, 8000).await;
+    let Ok(Change::Delivered { message, counts }) = changes.try_recv() else { panic!("untold") };
+    assert_eq!((message.id, counts.new, counts.old), (delivered.id, 1, 0));
+    assert_eq!(delivered.duration, Duration::from_secs(1));
+    assert_eq!(delivered.stem.as_str().split('_').count(), 6, "{}", delivered.stem);
+    assert!(delivered.stem.as_str().starts_with("voicemail_1700000000_1700000000"));
+    assert!(delivered.stem.as_str().ends_with("_10142_2001_1"));
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { messages: 1, ..Found::default() });
+    let read = inbox(&spool);
+    assert_eq!(*read[0], delivered, "what is read is what was delivered");
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn two_messages_of_one_second_are_two() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let (first, second) = (leave(&spool, 8000).await, leave(&spool, 8000).await);
+    assert_ne!(first.id, second.id);
+    assert!(first.number < second.number);
+    assert_ne!(first.stem, second.stem);
+    assert_eq!(inbox(&spool).len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_at_once_are_all_there() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let leaving: Vec<_> = (0..100)
+        .map(|_| {
+            let spool = spool.clone();
+            tokio::spawn(async move { leave(&spool, 800).await.stem })
+        })
+        .collect();
+    for leaving in leaving {
+        let stem = leaving.await.unwrap();
+        assert!(home.inbox().join(format!("{stem}.wav")).is_file());
+        assert!(home.inbox().join(format!("{stem}.txt")).is_file());
+    }
+    assert_eq!(spool.counts(&id()).new, 100);
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!((found.messages, inbox(&spool).len()), (100, 100));
+}
+
+#[tokio::test]
+async fn a_discarded_draft_leaves_nothing() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let draft = speak(&spool, 800).await;
+    spool.discard(draft).await.unwrap();
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+    assert!(inbox(&spool).is_empty());
+}
+
+/// A draft whose caller still spoke: the header does not yet know of all audio.
+#[tokio::test]
+async fn a_draft_that_a_crash_left_becomes_a_message() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let draft = speak(&spool, 16_000).await;
+    let audio = home.mailbox().join("tmp").join(only(&home.mailbox().join("tmp"), "wav"));
+    let mut bytes = fs::read(&audio).unwrap();
+    bytes[40..44].copy_from_slice(&100u32.to_le_bytes());
+    bytes.push(7); // half a sample
+    fs::write(&audio, bytes).unwrap();
+    drop(draft);
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { messages: 1, recovered: 1, unreadable: 0 });
+    let message = &inbox(&spool)[0];
+    assert_eq!(message.duration, Duration::from_secs(2));
+    assert_eq!(message.envelope.caller.name, "Jane \"J\" Doe\u{e9}");
+    assert_eq!(message.envelope.received, 1_700_000_000);
+    assert!(message.stem.as_str().ends_with("_10142_2001_2"), "{}", message.stem);
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+    let (_, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { messages: 1, recovered: 0, unreadable: 0 }, "once");
+}
+
+/// Whatever step of a delivery a crash falls on, one whole message is there after the next start.
+#[tokio::test]
+async fn a_crash_at_any_step_of_a_delivery_loses_and_doubles_nothing() {
+    for step in ["recorded", "sidecar written", "half a sidecar", "audio moved", "sidecar moved"] {
+        let home = Home::new();
+        let (spool, _) = home.open().await;
+        let message = leave(&spool, 8000).await;
+        // Back to where the step had brought it.
+        let (tmp, inbox_dir) = (home.mailbox().join("tmp"), home.inbox());
+        let place =
+            |dir: &Path, name: &str, extension: &str| dir.join(format!("{name}.{extension}"));
+        let (stem, call) = (message.stem.as_str(), message.envelope.call.as_str());
+        let sidecar = fs::read(place(&inbox_dir, stem, "txt")).unwrap();
+        let provisional: Vec<u8> = String::from_utf8(sidecar.clone())
+            .unwrap()
+            .lines()
+            .take_while(|line| !line.starts_with("number="))
+            .flat_map(|line| format!("{line}\n").into_bytes())
+            .collect();
+        fs::write(place(&tmp, call, "txt"), provisional).unwrap();
+        match step {
+            "sidecar moved" => {}
+            "audio moved" => {
+                fs::rename(place(&inbox_dir, stem, "txt"), place(&tmp, call, "new")).unwrap();
+            }
+            _ => {
+                fs::rename(place(&inbox_dir, stem, "wav"), place(&tmp, call, "wav")).unwrap();
+                fs::remove_file(place(&inbox_dir, stem, "txt")).unwrap();
+                match step {
+                    "sidecar written" => fs::write(place(&tmp, call, "new"), &sidecar).unwrap(),
+                    "half a sidecar" => {
+                        fs::write(place(&tmp, call, "new"), &sidecar[..90]).unwrap();
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let (spool, _) = home.reopen(spool).await;
+        let read = inbox(&spool);
+        assert_eq!(read.len(), 1, "{step}");
+        assert_eq!((read[0].id, read[0].duration), (message.id, message.duration), "{step}");
+        assert_eq!(read[0].sha256, message.sha256, "{step}");
+        assert_eq!(read[0].envelope, message.envelope, "{step}");
+        assert_eq!(files(&tmp), Vec::<String>::new(), "{step}");
+        assert_eq!(files(&inbox_dir).len(), 2, "{step}");
+    }
+}
+
+#[tokio::test]
+async fn a_draft_without_audio_is_nothing() {
+    let home = Home::new();
+    let tmp = home.mailbox().join("tmp");
+    fs::create_dir_all(&tmp).unwrap();
+    fs::write(tmp.join("17000000000000009.txt"), "[message]\ncallerid=x\n").unwrap();
+    fs::write(tmp.join("17000000000000008.wav"), b"").unwrap();
+    let (spool, found) = home.open().await;
+    assert_eq!(found, Found::default());
+    assert!(inbox(&spool).is_empty() && files(&tmp).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_in_the_way_is_not_replaced() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let first = leave(&spool, 8000).await;
+    let call: u64 = first.envelope.call.parse().unwrap();
+    // The next call's name is taken, by somebody else's files.
+    let taken = first.stem.as_str().replace(&call.to_string(), &(call + 1).to_string());
+    for extension in ["wav", "txt"] {
+        fs::write(home.inbox().join(format!("{taken}.{extension}")), "mine").unwrap();
+    }
+    let second = leave(&spool, 8000).await;
+    assert_eq!(second.stem.as_str(), format!("{taken}_1"));
+    for extension in ["wav", "txt"] {
+        let kept = fs::read(home.inbox().join(format!("{taken}.{extension}"))).unwrap();
+        assert_eq!(kept, b"mine");
+    }
+}
+
+#[tokio::test]
+async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
+    let home = Home::new();
+    let old = home.mailbox().join("Old");
+    fs::create_dir_all(&old).unwrap();
+    let asterisk = "[message]\norigmailbox=1000\ncallerid=\"Bob\" <2002>\norigtime=1600000000\nmsg_id=1600000000-00000001\nduration=1\n";
+    fs::write(old.join("msg0000.txt"), asterisk).unwrap();
+    wav(&old.join("msg0000.wav"), 8000);
+    wav(&old.join("msg0001.wav"), 4000); // nobody described it
+    let before = (fs::read(old.join("msg0000.txt")).unwrap(), files(&old));
+    let (spool, found) = home.open().await;
+    assert_eq!(found.messages, 2);
+    let listed = list(&spool, Folder::Old);
+    let bob = listed.iter().find(|m| m.envelope.caller.name == "Bob").unwrap();
+    let other = listed.iter().find(|m| m.stem.as_str() == "msg0001").unwrap();
+    assert_eq!(
+        (bob.envelope.received, other.duration),
+        (1_600_000_000, Duration::from_millis(500))
+    );
+    assert_eq!((fs::read(old.join("msg0000.txt")).unwrap(), files(&old)), before, "untouched");
+    let kept = (bob.id, bob.number, other.id, other.number);
+    // Asterisk renumbers.
+    fs::rename(old.join("msg0001.wav"), old.join("msg0005.wav")).unwrap();
+    let (spool, _) = home.reopen(spool).await;
+    let listed = list(&spool, Folder::Old);
+    let bob = listed.iter().find(|m| m.envelope.caller.name == "Bob").unwrap();
+    let other = listed.iter().find(|m| m.stem.as_str() == "msg0005").unwrap();
+    assert_eq!((bob.id, bob.number, other.id, other.number), kept);
+}
+
+#[tokio::test]
+async fn strange_files_do_no_harm() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let good = leave(&spool, 8000).await;
+    let dir = home.inbox();
+    fs::write(dir.join("alone.txt"), "[message]\nduration=3\n").unwrap();
+    fs::write(dir.join("broken.wav"), "no RIFF").unwrap();
+    fs::write(dir.join("broken.txt"), "[message]\nduration=3\norigtime=5\n").unwrap();
+    wav(&dir.join("half.wav"), 8000);
+    fs::write(dir.join("half.txt"), "[message]\ncallerid=\"A").unwrap();
+    fs::write(dir.join("huge.txt"), vec![b'x'; 300_000]).unwrap();
+    wav(&dir.join("huge.wav"), 10);
+    fs::write(dir.join(".lock"), "").unwrap();
+    fs::create_dir(dir.join("folder.wav")).unwrap();
+    fs::create_dir_all(home.mailbox().join("a\\b")).unwrap();
+    let before = files(&dir);
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { messages: 3, recovered: 0, unreadable: 2 });
+    assert_eq!(files(&dir), before, "nothing is removed");
+    let stems: Vec<_> = inbox(&spool).iter().map(|m| m.stem.to_string()).collect();
+    assert!(
+        stems.contains(&"broken".to_owned()) && stems.contains(&"half".to_owned()),
+        "{stems:?}"
+    );
+    assert!(spool.get(&id(), good.id).is_some());
+    let half = inbox(&spool).into_iter().find(|m| m.stem.as_str() == "half").unwrap();
+    assert_eq!(half.duration, Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_copy_of_a_message_is_another_message() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let original = leave(&spool, 8000).await;
+    for extension in ["wav", "txt"] {
+        let from = home.inbox().join(format!("{}.{extension}", original.stem));
+        fs::copy(from, home.inbox().join(format!("zz-copy.{extension}"))).unwrap();
+    }
+    let (spool, _) = home.reopen(spool).await;
+    let read = inbox(&spool);
+    assert_eq!(read.len(), 2);
+    assert_ne!(read[0].id, read[1].id);
+    assert_ne!(read[0].number, read[1].number);
+    let ids: Vec<_> = read.iter().map(|m| m.id).collect();
+    let (spool, _) = home.reopen(spool).await;
+    assert_eq!(inbox(&spool).iter().map(|m| m.id).collect::<Vec<_>>(), ids, "at every start");
+}
+
+#[tokio::test]
+async fn a_page_is_a_window_in_an_order() {
+    let home = Home::new();
+    let dir = home.inbox();
+    fs::create_dir_all(&dir).unwrap();
+    for n in 0..20 {
+        wav(&dir.join(format!("m{n}.wav")), 80);
+        let text = format!("[message]\norigtime={}\nmsg_id=x{n}\n", 100 + n / 2);
+        fs::write(dir.join(format!("m{n}.txt")), text).unwrap();
+    }
+    let (spool, _) = home.open().await;
+    let page = |from, to, newest_first, skip, limit| {
+        let folders = vec![Folder::Inbox];
+        let query = Query { folders, from, to, newest_first, skip, limit };
+        spool.list(&id(), &query).iter().map(|m| m.envelope.received).collect::<Vec<_>>()
+    };
+    assert_eq!(page(None, None, false, 0, None).len(), 20);
+    assert_eq!(page(Some(103), Some(104), false, 0, None), [103, 103, 104, 104]);
+    assert_eq!(page(None, None, true, 1, Some(2)), [109, 108]);
+    assert!(page(Some(5), Some(4), false, 0, None).is_empty());
+    let all = spool.list(&id(), &Query { folders: vec![Folder::Inbox], ..Query::default() });
+    let mut turned = spool.list(
+        &id(),
+        &Query { folders: vec![Folder::Inbox], newest_first: true, ..Query::default() },
+    );
+    turned.reverse();
+    assert_eq!(all, turned, "both orders agree on equal times");
+    let missing = Stem::found("m99").unwrap();
+    assert!(spool.find(&id(), &[Folder::Inbox], &missing).is_none());
+}
+
+#[tokio::test]
+async fn the_spool_is_private_and_has_one_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let message = leave(&spool, 800).await;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&spool.audio_path(&message)), 0o600);
+    assert_eq!(mode(&spool.audio_path(&message).with_extension("txt")), 0o600);
+    assert_eq!(mode(&home.inbox()), 0o700);
+    let other = State::open(&home.0.path().join("other")).await.unwrap();
+    assert!(Spool::open(&home.spool(), &other, WAV).await.is_err());
+}
+
+/// An empty place on disk, and the mailbox 1000 in it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.0.path().join("spool")
+    }
+
+    fn mailbox(&self) -> PathBuf {
+        self.spool().join("default/1000")
+    }
+
+    fn inbox(&self) -> PathBuf {
+        self.mailbox().join("INBOX")
+    }
+
+    async fn open(&self) -> (Spool, Found) {
+        let state = State::open(&self.0.path().join("state")).await.unwrap();
+        Spool::open(&self.spool(), &state, WAV).await.unwrap()
+    }
+
+    /// As after a crash: nothing is told to stop.
+    async fn reopen(&self, spool: Spool) -> (Spool, Found) {
+        drop(spool);
+        // The database's connections close in threads of their own.
+        for _ in 0..1000 {
+            if State::open(&self.0.path().join("state")).await.is_ok() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.open().await
+    }
+}
+
+fn id() -> MailboxId {
+    "1000".parse().unwrap()
+}
+
+/// A draft whose recording has ended.
+async fn speak(spool: &Spool, samples: usize) -> Draft {
+    let caller =
+        CallerId { number: "2001".into(), name: "Jane \"J\" Doe\u{e9}".into(), ext: String::new() };
+    let envelope = Envelope { caller, received: 1_700_000_000, ..Envelope::default() };
+    let draft = spool.draft(&id(), 10_142, envelope, 1_700_000_000_000).await.unwrap();
+    let mut file = draft.opener()().unwrap();
+    file.write_all(&header(samples)).unwrap();
+    file.write_all(&vec![1; samples * 2]).unwrap();
+    draft
+}
+
+async fn leave(spool: &Spool, samples: usize) -> Message {
+    let draft = speak(spool, samples).await;
+    (*spool.deliver(draft).await.unwrap()).clone()
+}
+
+fn inbox(spool: &Spool) -> Vec<std::sync::Arc<Message>> {
+    list(spool, Folder::Inbox)
+}
+
+fn list(spool: &Spool, folder: Folder) -> Vec<std::sync::Arc<Message>> {
+    spool.list(&id(), &Query { folders: vec![folder], ..Query::default() })
+}
+
+fn wav(path: &Path, samples: usize) {
+    let mut bytes = header(samples);
+    bytes.extend(vec![0; samples * 2]);
+    fs::write(path, bytes).unwrap();
+}
+
+/// 16-bit, mono, 8 kHz.
+fn header(samples: usize) -> Vec<u8> {
+    let bytes = u32::try_from(samples * 2).unwrap();
+    let mut wav = Vec::from(*b"RIFF");
+    wav.extend((36 + bytes).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data");
+    wav.extend(bytes.to_le_bytes());
+    wav
+}
+
+fn files(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn only(dir: &Path, extension: &str) -> String {
+    let mut named = files(dir);
+    named.retain(|name| name.ends_with(extension));
+    assert_eq!(named.len(), 1, "{named:?}");
+    named.remove(0)
+}
