@@ -112,9 +112,9 @@ impl Endpoint {
         more.extend(abilities());
         more.push(sdp_type());
         more.extend(self.server());
-        let request: Vec<Header> = pending.headers.iter().cloned().collect();
         let tag = &call.dialog.local_tag;
-        let wire = message::print_response(&request, 200, reason(200), tag, &more, sdp.as_bytes());
+        let wire =
+            message::print_response(&pending.headers, 200, reason(200), tag, &more, sdp.as_bytes());
         let (id, post) = (pending.transaction, &mut self.post);
         self.transactions.step(now, id, Input::Success, Some(&wire), post);
         let Some(call) = self.calls.get_mut(&key) else { return };

@@ -234,7 +234,6 @@ impl Endpoint {
         if method != ACK {
             let reply = stamp(&mut via, &mut headers, flow);
             let tag = self.chance.token_for(&via.to_string());
-            let headers: Vec<Header> = headers.into();
             let wire = message::print_response(&headers, code, reason, &tag, &self.server(), &[]);
             self.post.transmit(reply, wire);
         }
@@ -279,9 +278,8 @@ impl Endpoint {
         body: &[u8],
     ) -> Wire {
         more.extend(self.server());
-        let request: Vec<Header> = request.iter().cloned().collect();
         let phrase = phrase.unwrap_or_else(|| reason(code));
-        message::print_response(&request, code, phrase, tag, &more, body)
+        message::print_response(request, code, phrase, tag, &more, body)
     }
 
     fn server(&self) -> Vec<Header> {
