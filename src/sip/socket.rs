@@ -324,9 +324,10 @@ async fn drain(board: Arc<Switchboard>, index: usize, socket: UdpSocket) {
 async fn keep_time(board: Arc<Switchboard>) {
     loop {
         let deadline = board.lock().endpoint.deadline();
+        let soonest = Instant::now() + GRAIN;
         let until = async {
             match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => tokio::time::sleep_until(at.max(soonest).into()).await,
                 None => std::future::pending().await,
             }
         };
@@ -367,6 +368,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
 
 /// Datagrams taken in one go before others get their turn.
 const BATCH: usize = 64;
+/// SIP's timers are hundreds of milliseconds: waking less often saves more than it costs.
+const GRAIN: Duration = Duration::from_millis(5);
 /// Events that may wait for the owner of a call.
 const EVENTS: usize = 32;
 const RECEIVE_BUFFER: usize = 8 << 20;

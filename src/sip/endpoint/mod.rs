@@ -22,6 +22,7 @@ use rsip::headers::{self, UntypedHeader};
 use rsip::{Header, Headers};
 
 use super::chance::Chance;
+use super::gate::Gate;
 use super::invite::{Call, Pending, Placing};
 use super::lexer::{self, Fault, Message, Refused};
 use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
@@ -73,6 +74,7 @@ pub struct Endpoint {
     user_agent: String,
     limits: Limits,
     chance: Chance,
+    gate: Gate,
     transactions: Transactions,
     calls: HashMap<CallKey, Call>,
     placings: HashMap<CallKey, Placing>,
@@ -95,6 +97,7 @@ impl Endpoint {
         Self {
             user_agent: user_agent.to_owned(),
             chance: Chance::new(seed),
+            gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             transactions: Transactions::new(limits.transactions),
             limits,
             calls: HashMap::new(),

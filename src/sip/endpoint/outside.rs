@@ -65,7 +65,8 @@ impl Endpoint {
 
     fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
         // A flood is shed here, before anything is kept.
-        if self.calls() >= self.limits.calls {
+        let peer = arrival.flow.remote.ip();
+        if self.calls() >= self.limits.calls || !self.gate.lets_in(now, peer) {
             let tag = self.chance.token_for(&arrival.request.identity.call_id);
             let more = vec![retry_after(self.limits.retry_after)];
             return self.respond_stateless(&arrival, 503, &tag, more);
