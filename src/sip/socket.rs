@@ -27,7 +27,7 @@ use streams::Streams;
 
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
-use super::{Config, Event, Flow, Link, Refusal, Reject, Transport, Uri};
+use super::{Config, Event, Flow, Link, NameAddr, Refusal, Reject, Transport, Uri};
 
 /// Binds the listeners; an error names the address.
 pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)> {
@@ -101,6 +101,13 @@ struct Line {
     answer: Option<oneshot::Sender<Result<Vec<u8>, Refusal>>>,
 }
 
+/// A call of ours, on its way.
+struct Placed {
+    key: CallKey,
+    answered: oneshot::Receiver<Result<Vec<u8>, Refusal>>,
+    events: mpsc::Receiver<Event>,
+}
+
 /// A UDP socket, by its sending end.
 struct Datagrams {
     sender: std::net::UdpSocket,
@@ -110,9 +117,13 @@ struct Datagrams {
 impl Switchboard {
     /// Does something with the endpoint, then everything that follows from it.
     fn with<R>(&self, act: impl FnOnce(&mut Endpoint, Instant) -> R) -> R {
+        self.with_board(|board, now| act(&mut board.endpoint, now))
+    }
+
+    fn with_board<R>(&self, act: impl FnOnce(&mut Board, Instant) -> R) -> R {
         let mut board = self.lock();
         let before = board.endpoint.deadline();
-        let result = act(&mut board.endpoint, Instant::now());
+        let result = act(&mut board, Instant::now());
         self.flush(&mut board);
         let after = board.endpoint.deadline();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -128,15 +139,24 @@ impl Switchboard {
         self.with(|endpoint, now| endpoint.receive(now, flow, bytes));
     }
 
-    /// Opens the queue for a call of ours.
+    /// Sends an INVITE. Its line is there before the INVITE leaves, because the answer may be back
+    /// at once.
     fn place(
         &self,
-        key: CallKey,
-        answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
-    ) -> mpsc::Receiver<Event> {
+        flow: Flow,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+    ) -> Result<Placed, Refusal> {
         let (events, receiver) = mpsc::channel(EVENTS);
-        self.lock().lines.insert(key, Line { events, answer: Some(answer) });
-        receiver
+        let (answer, answered) = oneshot::channel();
+        let line = Line { events, answer: Some(answer) };
+        let key = self.with_board(|board, now| {
+            let key = board.endpoint.call(now, flow, target, from, offer)?;
+            board.lines.insert(key, line);
+            Ok(key)
+        })?;
+        Ok(Placed { key, answered, events: receiver })
     }
 
     /// Nobody listens to this call any more.
