@@ -125,7 +125,7 @@ impl Endpoint {
             match owner {
                 Owner::Transaction(id) => {
                     let upward = self.transactions.fire(now, id, timer, at, &mut self.post);
-                    self.hear(now, upward);
+                    self.hear(upward);
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
             }
@@ -146,7 +146,7 @@ impl Endpoint {
         for id in self.transactions.over(flow) {
             let upward =
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
-            self.hear(now, upward);
+            self.hear(upward);
         }
     }
 
@@ -215,13 +215,13 @@ impl Endpoint {
                 }
             }
             Upward::Tell(User::Nobody) | Upward::Nothing => {}
-            upward @ Upward::Fail(_) => self.hear(now, upward),
+            upward @ Upward::Fail(_) => self.hear(upward),
         }
     }
 
-    fn hear(&mut self, now: Instant, upward: Upward) {
+    fn hear(&mut self, upward: Upward) {
         match upward {
-            Upward::Fail(User::Call(key)) => self.placing_failed(now, key),
+            Upward::Fail(User::Call(key)) => self.placing_failed(key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
     }

@@ -5,19 +5,19 @@ use std::time::Instant;
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
-use super::super::body::{self, Body};
-use super::super::dialog::Dialog;
-use super::super::invite::{Call, Offer, Pending, Phase};
-use super::super::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
-use super::super::name_addr::NameAddr;
-use super::super::text::list;
-use super::super::timer::Armed;
-use super::super::transaction::Input;
-use super::super::uri::{Scheme, Uri};
-use super::super::{Flow, Incoming};
 use super::{
     Arrival, CallKey, Door, Endpoint, Failure, Output, abilities, accept, allow, retry_after,
 };
+use crate::sip::body::{self, Body};
+use crate::sip::dialog::Dialog;
+use crate::sip::invite::{Call, Offer, Pending, Phase};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::text::list;
+use crate::sip::timer::Armed;
+use crate::sip::transaction::Input;
+use crate::sip::uri::{Scheme, Uri};
+use crate::sip::{Flow, Incoming};
 
 impl Endpoint {
     pub(super) fn receive_outside(&mut self, now: Instant, arrival: Arrival) {

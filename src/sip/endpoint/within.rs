@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use rsip::Header;
 
-use super::super::Event;
-use super::super::body::{self, Body};
-use super::super::invite::{Offer, Pending, Phase, Then};
-use super::super::message::{ACK, BYE, CANCEL, INVITE, Method, Request, first};
-use super::super::transaction::Input;
 use super::outside::{kept, unsupported, unsupported_body};
 use super::{Arrival, CallKey, Endpoint, abilities, accept, allow, retry_after};
+use crate::sip::Event;
+use crate::sip::body::{self, Body};
+use crate::sip::invite::{Offer, Pending, Phase, Then};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, first};
+use crate::sip::transaction::Input;
 
 impl Endpoint {
     pub(super) fn receive_within(&mut self, now: Instant, arrival: &Arrival) {
