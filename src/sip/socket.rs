@@ -188,7 +188,8 @@ impl Switchboard {
             (Transport::Udp, self.datagrams[index].local, Link::Socket(index))
         } else {
             let listening = self.streams.listening().find(fitting);
-            let unbound = SocketAddr::new(unspecified(remote), 0);
+            // Not listening on TCP, we still must name a port; requests come by our connection.
+            let unbound = SocketAddr::new(unspecified(remote), 5060);
             (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
         };
         let local = self.routes.local(local, remote);

@@ -243,24 +243,28 @@ impl Endpoint {
         self.drop_silently(flow, reason);
     }
 
-    /// Answers a request that needs no further thought, keeping a transaction for its copies if
-    /// there is room for one.
-    fn respond(&mut self, now: Instant, arrival: &Arrival, code: u16, more: Vec<Header>) {
-        let transaction = self.transactions.open_server(&arrival.request, arrival.reply);
+    /// Answers without keeping anything (RFC 3261 §8.2.7): whatever changes nothing here is
+    /// answered again when it comes again, so that a flood of it fills no table.
+    fn respond(&mut self, arrival: &Arrival, code: u16, more: Vec<Header>) {
         let tag = self.chance.token_for(&arrival.request.identity.call_id);
-        let wire = self.print(&arrival.request.headers, code, None, &tag, more, &[]);
-        match transaction {
+        self.respond_as(arrival, code, &tag, more);
+    }
+
+    fn respond_as(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
+        let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
+        self.post.transmit(arrival.reply, wire);
+    }
+
+    /// 200 for a request that must not happen twice: a transaction answers its copies, if there
+    /// is room for one.
+    fn confirm(&mut self, now: Instant, arrival: &Arrival) {
+        let wire = self.print(&arrival.request.headers, 200, None, "", Vec::new(), &[]);
+        match self.transactions.open_server(&arrival.request, arrival.reply) {
             Some(id) => {
-                self.transactions.step(now, id, outcome(code), Some(&wire), &mut self.post);
+                self.transactions.step(now, id, Input::Success, Some(&wire), &mut self.post);
             }
             None => self.post.transmit(arrival.reply, wire),
         }
-    }
-
-    /// Answers without keeping anything: for floods, and for what is the same every time.
-    fn respond_stateless(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
-        let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
-        self.post.transmit(arrival.reply, wire);
     }
 
     /// Gives a waiting INVITE its final failure.
@@ -316,14 +320,6 @@ struct Failure {
 impl Failure {
     fn plain(code: u16) -> Self {
         Self { code, reason: None, more: Vec::new() }
-    }
-}
-
-fn outcome(code: u16) -> Input {
-    match code {
-        ..200 => Input::Provisional,
-        200..300 => Input::Success,
-        300.. => Input::Failure,
     }
 }
 
