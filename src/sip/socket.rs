@@ -329,16 +329,19 @@ async fn drain(board: Arc<Switchboard>, index: usize, socket: UdpSocket) {
             warn!(%bound, %error, "no more datagrams on {bound}: {error}");
             return;
         }
-        for _ in 0..BATCH {
-            let Ok((length, remote)) = socket.try_recv_from(&mut buffer) else { break };
+        let mut taken = 0;
+        while taken < BATCH
+            && let Ok((length, remote)) = socket.try_recv_from(&mut buffer)
+        {
             let local = board.local_towards(bound, remote);
             let link = Link::Socket(index);
-            board.receive(
-                Flow { transport: Transport::Udp, local, remote, link },
-                &buffer[..length],
-            );
+            let flow = Flow { transport: Transport::Udp, local, remote, link };
+            board.receive(flow, &buffer[..length]);
+            taken += 1;
         }
-        tokio::task::yield_now().await;
+        if taken == BATCH {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
