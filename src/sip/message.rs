@@ -143,40 +143,44 @@ impl Outgoing {
 /// Prints a response to the request whose headers are given: Via, From, To, Call-ID and `CSeq`
 /// are copied (RFC 3261 §8.2.6.2), To gets `tag` unless it has one.
 pub(super) fn print_response(
-    request: &[Header],
+    request: &Headers,
     code: u16,
     reason: &str,
     tag: &str,
     more: &[Header],
     body: &[u8],
 ) -> Wire {
-    let mut headers = Vec::with_capacity(more.len() + 8);
-    for header in request {
+    let mut out = Vec::with_capacity(1024 + body.len());
+    line(&mut out, format_args!("SIP/2.0 {code} {reason}"));
+    for header in request.iter() {
         match header {
-            Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) => {
-                headers.push(header.clone());
+            Header::To(to) if lacks_tag(to.value()) && !tag.is_empty() => {
+                line(&mut out, format_args!("{to};tag={tag}"));
             }
-            Header::To(to) => headers.push(tagged(to.value(), tag)),
+            Header::Via(_)
+            | Header::From(_)
+            | Header::To(_)
+            | Header::CallId(_)
+            | Header::CSeq(_) => line(&mut out, format_args!("{header}")),
             // RFC 3261 §8.2.6.1: 100 copies Timestamp.
-            Header::Timestamp(_) if code == 100 => headers.push(header.clone()),
+            Header::Timestamp(_) if code == 100 => line(&mut out, format_args!("{header}")),
             _ => {}
         }
     }
-    headers.extend_from_slice(more);
-    print(&format!("SIP/2.0 {code} {reason}"), &headers, body)
+    finish(out, more, body)
 }
 
-fn tagged(to: &str, tag: &str) -> Header {
-    let has_tag = to.parse::<NameAddr>().is_ok_and(|to| to.tag().is_some());
-    if has_tag || tag.is_empty() {
-        return rsip::headers::To::new(to).into();
-    }
-    rsip::headers::To::new(format!("{to};tag={tag}")).into()
+fn lacks_tag(to: &str) -> bool {
+    to.parse::<NameAddr>().is_ok_and(|to| to.tag().is_none())
 }
 
 fn print(start: &str, headers: &[Header], body: &[u8]) -> Wire {
     let mut out = Vec::with_capacity(1024 + body.len());
     line(&mut out, format_args!("{start}"));
+    finish(out, headers, body)
+}
+
+fn finish(mut out: Vec<u8>, headers: &[Header], body: &[u8]) -> Wire {
     for header in headers {
         line(&mut out, format_args!("{header}"));
     }

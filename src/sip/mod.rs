@@ -16,6 +16,7 @@ mod chance;
 mod dialog;
 pub mod endpoint;
 pub mod framing;
+mod gate;
 mod invite;
 mod lexer;
 mod message;
@@ -54,6 +55,9 @@ pub struct Config {
 pub struct Limits {
     /// Calls at one time; the next gets 503 with Retry-After.
     pub calls: usize,
+    /// New calls a second, from all peers and from each; beyond, 503 with Retry-After.
+    pub calls_per_second: u32,
+    pub calls_per_second_per_peer: u32,
     /// Transactions kept, finished ones included: each stays for 32 s to answer stragglers.
     pub transactions: usize,
     /// TCP connections at one time, and how many of them from one address.
@@ -69,6 +73,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls: 10_000,
+            calls_per_second: 3_000,
+            calls_per_second_per_peer: 2_000,
             transactions: 200_000,
             connections: 1_024,
             connections_per_peer: 256,

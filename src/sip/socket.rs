@@ -27,7 +27,7 @@ use streams::Streams;
 
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
-use super::{Config, Event, Flow, Link, Refusal, Reject, Transport, Uri};
+use super::{Config, Event, Flow, Link, NameAddr, Refusal, Reject, Transport, Uri};
 
 /// Binds the listeners; an error names the address.
 pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)> {
@@ -101,6 +101,13 @@ struct Line {
     answer: Option<oneshot::Sender<Result<Vec<u8>, Refusal>>>,
 }
 
+/// A call of ours, on its way.
+struct Placed {
+    key: CallKey,
+    answered: oneshot::Receiver<Result<Vec<u8>, Refusal>>,
+    events: mpsc::Receiver<Event>,
+}
+
 /// A UDP socket, by its sending end.
 struct Datagrams {
     sender: std::net::UdpSocket,
@@ -110,9 +117,13 @@ struct Datagrams {
 impl Switchboard {
     /// Does something with the endpoint, then everything that follows from it.
     fn with<R>(&self, act: impl FnOnce(&mut Endpoint, Instant) -> R) -> R {
+        self.with_board(|board, now| act(&mut board.endpoint, now))
+    }
+
+    fn with_board<R>(&self, act: impl FnOnce(&mut Board, Instant) -> R) -> R {
         let mut board = self.lock();
         let before = board.endpoint.deadline();
-        let result = act(&mut board.endpoint, Instant::now());
+        let result = act(&mut board, Instant::now());
         self.flush(&mut board);
         let after = board.endpoint.deadline();
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
@@ -128,15 +139,24 @@ impl Switchboard {
         self.with(|endpoint, now| endpoint.receive(now, flow, bytes));
     }
 
-    /// Opens the queue for a call of ours.
+    /// Sends an INVITE. Its line is there before the INVITE leaves, because the answer may be back
+    /// at once.
     fn place(
         &self,
-        key: CallKey,
-        answer: oneshot::Sender<Result<Vec<u8>, Refusal>>,
-    ) -> mpsc::Receiver<Event> {
+        flow: Flow,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+    ) -> Result<Placed, Refusal> {
         let (events, receiver) = mpsc::channel(EVENTS);
-        self.lock().lines.insert(key, Line { events, answer: Some(answer) });
-        receiver
+        let (answer, answered) = oneshot::channel();
+        let line = Line { events, answer: Some(answer) };
+        let key = self.with_board(|board, now| {
+            let key = board.endpoint.call(now, flow, target, from, offer)?;
+            board.lines.insert(key, line);
+            Ok(key)
+        })?;
+        Ok(Placed { key, answered, events: receiver })
     }
 
     /// Nobody listens to this call any more.
@@ -168,7 +188,8 @@ impl Switchboard {
             (Transport::Udp, self.datagrams[index].local, Link::Socket(index))
         } else {
             let listening = self.streams.listening().find(fitting);
-            let unbound = SocketAddr::new(unspecified(remote), 0);
+            // Not listening on TCP, we still must name a port; requests come by our connection.
+            let unbound = SocketAddr::new(unspecified(remote), 5060);
             (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
         };
         let local = self.routes.local(local, remote);
@@ -308,25 +329,29 @@ async fn drain(board: Arc<Switchboard>, index: usize, socket: UdpSocket) {
             warn!(%bound, %error, "no more datagrams on {bound}: {error}");
             return;
         }
-        for _ in 0..BATCH {
-            let Ok((length, remote)) = socket.try_recv_from(&mut buffer) else { break };
+        let mut taken = 0;
+        while taken < BATCH
+            && let Ok((length, remote)) = socket.try_recv_from(&mut buffer)
+        {
             let local = board.local_towards(bound, remote);
             let link = Link::Socket(index);
-            board.receive(
-                Flow { transport: Transport::Udp, local, remote, link },
-                &buffer[..length],
-            );
+            let flow = Flow { transport: Transport::Udp, local, remote, link };
+            board.receive(flow, &buffer[..length]);
+            taken += 1;
         }
-        tokio::task::yield_now().await;
+        if taken == BATCH {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
 async fn keep_time(board: Arc<Switchboard>) {
     loop {
         let deadline = board.lock().endpoint.deadline();
+        let soonest = Instant::now() + GRAIN;
         let until = async {
             match deadline {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => tokio::time::sleep_until(at.max(soonest).into()).await,
                 None => std::future::pending().await,
             }
         };
@@ -367,6 +392,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
 
 /// Datagrams taken in one go before others get their turn.
 const BATCH: usize = 64;
+/// SIP's timers are hundreds of milliseconds: waking less often saves more than it costs.
+const GRAIN: Duration = Duration::from_millis(5);
 /// Events that may wait for the owner of a call.
 const EVENTS: usize = 32;
 const RECEIVE_BUFFER: usize = 8 << 20;

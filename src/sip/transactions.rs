@@ -1,8 +1,8 @@
 //! All transactions in progress: their keys, timers and last messages (RFC 3261 §17).
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub(super) struct Transactions {
     keys: HashMap<String, TransactionKey>,
     /// RFC 3261 §8.2.2.2: requests that came here on two ways.
     merges: HashMap<u64, TransactionKey>,
+    /// Our requests over connections: who must hear that one broke.
+    streamed: HashSet<TransactionKey>,
     hasher: RandomState,
     next: TransactionKey,
     limit: usize,
@@ -73,6 +75,7 @@ impl Transactions {
             table: HashMap::new(),
             keys: HashMap::new(),
             merges: HashMap::new(),
+            streamed: HashSet::new(),
             hasher: RandomState::new(),
             next: 0,
             limit,
@@ -148,6 +151,9 @@ impl Transactions {
         let key = client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
+        if flow.transport == Transport::Tcp {
+            self.streamed.insert(id);
+        }
         self.step(now, id, Input::Request, Some(&wire), post);
         id
     }
@@ -213,10 +219,10 @@ impl Transactions {
         if armed { self.step(now, id, Input::Fires(timer), None, post) } else { Upward::Nothing }
     }
 
-    /// The transactions that wait for something over a broken connection.
+    /// Our requests that wait for a response over a broken connection.
     pub fn over(&self, flow: &Flow) -> Vec<TransactionKey> {
-        let hit = self.table.iter().filter(|(_, transaction)| transaction.flow == *flow);
-        hit.map(|(id, _)| *id).collect()
+        let broken = |id: &&TransactionKey| self.table.get(id).is_some_and(|t| t.flow == *flow);
+        self.streamed.iter().filter(broken).copied().collect()
     }
 
     fn insert(
@@ -253,6 +259,7 @@ impl Transactions {
     fn remove(&mut self, id: TransactionKey) {
         let Some(transaction) = self.table.remove(&id) else { return };
         self.keys.remove(&transaction.key);
+        self.streamed.remove(&id);
         if let Some(merge) = transaction.merge {
             self.merges.remove(&merge);
         }

@@ -160,6 +160,28 @@ fn every_malformed_message_has_its_reaction() {
         ),
         ("rport that is no port", head(";branch", ";rport=x;branch"), Answer("200")),
         ("no branch", head(";branch=z9hG4bK1", ""), Answer("200")),
+        ("RFC 4475 wsinv", WSINV.as_bytes().to_vec(), Answer("481")),
+        (
+            "RFC 4475 intmeth",
+            good.replace("OPTIONS", "!interesting-Method0123456789_*+`.%indeed'~")
+                .replace("sip:401@h SIP", "sip:1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)@example.com SIP")
+                .replace("<sip:401@h>", "\"BEL:\\\u{7} NUL:\\\u{0} DEL:\\\u{7f}\" <sip:401@h>")
+                .into(),
+            Answer("501"),
+        ),
+        ("RFC 4475 esc02", good.replace("OPTIONS", "RE%47IST%45R").into(), Answer("501")),
+        ("RFC 4475 escnull", good.replace("OPTIONS", "REGISTER").replace("sip:a@h", "sip:%00@h").into(), Answer("405")),
+        ("RFC 4475 lwsdisp", head("From: <", "From: caller<"), Answer("200")),
+        ("RFC 4475 semiuri", head("sip:401@h SIP", "sip:user;par=u%40example.net@example.com SIP"), Answer("200")),
+        ("RFC 4475 transports", head("SIP/2.0/UDP", "SIP/2.0/UNKNOWN"), Answer("200")),
+        ("RFC 4475 badaspec", head("<sip:401@h>\r", "\"Watson, Thomas\" < t.watson@example.org >\r"), Answer("400")),
+        ("RFC 4475 unkscm", head("sip:401@h SIP", "nobodyKnowsThisScheme:totallyopaquecontent SIP"), Answer("416")),
+        ("RFC 4475 novelsc", head("sip:401@h SIP", "soap.beep://192.0.2.103:3002 SIP"), Answer("416")),
+        ("RFC 4475 bext01", head("Call-ID", "Require: nothingSupportsThis\r\nCall-ID"), Answer("420")),
+        ("RFC 4475 badbranch", head("z9hG4bK1", "z9hG4bK"), Answer("200")),
+        ("IPv6 without its bracket", head("sip:401@h SIP", "sip:401@[2001:db8::1 SIP"), Answer("400")),
+        ("IPv6 everywhere", head("10.0.0.1", "[2001:db8::1]").into_iter().collect(), Answer("200")),
+        ("tel everywhere", good.replace("sip:401@h", "tel:+1;ext=4").replace("sip:a@h", "tel:+2").into(), Answer("200")),
         ("empty branch", head("z9hG4bK1", ""), Answer("200")),
     ];
     for (name, bytes, wanted) in rows {
@@ -203,3 +225,6 @@ pub fn flow() -> Flow {
 }
 
 const OPTIONS: &str = "OPTIONS sip:401@h SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\nTo: <sip:401@h>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
+
+/// RFC 4475 §3.1.1.1, a short tortuous INVITE.
+const WSINV: &str = "INVITE sip:vivekg@chair-dnrc.example.com;unknownparam SIP/2.0\r\nTO :\r\n sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n\r\nfrom   : \"J Rosenberg \\\\\\\"\"       <sip:jdrosen@example.com>\r\n  ;\r\n  tag = 98asjd8\r\nMaX-fOrWaRdS: 0068\r\nCall-ID: wsinv.ndaksdj@192.0.2.1\r\nContent-Length   : 0\r\ncseq: 0009\r\n  INVITE\r\nVia  : SIP  /   2.0\r\n /UDP\r\n    192.0.2.2;branch=390skdjuw\r\ns :\r\nNewFangledHeader:   newfangled value\r\n continued newfangled value\r\nUnknownHeaderWithUnusualValue: ;;,,;;,;\r\nContent-Type: application/sdp\r\nRoute:\r\n <sip:services.example.com;lr;unknownwith=value;unknown-no-value>\r\nv:  SIP  / 2.0  / TCP     spindle.example.com   ;\r\n  branch  =   z9hG4bK9ikj8  ,\r\n SIP  /    2.0   / UDP  192.168.255.111   ; branch=\r\n z9hG4bK30239\r\nm:\"Quoted string \\\"\\\"\" <sip:jdrosen@example.com> ; newparam =\r\n      newvalue ;\r\n  secondparam ; q = 0.33\r\n\r\n";

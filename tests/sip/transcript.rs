@@ -51,7 +51,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// `peer` and `local` lines at the top say who talks; `limit` how many calls there may be.
+    /// `peer` and `local` lines at the top say who talks; `limit` and `rate` how many calls there may be.
     fn new(name: &str, text: &str) -> Self {
         let setting = |key: &str, default: &str| {
             let found = text.lines().find_map(|line| line.strip_prefix(key));
@@ -59,6 +59,7 @@ impl Stage {
         };
         let limits = Limits {
             calls: setting("limit ", "10").parse().expect("a limit"),
+            calls_per_second_per_peer: setting("rate ", "100").parse().expect("a limit"),
             transactions: setting("transactions ", "100").parse().expect("a limit"),
             ..Limits::default()
         };
@@ -110,7 +111,7 @@ impl Stage {
                 }
                 _ => assert!(
                     line.is_empty()
-                        || ["#", "peer", "local", "limit", "transport", "transactions"]
+                        || ["#", "peer", "local", "limit", "rate", "transport", "transactions"]
                             .contains(&mark),
                     "{at}: not understood"
                 ),

@@ -103,6 +103,27 @@ async fn two_requests_in_one_segment_and_a_ping() {
 }
 
 #[tokio::test]
+async fn a_shutdown_lets_nobody_in_and_hangs_up() {
+    let (agent, mut invites) = start().await;
+    let (caller, _none) = start().await;
+    let (target, from) = (uri(&agent, Transport::Udp), alice());
+    let (taken, mut answered) = tokio::join!(caller.call(&target, &from, SDP.into()), async {
+        let invite = invites.recv().await.expect("an invite");
+        invite.answer(SDP.into()).await.expect("still there")
+    });
+    let mut dialog = taken.expect("taken");
+    assert_eq!(answered.next().await, Event::Confirmed { answer: None });
+    let grace = Duration::from_millis(200);
+    let ((), late) = tokio::join!(agent.clone().shutdown(grace), async {
+        tokio::task::yield_now().await;
+        caller.call(&target, &from, SDP.into()).await
+    });
+    assert_eq!(late.err().expect("refused").code, 503);
+    assert_eq!(dialog.next().await, Event::Bye);
+    assert_eq!(answered.next().await, Event::Lost);
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named() {
     let (agent, _invites) = start().await;
     let taken = address(&agent, Transport::Udp);

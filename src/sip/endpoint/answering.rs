@@ -6,13 +6,13 @@ use std::time::Instant;
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
-use super::super::invite::{Answered, Pending, Phase, Then};
-use super::super::message::{self, BYE, reason};
-use super::super::timer::{T1, Timer};
-use super::super::transaction::Input;
-use super::super::transactions::User;
-use super::super::{Event, Gone, Reject};
 use super::{CallKey, Endpoint, Failure, Owner, abilities, contact, retry_after, sdp_type};
+use crate::sip::invite::{Answered, Pending, Phase, Then};
+use crate::sip::message::{self, BYE, reason};
+use crate::sip::timer::{T1, Timer};
+use crate::sip::transaction::Input;
+use crate::sip::transactions::User;
+use crate::sip::{Event, Gone, Reject};
 
 impl Endpoint {
     /// 180 Ringing.
@@ -112,9 +112,9 @@ impl Endpoint {
         more.extend(abilities());
         more.push(sdp_type());
         more.extend(self.server());
-        let request: Vec<Header> = pending.headers.iter().cloned().collect();
         let tag = &call.dialog.local_tag;
-        let wire = message::print_response(&request, 200, reason(200), tag, &more, sdp.as_bytes());
+        let wire =
+            message::print_response(&pending.headers, 200, reason(200), tag, &more, sdp.as_bytes());
         let (id, post) = (pending.transaction, &mut self.post);
         self.transactions.step(now, id, Input::Success, Some(&wire), post);
         let Some(call) = self.calls.get_mut(&key) else { return };

@@ -22,6 +22,7 @@ use rsip::headers::{self, UntypedHeader};
 use rsip::{Header, Headers};
 
 use super::chance::Chance;
+use super::gate::Gate;
 use super::invite::{Call, Pending, Placing};
 use super::lexer::{self, Fault, Message, Refused};
 use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
@@ -73,6 +74,7 @@ pub struct Endpoint {
     user_agent: String,
     limits: Limits,
     chance: Chance,
+    gate: Gate,
     transactions: Transactions,
     calls: HashMap<CallKey, Call>,
     placings: HashMap<CallKey, Placing>,
@@ -95,6 +97,7 @@ impl Endpoint {
         Self {
             user_agent: user_agent.to_owned(),
             chance: Chance::new(seed),
+            gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             transactions: Transactions::new(limits.transactions),
             limits,
             calls: HashMap::new(),
@@ -122,7 +125,7 @@ impl Endpoint {
             match owner {
                 Owner::Transaction(id) => {
                     let upward = self.transactions.fire(now, id, timer, at, &mut self.post);
-                    self.hear(now, upward);
+                    self.hear(upward);
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
             }
@@ -143,7 +146,7 @@ impl Endpoint {
         for id in self.transactions.over(flow) {
             let upward =
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
-            self.hear(now, upward);
+            self.hear(upward);
         }
     }
 
@@ -212,13 +215,13 @@ impl Endpoint {
                 }
             }
             Upward::Tell(User::Nobody) | Upward::Nothing => {}
-            upward @ Upward::Fail(_) => self.hear(now, upward),
+            upward @ Upward::Fail(_) => self.hear(upward),
         }
     }
 
-    fn hear(&mut self, now: Instant, upward: Upward) {
+    fn hear(&mut self, upward: Upward) {
         match upward {
-            Upward::Fail(User::Call(key)) => self.placing_failed(now, key),
+            Upward::Fail(User::Call(key)) => self.placing_failed(key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
     }
@@ -234,31 +237,34 @@ impl Endpoint {
         if method != ACK {
             let reply = stamp(&mut via, &mut headers, flow);
             let tag = self.chance.token_for(&via.to_string());
-            let headers: Vec<Header> = headers.into();
             let wire = message::print_response(&headers, code, reason, &tag, &self.server(), &[]);
             self.post.transmit(reply, wire);
         }
         self.drop_silently(flow, reason);
     }
 
-    /// Answers a request that needs no further thought, keeping a transaction for its copies if
-    /// there is room for one.
-    fn respond(&mut self, now: Instant, arrival: &Arrival, code: u16, more: Vec<Header>) {
-        let transaction = self.transactions.open_server(&arrival.request, arrival.reply);
+    /// Answers without keeping anything (RFC 3261 §8.2.7): whatever changes nothing here is
+    /// answered again when it comes again, so that a flood of it fills no table.
+    fn respond(&mut self, arrival: &Arrival, code: u16, more: Vec<Header>) {
         let tag = self.chance.token_for(&arrival.request.identity.call_id);
-        let wire = self.print(&arrival.request.headers, code, None, &tag, more, &[]);
-        match transaction {
+        self.respond_as(arrival, code, &tag, more);
+    }
+
+    fn respond_as(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
+        let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
+        self.post.transmit(arrival.reply, wire);
+    }
+
+    /// 200 for a request that must not happen twice: a transaction answers its copies, if there
+    /// is room for one.
+    fn confirm(&mut self, now: Instant, arrival: &Arrival) {
+        let wire = self.print(&arrival.request.headers, 200, None, "", Vec::new(), &[]);
+        match self.transactions.open_server(&arrival.request, arrival.reply) {
             Some(id) => {
-                self.transactions.step(now, id, outcome(code), Some(&wire), &mut self.post);
+                self.transactions.step(now, id, Input::Success, Some(&wire), &mut self.post);
             }
             None => self.post.transmit(arrival.reply, wire),
         }
-    }
-
-    /// Answers without keeping anything: for floods, and for what is the same every time.
-    fn respond_stateless(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
-        let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
-        self.post.transmit(arrival.reply, wire);
     }
 
     /// Gives a waiting INVITE its final failure.
@@ -279,9 +285,8 @@ impl Endpoint {
         body: &[u8],
     ) -> Wire {
         more.extend(self.server());
-        let request: Vec<Header> = request.iter().cloned().collect();
         let phrase = phrase.unwrap_or_else(|| reason(code));
-        message::print_response(&request, code, phrase, tag, &more, body)
+        message::print_response(request, code, phrase, tag, &more, body)
     }
 
     fn server(&self) -> Vec<Header> {
@@ -315,14 +320,6 @@ struct Failure {
 impl Failure {
     fn plain(code: u16) -> Self {
         Self { code, reason: None, more: Vec::new() }
-    }
-}
-
-fn outcome(code: u16) -> Input {
-    match code {
-        ..200 => Input::Provisional,
-        200..300 => Input::Success,
-        300.. => Input::Failure,
     }
 }
 

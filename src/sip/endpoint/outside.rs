@@ -5,19 +5,19 @@ use std::time::Instant;
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
-use super::super::body::{self, Body};
-use super::super::dialog::Dialog;
-use super::super::invite::{Call, Offer, Pending, Phase};
-use super::super::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
-use super::super::name_addr::NameAddr;
-use super::super::text::list;
-use super::super::timer::Armed;
-use super::super::transaction::Input;
-use super::super::uri::{Scheme, Uri};
-use super::super::{Flow, Incoming};
 use super::{
     Arrival, CallKey, Door, Endpoint, Failure, Output, abilities, accept, allow, retry_after,
 };
+use crate::sip::body::{self, Body};
+use crate::sip::dialog::Dialog;
+use crate::sip::invite::{Call, Offer, Pending, Phase};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::text::list;
+use crate::sip::timer::Armed;
+use crate::sip::transaction::Input;
+use crate::sip::uri::{Scheme, Uri};
+use crate::sip::{Flow, Incoming};
 
 impl Endpoint {
     pub(super) fn receive_outside(&mut self, now: Instant, arrival: Arrival) {
@@ -26,11 +26,11 @@ impl Endpoint {
             method if *method == CANCEL => self.receive_cancel(now, &arrival),
             method if *method == INVITE => self.receive_invite(now, arrival),
             // RFC 3261 §15.1.2.
-            method if *method == BYE => self.respond(now, &arrival, 481, Vec::new()),
-            Method::Known(rsip::Method::Options) => self.receive_options(now, &arrival),
+            method if *method == BYE => self.respond(&arrival, 481, Vec::new()),
+            Method::Known(rsip::Method::Options) => self.receive_options(&arrival),
             // RFC 3261 §8.2.1, §21.5.2: 405 for what we know and do not do, 501 for the rest.
-            Method::Known(_) => self.respond(now, &arrival, 405, vec![allow()]),
-            Method::Unknown(_) => self.respond(now, &arrival, 501, vec![allow()]),
+            Method::Known(_) => self.respond(&arrival, 405, vec![allow()]),
+            Method::Unknown(_) => self.respond(&arrival, 501, vec![allow()]),
         }
     }
 
@@ -38,15 +38,14 @@ impl Endpoint {
     pub(super) fn receive_cancel(&mut self, now: Instant, arrival: &Arrival) {
         let found = self.transactions.cancelled_by(&arrival.request);
         let Some(id) = found else {
-            let tag = self.chance.token_for(&arrival.request.identity.call_id);
-            return self.respond_stateless(arrival, 481, &tag, Vec::new());
+            return self.respond(arrival, 481, Vec::new());
         };
         let key = self.transactions.call(id);
         let call = key.and_then(|key| self.calls.get(&key));
         let waits = call.is_some_and(|call| call.pending().is_some_and(|p| p.transaction == id));
         let tag = call.map(|call| call.dialog.local_tag.clone());
         let tag = tag.unwrap_or_else(|| self.chance.token_for(&arrival.request.identity.call_id));
-        self.respond_stateless(arrival, 200, &tag, Vec::new());
+        self.respond_as(arrival, 200, &tag, Vec::new());
         // After the final response a CANCEL changes nothing: the caller gets its 2xx and hangs up.
         if let Some(key) = key.filter(|_| waits) {
             self.cancelled(now, key);
@@ -54,32 +53,31 @@ impl Endpoint {
     }
 
     /// RFC 3261 §11.2.
-    fn receive_options(&mut self, now: Instant, arrival: &Arrival) {
+    fn receive_options(&mut self, arrival: &Arrival) {
         if let Some((code, more)) = self.objection(&arrival.request) {
-            return self.respond(now, arrival, code, more);
+            return self.respond(arrival, code, more);
         }
         let mut more: Vec<Header> = abilities().into();
         more.push(accept());
-        self.respond(now, arrival, 200, more);
+        self.respond(arrival, 200, more);
     }
 
     fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
         // A flood is shed here, before anything is kept.
-        if self.calls() >= self.limits.calls {
-            let tag = self.chance.token_for(&arrival.request.identity.call_id);
-            let more = vec![retry_after(self.limits.retry_after)];
-            return self.respond_stateless(&arrival, 503, &tag, more);
+        let peer = arrival.flow.remote.ip();
+        if self.calls() >= self.limits.calls || !self.gate.lets_in(now, peer) {
+            return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         }
         if let Some((code, more)) = self.objection(&arrival.request) {
-            return self.respond(now, &arrival, code, more);
+            return self.respond(&arrival, code, more);
         }
         let offer = match body::read(&arrival.request.headers, &arrival.request.body) {
             Body::None => None,
             Body::Sdp(sdp) => Some(sdp.to_vec()),
-            Body::Unsupported => return self.respond(now, &arrival, 415, unsupported_body()),
+            Body::Unsupported => return self.respond(&arrival, 415, unsupported_body()),
         };
         let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
-            return self.respond(now, &arrival, 400, Vec::new());
+            return self.respond(&arrival, 400, Vec::new());
         };
         self.open_call(now, arrival, request_uri, offer);
     }
@@ -108,12 +106,11 @@ impl Endpoint {
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
             let arrival = Arrival { request, flow, reply };
-            return self.respond(now, &arrival, 400, Vec::new());
+            return self.respond(&arrival, 400, Vec::new());
         };
         let Some(transaction) = self.transactions.open_server(&request, reply) else {
             let arrival = Arrival { request, flow, reply };
-            let more = vec![retry_after(self.limits.retry_after)];
-            return self.respond_stateless(&arrival, 503, &tag, more);
+            return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         };
         // RFC 3261 §8.2.6.1: 100 needs no tag.
         let trying = self.print(&request.headers, 100, None, "", Vec::new(), &[]);

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::dialog::{Dialog, Opening};
-use super::super::invite::{Call, Phase, Placing, Wish};
-use super::super::message::{BYE, Outgoing, Response, first, reason};
-use super::super::name_addr::NameAddr;
-use super::super::timer::Armed;
-use super::super::transactions::User;
-use super::super::uri::Uri;
-use super::super::via::Via;
-use super::super::{Flow, Refusal};
 use super::{CallKey, Endpoint, Output, abilities, contact, sdp_type};
+use crate::sip::dialog::{Dialog, Opening};
+use crate::sip::invite::{Call, Phase, Placing, Wish};
+use crate::sip::message::{BYE, Outgoing, Response, first, reason};
+use crate::sip::name_addr::NameAddr;
+use crate::sip::timer::Armed;
+use crate::sip::transactions::User;
+use crate::sip::uri::Uri;
+use crate::sip::via::Via;
+use crate::sip::{Flow, Refusal};
 
 impl Endpoint {
     /// Sends an INVITE with an offer.
@@ -136,7 +136,7 @@ impl Endpoint {
     }
 
     /// RFC 3261 §8.1.3.1: silence counts as 408.
-    pub(super) fn placing_failed(&mut self, _now: Instant, key: CallKey) {
+    pub(super) fn placing_failed(&mut self, key: CallKey) {
         let Some(placing) = self.placings.remove(&key) else { return };
         if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
             self.post.outputs.push_back(Output::Refused(key, refusal(408, None)));

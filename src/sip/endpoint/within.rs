@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use rsip::Header;
 
-use super::super::Event;
-use super::super::body::{self, Body};
-use super::super::invite::{Offer, Pending, Phase, Then};
-use super::super::message::{ACK, BYE, CANCEL, INVITE, Method, Request, first};
-use super::super::transaction::Input;
 use super::outside::{kept, unsupported, unsupported_body};
 use super::{Arrival, CallKey, Endpoint, abilities, accept, allow, retry_after};
+use crate::sip::Event;
+use crate::sip::body::{self, Body};
+use crate::sip::invite::{Offer, Pending, Phase, Then};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, first};
+use crate::sip::transaction::Input;
 
 impl Endpoint {
     pub(super) fn receive_within(&mut self, now: Instant, arrival: &Arrival) {
@@ -24,7 +24,7 @@ impl Endpoint {
         let (Some(key), Some(call)) = (key, call.filter(|call| call.dialog.is_of(request))) else {
             // RFC 3261 §12.2.2; an ACK is never answered.
             if request.method != ACK {
-                self.respond(now, arrival, 481, Vec::new());
+                self.respond(arrival, 481, Vec::new());
             }
             return;
         };
@@ -32,10 +32,10 @@ impl Endpoint {
             return self.receive_ack(now, key, request);
         }
         if !call.dialog.admit(request.identity.sequence) {
-            return self.respond(now, arrival, 500, Vec::new());
+            return self.respond(arrival, 500, Vec::new());
         }
         if let Some(unsupported) = unsupported(request) {
-            return self.respond(now, arrival, 420, vec![unsupported]);
+            return self.respond(arrival, 420, vec![unsupported]);
         }
         match &request.method {
             method if *method == BYE => self.receive_bye(now, arrival, key),
@@ -44,10 +44,10 @@ impl Endpoint {
             Method::Known(rsip::Method::Options) => {
                 let mut more: Vec<Header> = abilities().into();
                 more.push(accept());
-                self.respond(now, arrival, 200, more);
+                self.respond(arrival, 200, more);
             }
-            Method::Known(_) => self.respond(now, arrival, 405, vec![allow()]),
-            Method::Unknown(_) => self.respond(now, arrival, 501, vec![allow()]),
+            Method::Known(_) => self.respond(arrival, 405, vec![allow()]),
+            Method::Unknown(_) => self.respond(arrival, 501, vec![allow()]),
         }
     }
 
@@ -72,7 +72,7 @@ impl Endpoint {
     }
 
     fn receive_bye(&mut self, now: Instant, arrival: &Arrival, key: CallKey) {
-        self.respond(now, arrival, 200, Vec::new());
+        self.confirm(now, arrival);
         // RFC 3261 §15.1.2: what still waits is answered with 487.
         self.cancelled(now, key);
         if self.remove_call(key).is_some() {
@@ -81,7 +81,7 @@ impl Endpoint {
     }
 
     fn receive_info(&mut self, now: Instant, arrival: &Arrival, key: CallKey) {
-        self.respond(now, arrival, 200, Vec::new());
+        self.confirm(now, arrival);
         let request = &arrival.request;
         let content_type = first!(request.headers, ContentType).unwrap_or("").to_owned();
         self.tell(key, Event::Info { content_type, body: request.body.clone() });
@@ -95,21 +95,19 @@ impl Endpoint {
             // RFC 3261 §14.2: the one before has no final response yet.
             Phase::Offered(_) | Phase::Reoffered(_) => {
                 let wait = Duration::from_secs(u64::from(self.chance.below(10)));
-                return self.respond(now, arrival, 500, vec![retry_after(wait)]);
+                return self.respond(arrival, 500, vec![retry_after(wait)]);
             }
             // RFC 5407 §3.1.4: our 2xx and this INVITE have crossed. What it said may wait for an
             // answer in the ACK that is missing, so the other side shall try again.
-            Phase::Answered(_) => return self.respond(now, arrival, 491, Vec::new()),
+            Phase::Answered(_) => return self.respond(arrival, 491, Vec::new()),
         }
         let offer = match body::read(&request.headers, &request.body) {
             Body::None => None,
             Body::Sdp(sdp) => Some(sdp.to_vec()),
-            Body::Unsupported => return self.respond(now, arrival, 415, unsupported_body()),
+            Body::Unsupported => return self.respond(arrival, 415, unsupported_body()),
         };
         let Some(transaction) = self.transactions.open_server(request, arrival.reply) else {
-            let more = vec![retry_after(self.limits.retry_after)];
-            let tag = call.dialog.local_tag.clone();
-            return self.respond_stateless(arrival, 503, &tag, more);
+            return self.respond(arrival, 503, vec![retry_after(self.limits.retry_after)]);
         };
         call.dialog.refresh(request, arrival.flow);
         call.phase = Phase::Reoffered(Pending {

@@ -9,9 +9,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::Switchboard;
+use super::{Placed, Switchboard};
 use crate::sip::endpoint::CallKey;
 use crate::sip::{Event, Gone, Incoming, NameAddr, Refusal, Reject, Transport, Uri};
 
@@ -45,10 +45,8 @@ impl Agent {
         offer: String,
     ) -> Result<Dialog, Refusal> {
         let flow = self.board.way_to(target).await?;
-        let (answer, answered) = oneshot::channel();
-        let key = self.board.with(|endpoint, now| endpoint.call(now, flow, target, from, offer))?;
+        let Placed { key, answered, events } = self.board.place(flow, target, from, offer)?;
         let mut attempt = Attempt { line: Some(Line { board: self.board.clone(), key }) };
-        let events = self.board.place(key, answer);
         let body = match answered.await {
             Ok(answer) => answer.inspect_err(|_| attempt.line = None)?,
             Err(_the_agent_is_shut_down) => return Err(Refusal::unavailable("Shut Down")),
