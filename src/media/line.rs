@@ -537,6 +537,35 @@ mod tests {
         assert_eq!(call.line.target(), Some(phone()));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_survived_and_stays_within_bounds(
+            datagrams in proptest::collection::vec(
+                (proptest::bits::u8::masked(0xf1), 0_u8..3, proptest::num::u16::ANY, 0_u32..9,
+                 proptest::collection::vec(proptest::num::u8::ANY, 0..200), 0_u64..900), 0..200,
+            )
+        ) {
+            let mut call = Call::connected();
+            let limit = Duration::from_secs(3);
+            let open = Box::new(|| Err(std::io::Error::other("no disk")));
+            let take = Take { open, limit, silence: None, silence_level: 256 };
+            call.line.record(take, call.now, &mut call.outbox);
+            let mut recorded = 0;
+            for (flags, kind, sequence, stamp, rest, millis) in datagrams {
+                let mut datagram = vec![flags ^ 0x80, [0, 101, 13][usize::from(kind)]];
+                datagram.extend((sequence % 512).to_be_bytes());
+                datagram.extend((stamp * 500_000_000).wrapping_add(sequence.into()).to_be_bytes());
+                datagram.extend([0, 0, 0, u8::from(millis == 0)]);
+                datagram.extend(rest);
+                call.now += Duration::from_millis(millis);
+                call.line.hear(&datagram, phone(), call.now, &mut call.outbox);
+                call.line.tick(call.now, &mut call.outbox);
+                recorded = recorded.max(call.outbox.gathered());
+            }
+            proptest::prop_assert!(recorded <= 3 * 8000);
+        }
+    }
+
     #[test]
     fn silence_is_told_once_for_each_silence() {
         let mut call = Call::connected();

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A call has a [`Port`] and belongs to one media thread, which owns its sockets and ticks every
-//! 5 ms ([`socket`]). All stages of a call meet in [`line`]; they take `now` and never wait. Audio
+//! 5 ms (`socket.rs`). All stages of a call meet in `line.rs`; they take `now` and never wait. Audio
 //! crosses to the disk in pieces (`══`), on writer threads. We play as soon as we are asked to,
 //! whether or not the caller has sent anything.
 

@@ -104,7 +104,7 @@ pub struct Statistics {
     /// Came too late to be recorded in their place.
     pub late: u64,
     pub duplicates: u64,
-    /// From an address that is not the caller's. Once the source is locked the kernel drops these
+    /// From an address that is not the caller's, or while nothing was to be received. Once the source is locked the kernel drops these
     /// before they can be counted.
     pub strangers: u64,
     /// No RTP, or RTP that lies about its lengths.

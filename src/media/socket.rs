@@ -294,7 +294,8 @@ impl Shard {
 
     fn receive(&mut self, tick: u64, now: Instant) {
         let mut events = [EpollEvent::empty(); EVENTS];
-        // Level-triggered: each round begins with those not seen in the last one. What a flood
+        // Level-triggered, which measured no dearer than edge-triggered and needs no reading until
+        // the socket is empty: each round begins with those not seen in the last one. What a flood
         // leaves unread waits for the next tick, like everybody else.
         for _ in 0..=self.lines.load(Ordering::Relaxed) / EVENTS {
             let count = self.epoll.wait(&mut events, 0_u8).unwrap_or(0);

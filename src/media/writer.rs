@@ -177,6 +177,13 @@ impl Outbox {
         }
     }
 
+    /// Bytes of audio that wait to be handed over.
+    #[cfg(test)]
+    pub fn gathered(&self) -> usize {
+        let jobs = self.writers.iter().flat_map(|writer| &writer.gathered);
+        jobs.map(|job| if let Deed::Write(piece) = &job.deed { piece.audio.len() } else { 0 }).sum()
+    }
+
     fn add(&mut self, receipt: &Arc<Receipt>, deed: Deed) {
         let count = self.writers.len() as u64;
         // All jobs of a recording go to one writer, in order.
