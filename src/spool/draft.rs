@@ -150,7 +150,8 @@ impl Draft {
 }
 
 fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    // Reading too: the recorder looks at its own header when it cuts the end.
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// A file with this content, whatever an earlier attempt left under its name.

@@ -239,7 +239,7 @@ fn pairs(
             }
             "txt" => pairs.push(Err(format!("{} has no audio beside it", path.display()))),
             // A lone recording: its envelope is what the file itself tells.
-            "wav" if !dir.join(format!("{stem}.txt")).exists() => {
+            "wav" if path.is_file() && !dir.join(format!("{stem}.txt")).exists() => {
                 pairs.push(pair(stem, &path.with_extension("txt"), info));
             }
             _ => {}
