@@ -1,6 +1,8 @@
 //! What the spool promises, whatever happens to it: deliveries, crashes at every step, strangers'
 //! files.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| problem(text, error.span().unwrap_or_default(), error.message().to_owned()))
+        .map(|error| problem(text, error.span().unwrap_or_default(), error.message()))
         .collect();
     let mut config = Config::default();
     let mut lines = vec![];
@@ -170,16 +170,16 @@ impl<'a> Section<'a> {
             if let Some(near) = nearest(name, &self.known) {
                 why += &format!("; did you mean {}?", self.path(near));
             }
-            problems.push(problem(text, key.span(), why));
+            problems.push(problem(text, key.span(), &why));
         }
         for (span, why) in self.problems {
-            problems.push(problem(text, span, why));
+            problems.push(problem(text, span, &why));
         }
         lines.extend(self.taken.into_iter().map(|(key, span)| (key, line(text, span.start))));
     }
 }
 
-fn problem(text: &str, span: Range<usize>, why: String) -> Problem {
+fn problem(text: &str, span: Range<usize>, why: &str) -> Problem {
     Problem { line: line(text, span.start), text: why.replace('\n', " ") }
 }
 

@@ -1,6 +1,6 @@
 //! What is not in the spool's tree: counters that never go back, users, and the key of the PINs.
 //!
-//! `<state>/state.db` (SQLite) and `<state>/pin.key`, both readable by their owner alone. One
+//! `<state>/state.db` and `<state>/pin.key`, both readable by their owner alone. One
 //! process at a time: a lock on `<state>/lock` says whose turn it is.
 
 pub mod seal;

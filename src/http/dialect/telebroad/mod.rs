@@ -1,4 +1,4 @@
-//! Telebroad's TeleConsole REST interface: `GET /voicemail` and `GET /voicemail/file`.
+//! Telebroad's REST interface: `GET /voicemail` and `GET /voicemail/file`.
 //!
 //! Failures of the application are HTTP 200 with an `error` object, as that vendor's clients expect.
 
