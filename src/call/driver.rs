@@ -164,7 +164,7 @@ impl Conversation<'_> {
             Err(error) => {
                 error!(
                     mailbox = %self.id,
-                    "a message for {} could not be stored; its recording stays in tmp and is stored at the next start: {error}",
+                    "a message for {} could not be stored; its recording stays in tmp and is tried again: {error}",
                     self.id
                 );
                 false

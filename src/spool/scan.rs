@@ -102,7 +102,7 @@ async fn recover(
             continue;
         }
         match recover_one(spool, mailbox, &path.with_extension("wav")).await {
-            Ok(published) => recovered += usize::from(published),
+            Ok(published) => recovered += usize::from(published.is_some()),
             Err(error) => {
                 warn!(%mailbox, %error, "a draft could not be recovered and stays where it is: {error}");
                 *unreadable += 1;
@@ -112,8 +112,12 @@ async fn recover(
     Ok(recovered)
 }
 
-/// `false` for a draft that held nothing and was removed.
-async fn recover_one(spool: &Spool, mailbox: &MailboxId, audio: &Path) -> Result<bool, Error> {
+/// `None` for a draft that held nothing and was removed.
+pub(super) async fn recover_one(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    audio: &Path,
+) -> Result<Option<Arc<Message>>, Error> {
     let began = fs::metadata(audio).map_err(Error::io("read", audio))?;
     let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
     let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
@@ -127,10 +131,9 @@ async fn recover_one(spool: &Spool, mailbox: &MailboxId, audio: &Path) -> Result
     };
     if !holds {
         spool.discard(draft).await?;
-        return Ok(false);
+        return Ok(None);
     }
-    spool.publish(draft).await?;
-    Ok(true)
+    spool.publish(draft).await.map(Some)
 }
 
 /// A draft's sidecar whose audio is in the INBOX already: the crash fell between the two renames.
