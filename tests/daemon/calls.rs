@@ -29,7 +29,10 @@ fn sipp_leaves_a_message_by_udp_in_pcmu_and_every_frame_is_kept() {
     let ["voicemail", second, call, owner, "+12125550142", "4"] = parts[..] else {
         panic!("{stem} is no name of ours")
     };
-    assert_eq!((second, call), (field(&audio, "origtime").as_str(), field(&audio, "call").as_str()));
+    assert_eq!(
+        (second, call),
+        (field(&audio, "origtime").as_str(), field(&audio, "call").as_str())
+    );
     assert!(call.len() == 17 && owner.parse::<u64>().is_ok(), "{stem}");
     for (key, value) in [
         ("origmailbox", "1000"),
@@ -102,7 +105,10 @@ fn a_caller_hears_the_greeting_at_once_and_the_beep_when_pound_is_pressed() {
     let house = House::new("");
     let phone = Phone::new(&house);
     let mut call = phone.call("1000");
-    println!("INVITE to 200 {:?}, ACK to the first sound {:?}", call.timing.answer, call.timing.sound);
+    println!(
+        "INVITE to 200 {:?}, ACK to the first sound {:?}",
+        call.timing.answer, call.timing.sound
+    );
     assert!(call.timing.answer < Duration::from_secs(1), "{:?}", call.timing.answer);
     assert!(call.timing.sound < Duration::from_millis(500), "{:?}", call.timing.sound);
 

@@ -3,9 +3,9 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::house::{House, soon};
+use crate::house::House;
 
 /// Plays one of the scenarios in `tests/daemon/sipp` to its end, where every message must be as it
 /// says. Sounds that it names lie in the house's directory.
@@ -70,12 +70,11 @@ fn installed(program: &str, package: &str) -> Command {
 
 /// Where Debian has baresip's modules.
 fn modules() -> &'static Path {
-    let places = ["/usr/lib/baresip/modules", "/usr/lib/x86_64-linux-gnu/baresip/modules"];
+    let places = [
+        "/usr/lib/baresip/modules",
+        "/usr/lib/x86_64-linux-gnu/baresip/modules",
+        "/usr/lib/aarch64-linux-gnu/baresip/modules",
+    ];
     let place = places.into_iter().map(Path::new).find(|place| place.is_dir());
     place.expect("baresip's modules are missing: `apt-get install baresip-core`")
-}
-
-/// A process that is started beside and ends in its own time.
-pub fn ends(child: &mut Child) -> bool {
-    soon(|| child.try_wait().unwrap().is_some())
 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -72,6 +74,11 @@ impl House {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9), "it had ended before:\n{}", self.log());
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        nix::sys::signal::kill(Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
     }
 
     pub fn runs(&mut self) -> bool {

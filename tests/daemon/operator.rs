@@ -42,8 +42,7 @@ fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
     house.ok(&["mailbox", "remove", "2001", "--yes"]);
     called("2001", 404);
     let list = house.ok(&["mailbox", "list", "--json"]);
-    let listed: Vec<Value> =
-        list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let listed: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let numbers: Vec<&str> =
         listed.iter().map(|mailbox| mailbox["mailbox"].as_str().unwrap()).collect();
     assert!(numbers.iter().any(|number| number.starts_with("2000")), "{list}");

@@ -51,12 +51,28 @@ impl Phone {
 
     /// Calls and says what was answered, head and body; a refusal is acknowledged.
     pub fn invite(&self, to: &str, sdp: &str) -> String {
-        let head = self.head("INVITE", to, 1, "");
-        let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-        let answer = self.ask(&format!("{head}{kind}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+        self.send_invite(to, sdp);
+        self.answer_to_invite(to)
+    }
+
+    pub fn send_invite(&self, to: &str, sdp: &str) {
+        let head = self.head("INVITE", "1", to, 1, "");
+        let kind = "Content-Type: application/sdp\r\n";
+        self.send(format!("{head}{kind}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+    }
+
+    /// Takes the call back.
+    pub fn send_cancel(&self, to: &str) {
+        let head = self.head("CANCEL", "1", to, 1, "");
+        self.send(format!("{head}Content-Length: 0\r\n\r\n"));
+    }
+
+    pub fn answer_to_invite(&self, to: &str) -> String {
+        let answer = self.answer("INVITE");
         if code(&answer) >= 300 {
-            let ack = self.head("ACK", to, 1, tag(&answer));
-            self.send(&format!("{ack}Content-Length: 0\r\n\r\n"));
+            // RFC 3261 §17.1.1.3: it belongs to the INVITE's transaction.
+            let ack = self.head("ACK", "1", to, 1, tag(&answer));
+            self.send(format!("{ack}Content-Length: 0\r\n\r\n"));
         }
         answer
     }
@@ -88,8 +104,9 @@ impl Phone {
 
     /// Sends a request outside of any call, and says what was answered.
     pub fn request(&self, method: &str) -> String {
-        let head = self.head(method, "1000", 1, "");
-        self.ask(&format!("{head}Content-Length: 0\r\n\r\n"))
+        let head = self.head(method, "1", "1000", 1, "");
+        self.send(format!("{head}Content-Length: 0\r\n\r\n"));
+        self.answer(method)
     }
 
     pub fn send(&self, datagram: impl AsRef<[u8]>) {
@@ -104,11 +121,12 @@ impl Phone {
         )
     }
 
-    fn ask(&self, request: &str) -> String {
-        self.send(request);
+    /// The final answer to a request of this method.
+    fn answer(&self, method: &str) -> String {
+        let ours = |line: &str| line.starts_with("CSeq:") && line.ends_with(method);
         loop {
             let answer = self.hear();
-            if code(&answer) >= 200 {
+            if code(&answer) >= 200 && answer.lines().any(ours) {
                 return answer;
             }
         }
@@ -120,12 +138,12 @@ impl Phone {
         String::from_utf8_lossy(&datagram[..size]).into_owned()
     }
 
-    fn head(&self, method: &str, to: &str, cseq: u32, tag: &str) -> String {
+    fn head(&self, method: &str, branch: &str, to: &str, cseq: u32, tag: &str) -> String {
         let here = self.sip.local_addr().unwrap();
         let (daemon, call_id) = (self.daemon, self.call_id);
         format!(
             "{method} sip:{to}@{daemon} SIP/2.0\r\n\
-             Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}.{cseq}{method};rport\r\n\
+             Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}.{branch};rport\r\n\
              Max-Forwards: 70\r\n\
              From: \"Grace Hopper\" <sip:+12125550142@{here}>;tag={call_id}\r\n\
              To: <sip:{to}@{daemon}>{tag}\r\n\
@@ -171,7 +189,9 @@ impl Call<'_> {
     /// The same, with something done after each.
     pub fn say_with(&mut self, voice: &Voice, frames: Range<usize>, after: impl Fn(&[u8])) {
         let began = Instant::now();
-        for (at, frame) in voice.bytes.chunks_exact(FRAME).enumerate().take(frames.end).skip(frames.start) {
+        for (at, frame) in
+            voice.bytes.chunks_exact(FRAME).enumerate().take(frames.end).skip(frames.start)
+        {
             let due = Duration::from_millis(20) * u32::try_from(at - frames.start).unwrap();
             thread::sleep(due.saturating_sub(began.elapsed()));
             let sent = self.packet(0, frame);
@@ -182,7 +202,7 @@ impl Call<'_> {
 
     pub fn hang_up(mut self) {
         self.send("BYE");
-        while code(&self.phone.hear()) != 200 {}
+        assert_eq!(code(&self.phone.answer("BYE")), 200);
     }
 
     /// Waits for the daemon's BYE, and answers it.
@@ -200,7 +220,8 @@ impl Call<'_> {
 
     fn send(&mut self, method: &str) {
         self.cseq += u32::from(method != "ACK");
-        let head = self.phone.head(method, &self.to, self.cseq, &self.tag);
+        let branch = format!("{method}{}", self.cseq);
+        let head = self.phone.head(method, &branch, &self.to, self.cseq, &self.tag);
         self.phone.send(format!("{head}Content-Length: 0\r\n\r\n"));
     }
 

@@ -1,5 +1,7 @@
 //! What is not taken, and in which words.
 
+use nix::sys::signal::Signal;
+
 use crate::house::House;
 use crate::phone::{Phone, code};
 
@@ -34,6 +36,23 @@ fn one_call_too_many_is_told_when_to_come_back() {
     assert!(refused.lines().any(|line| line == "Retry-After: 7"), "{refused}");
 
     call.hang_up();
+    house.until("the place is free again", || {
+        let phone = Phone::new(&house);
+        code(&phone.invite("1000", &phone.sdp("0", ""))) == 200
+    });
+}
+
+#[test]
+fn a_call_taken_back_before_the_answer_holds_nothing() {
+    let house = House::new("[sip]\nmax_calls = 1");
+    let phone = Phone::new(&house);
+    // Both are there before the daemon can answer.
+    house.signal(Signal::SIGSTOP);
+    phone.send_invite("1000", &phone.sdp("0", ""));
+    phone.send_cancel("1000");
+    house.signal(Signal::SIGCONT);
+    let answer = phone.answer_to_invite("1000");
+    assert_eq!(code(&answer), 487, "{answer}");
     house.until("the place is free again", || {
         let phone = Phone::new(&house);
         code(&phone.invite("1000", &phone.sdp("0", ""))) == 200

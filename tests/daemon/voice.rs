@@ -46,7 +46,8 @@ impl Voice {
             let noise = f64::from(u32::try_from(noise >> 32).unwrap()) / f64::from(u32::MAX) - 0.5;
             let envelope = 0.3 + 0.7 * (TAU * 1.7 * t).sin().abs();
             let pitches = [140.0 + 30.0 * t.sin(), 510.0, 1480.0, 2310.0];
-            let tone: f64 = pitches.iter().zip(1..).map(|(f, k)| (TAU * f * t).sin() / f64::from(k)).sum();
+            let tone: f64 =
+                pitches.iter().zip(1..).map(|(f, k)| (TAU * f * t).sin() / f64::from(k)).sum();
             #[expect(clippy::cast_possible_truncation, reason = "it is far within")]
             nearest((6000.0 * envelope * tone + 1600.0 * noise) as i32)
         });
@@ -95,13 +96,6 @@ impl Voice {
 }
 
 impl Law {
-    pub fn payload_type(self) -> u8 {
-        match self {
-            Self::Mu => 0,
-            Self::A => 8,
-        }
-    }
-
     /// ITU-T G.711, tables 1 and 2.
     fn decode(self, byte: u8) -> i16 {
         let byte = if self == Self::Mu { !byte } else { byte ^ 0x55 };
@@ -121,7 +115,12 @@ impl Law {
 pub fn wav_samples(path: &Path) -> Vec<i16> {
     let bytes = fs::read(path).unwrap();
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!((&bytes[..4], &bytes[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]), "{}", path.display());
+    assert_eq!(
+        (&bytes[..4], &bytes[8..16]),
+        (&b"RIFF"[..], &b"WAVEfmt "[..]),
+        "{}",
+        path.display()
+    );
     assert_eq!((number(20), number(24), &bytes[36..40]), (0x1_0001, 8000, &b"data"[..]));
     assert_eq!(number(4) as usize + 8, bytes.len(), "the length of {}", path.display());
     assert_eq!(number(40) as usize + 44, bytes.len(), "the data of {}", path.display());
@@ -153,7 +152,11 @@ pub fn loud_seconds(samples: &[i16]) -> f64 {
 }
 
 pub fn frames(seconds: f64) -> usize {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a test")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "seconds of a test"
+    )]
     let frames = (seconds * 50.0).round() as usize;
     frames
 }
