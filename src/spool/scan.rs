@@ -1,6 +1,6 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -164,6 +164,7 @@ fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Erro
 /// Puts what lies in the mailbox's folders into the index.
 async fn read(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Result<(), Error> {
     let dir = spool.0.layout.mailbox(mailbox);
+    let mut copies: HashMap<String, usize> = HashMap::new();
     for name in names(&dir)? {
         let Some(folder) = Folder::named(&name).filter(|_| dir.join(&name).is_dir()) else {
             continue;
@@ -173,7 +174,13 @@ async fn read(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Result<(
         let pairs = blocking(move || pairs(&path, reader.info)).await??;
         for pair in pairs {
             match pair {
-                Ok(pair) => {
+                Ok(mut pair) => {
+                    // Another program's messages whose audio is the same are told apart by order.
+                    let seen = copies.entry(pair.key.clone()).or_default();
+                    if *seen > 0 {
+                        pair.key += &format!("#{seen}");
+                    }
+                    *seen += 1;
                     let message = adopt(spool, mailbox, &folder, pair).await?;
                     spool.tell(Arc::new(message), |message, counts| Change::Found {
                         message,
