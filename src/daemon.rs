@@ -1,5 +1,6 @@
 //! The daemon: what starts in which order, and how it ends.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -163,7 +164,10 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
     let level = if as_configured { &log.level } else { "warn" };
     let filter = EnvFilter::try_new(level)
         .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
