@@ -1,6 +1,6 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -40,7 +40,15 @@ pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
         strangers.extend(read(spool, &mailbox, &mut found).await?);
     }
     // Last, when every number that our own messages have is known.
-    for stranger in strangers {
+    let mut alike: HashMap<(MailboxId, String), usize> = HashMap::new();
+    for mut stranger in strangers {
+        // Messages that have even their audio in common are told apart by their order.
+        let key = (stranger.mailbox.clone(), stranger.pair.key.clone());
+        let before = alike.entry(key).or_default();
+        if *before > 0 {
+            stranger.pair.key += &format!("#{before}");
+        }
+        *before += 1;
         let message = named(spool, stranger).await?;
         spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
     }
