@@ -81,7 +81,12 @@ impl Phone {
     pub fn call(&self, to: &str) -> Call<'_> {
         let began = Instant::now();
         let answer = self.invite(to, &self.sdp("0 101", "a=rtpmap:101 telephone-event/8000\r\n"));
-        assert_eq!(code(&answer), 200, "{answer}");
+        self.accepted(to, &answer, began)
+    }
+
+    /// A call that was placed then and is answered now.
+    pub fn accepted(&self, to: &str, answer: &str, began: Instant) -> Call<'_> {
+        assert_eq!(code(answer), 200, "{answer}");
         let acknowledged = Instant::now();
         let media = answer.lines().find_map(|line| line.strip_prefix("m=audio ")).unwrap();
         let port: u16 = media.split(' ').next().unwrap().parse().unwrap();
@@ -89,7 +94,7 @@ impl Phone {
         let mut call = Call {
             phone: self,
             to: to.to_owned(),
-            tag: tag(&answer).to_owned(),
+            tag: tag(answer).to_owned(),
             cseq: 1,
             audio,
             packets: 0,
