@@ -121,7 +121,7 @@ fn a_caller_hears_the_greeting_at_once_and_the_beep_when_pound_is_pressed() {
     call.press_pound();
     // "Your message has been saved. Goodbye."
     assert!(call.listen_until_silence().len() / FRAME > 80);
-    call.is_ended();
+    call.expect_bye();
     assert_whole(&voice, &wav_samples(&house.message()));
 }
 
@@ -183,7 +183,7 @@ fn a_full_mailbox_says_so_and_records_nothing() {
     // It skips nothing: "…is unavailable. The mailbox is full. Goodbye."
     call.press_pound();
     assert!(call.listen_until_silence().len() / FRAME > 200);
-    call.is_ended();
+    call.expect_bye();
     house.message();
     assert_eq!(house.drafts(), [""; 0]);
 }

@@ -53,7 +53,7 @@ fn on_a_full_disk_the_caller_is_told_and_what_was_recorded_is_kept() {
     call.say(&voice, 0..voice.len());
     // "Your message could not be saved. Goodbye." is longer than what is said when it was.
     assert!(call.listen_until_silence().len() / FRAME > 150);
-    call.is_ended();
+    call.expect_bye();
 
     assert!(house.runs(), "{}", house.log());
     assert!(house.log().contains("ERROR"), "{}", house.log());
