@@ -175,13 +175,14 @@ impl Call<'_> {
         self.timestamp += 960;
     }
 
-    /// Returns the samples that were heard, as G.711 bytes.
+    /// Waits for sound and then for its end; returns what was heard, as G.711 bytes.
     pub fn listen_until_silence(&self) -> Vec<u8> {
         let rtp = &self.phone.rtp;
-        rtp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let (mut heard, mut packet) = (vec![], [0; 2048]);
+        rtp.set_read_timeout(Some(PATIENCE)).unwrap();
         while let Some(size) = received(rtp, &mut packet) {
             heard.extend(&packet[12..size]);
+            rtp.set_read_timeout(Some(SILENCE)).unwrap();
         }
         heard
     }
@@ -265,4 +266,6 @@ fn received(socket: &UdpSocket, packet: &mut [u8]) -> Option<usize> {
 /// The payload type of our RFC 4733 events, and the bit beside it that marks a new one.
 const EVENTS: u8 = 101;
 const MARKER: u8 = 0x80;
+/// Longer than a busy machine holds a packet back.
+const SILENCE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);
