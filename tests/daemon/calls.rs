@@ -133,13 +133,15 @@ fn what_a_stranger_sends_into_a_recording_is_not_in_the_message() {
     call.skip_to_the_end_of_the_beep();
     let (voice, noise) = (Voice::new(Law::Mu, 3.0, 7), Voice::new(Law::Mu, 3.0, 8));
     let (audio, sent) = (call.audio, Cell::new(0));
-    // The stranger knows everything but the caller's own port.
+    // The stranger knows all but the caller's own port, and is always a frame ahead.
     call.say_with(&voice, 0..voice.len(), |packet| {
+        let number = u16::from_be_bytes([packet[2], packet[3]]) + 1;
+        let time = u32::from_be_bytes(packet[4..8].try_into().unwrap()) + 160;
         let frame = &noise.bytes[sent.get() * FRAME..][..FRAME];
         sent.set(sent.get() + 1);
-        let forged = [&packet[..12], frame].concat();
+        let head = [&packet[..2], &number.to_be_bytes(), &time.to_be_bytes(), &packet[8..12]];
         // It may be told that nobody listens to it.
-        let _ = stranger.send_to(&forged, audio);
+        let _ = stranger.send_to(&[&head.concat(), frame].concat(), audio);
     });
     call.hang_up();
 
