@@ -106,3 +106,24 @@ fn a_broken_configuration_is_told_with_line_and_suggestion() {
     assert!(told.contains("line 4: deposit.max_seconds"), "{told}");
     house.ok(&["check-config"]);
 }
+
+#[test]
+fn the_log_as_json_says_what_happened_in_words() {
+    let house = House::new("[log]\nformat = 'json'");
+    let voice = Voice::new(Law::Mu, 2.2, 31);
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    call.say(&voice, 0..voice.len());
+    call.hang_up();
+    house.message();
+    let log = house.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let said: Vec<String> = lines.map(|line| line["fields"]["message"].to_string()).collect();
+    assert!(
+        said.contains(&"\"stored a message of 2.2 s for 1000@default\"".to_owned()),
+        "{said:#?}"
+    );
+    // Whose number it was is nobody's business.
+    assert!(!log.contains("2125550142"), "{log}");
+}
