@@ -5,10 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::calls::assert_whole;
 use crate::house::{House, PROGRAM, names};
 use crate::phone::{Phone, code};
-use crate::voice::{Law, Voice, loud_seconds, wav_samples, write_wav};
+use crate::voice::{Kept, Law, Voice, loud_seconds, wav_samples, write_wav};
 
 #[test]
 fn mailboxes_are_made_changed_and_removed_while_the_daemon_runs() {
@@ -74,7 +73,9 @@ fn our_own_caller_leaves_a_message_that_can_be_listed_and_exported() {
     assert!(loud_seconds(&wav_samples(&heard)) > 0.2);
 
     let audio = house.message();
-    assert_whole(&voice, &wav_samples(&audio));
+    // A caller whose processor is busy elsewhere pauses, and RTP time tells that it did.
+    let Kept { head, middle, tail, .. } = voice.kept_in(&wav_samples(&audio));
+    assert!(head <= 1 && middle == 0 && tail == 0, "{head} {middle} {tail}");
     let listed = house.ok(&["messages", "list", "1000"]);
     assert!(listed.contains("2125550143") && listed.contains("3.0 s"), "{listed}");
     let export = |house: &House, name: &str| {
