@@ -9,5 +9,7 @@ mod mutation;
 mod pair;
 #[path = "sip/transcript.rs"]
 mod transcript;
+#[path = "sip/vectors.rs"]
+mod vectors;
 #[path = "sip/wire.rs"]
 mod wire;

@@ -191,6 +191,10 @@ impl Endpoint {
 
     fn receive_response(&mut self, now: Instant, flow: Flow, response: &Response) {
         let identity = &response.identity;
+        // RFC 3261 §8.1.3.3: it is on its way to somebody else.
+        if message::every!(response.headers, Via).flat_map(list).nth(1).is_some() {
+            return self.drop_silently(flow, "a response with several Vias");
+        }
         let branch = identity.via.branch().unwrap_or("");
         let Some(id) = self.transactions.client(branch, &identity.method) else {
             return self.drop_silently(flow, "a response to nothing");
