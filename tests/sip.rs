@@ -1,6 +1,8 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
 //! and mutations of it. Real sockets only in `wire`.
 
+#[path = "sip/forms.rs"]
+mod forms;
 #[path = "sip/malformed.rs"]
 mod malformed;
 #[path = "sip/mutation.rs"]

@@ -176,6 +176,45 @@ mod tests {
     }
 
     #[test]
+    fn multipart_in_all_its_forms() {
+        const SDP: &str = "Content-Type: application/sdp\r\n\r\nv=0\r\n";
+        let nested = format!(
+            "--o\r\nContent-Type: multipart/alternative;\r\n boundary=\"o i\"\r\n\r\n--o i\r\n\r\ntext\r\n--o i\r\n{SDP}\r\n--o i--\r\n\r\n--o\r\n\r\nx\r\n--o--"
+        );
+        let deep = (0..9).fold(SDP.to_owned(), |inner, depth| {
+            format!("Content-Type: multipart/mixed;boundary=b{depth}\r\n\r\n--b{depth}\r\n{inner}\r\n--b{depth}--")
+        });
+        let rows: [(&str, String, bool); 15] = [
+            ("alone", format!("--o\r\n{SDP}\r\n--o--\r\n"), true),
+            ("preamble", format!("not --o\r\n--oo\r\n--o\r\n{SDP}\r\n--o--"), true),
+            ("preamble that looks like a part", format!("{SDP}\r\n--o\r\n\r\nx\r\n--o--"), false),
+            ("epilogue", format!("--o\r\n\r\nx\r\n--o--\r\n--o\r\n{SDP}"), false),
+            ("blanks behind delimiters", format!("--o  \r\n{SDP}\r\n--o-- \t\r\n"), true),
+            (
+                "the boundary within a line",
+                format!("--o\r\n\r\na --o b\r\n--o\r\n{SDP}\r\n--o--"),
+                true,
+            ),
+            ("a boundary that begins with ours", nested.clone(), true),
+            ("nested", nested.replace("o i", "i"), true),
+            ("nested too deep", format!("--o\r\n{deep}\r\n--o--"), false),
+            ("no end", format!("--o\r\n{SDP}"), true),
+            ("no end after the delimiter", "--o".to_owned(), false),
+            ("wrong boundary", format!("--x\r\n{SDP}\r\n--x--"), false),
+            ("bare line feeds", format!("--o\n{SDP}\n--o--\n").replace('\r', ""), true),
+            ("folded type", format!("--o\r\n{SDP}\r\n--o--").replace("Type: ", "Type:\r\n "), true),
+            ("compact type", format!("--o\r\n{SDP}\r\n--o--").replace("Content-Type", "C "), true),
+        ];
+        for (name, body, found) in rows {
+            let body = body.as_bytes();
+            match read(&typed("Multipart/Mixed ; x=y; Boundary=o"), body) {
+                Body::Sdp(sdp) => assert!(found && sdp.trim_ascii() == b"v=0", "{name}: {sdp:?}"),
+                other => assert!(!found, "{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_for_us() {
         assert_eq!(read(&typed("text/plain"), b"hello"), Body::Unsupported);
         assert_eq!(read(&typed("multipart/mixed"), b"--\r\n"), Body::Unsupported);

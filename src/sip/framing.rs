@@ -109,7 +109,7 @@ mod tests {
             (b"A\r\nContent-Length : 5\r\n\r\n1234", Frame::Partial),
             (b"A\r\nContent-Length : 5\r\n\r\n12345B", Frame::Message(30)),
             (b"A\nl:0\n\nB", Frame::Message(7)),
-            (b"A\r\nContent-Length :\r\n\t1\r\n\r\nB", Frame::Message(29)),
+            (b"A\r\nContent-Length :\r\n\t1\r\n\r\nB", Frame::Message(28)),
             (b"A\r\nl: 1\r\n 2\r\n\r\nB", Frame::Broken("bad Content-Length")),
             (b"A\r\nX: y\r\n l: 1\r\nl: 0\r\n\r\nB", Frame::Message(24)),
             (b"A\r\n\r\n", Frame::Broken("no Content-Length")),

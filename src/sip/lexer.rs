@@ -174,8 +174,13 @@ fn read_headers(lines: &mut Lines<'_>) -> (Headers, Option<&'static str>) {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             match &mut pending {
                 Some((_, value)) => {
-                    value.push(' ');
-                    value.push_str(text(line).trim());
+                    let more = text(line);
+                    let more = more.trim();
+                    // RFC 3261 §25.1: LWS is one blank, and none at either end of a value.
+                    if !(value.is_empty() || more.is_empty()) {
+                        value.push(' ');
+                    }
+                    value.push_str(more);
                 }
                 None => flaw = flaw.or(Some("Folded Line Without A Header")),
             }

@@ -180,8 +180,9 @@ impl fmt::Display for Uri {
             Scheme::Tel => f.write_str("tel:")?,
             Scheme::Other(name) => write!(f, "{name}:")?,
         }
-        write_escaped(f, &self.user, USER)?;
-        if !self.user.is_empty() && self.scheme != Scheme::Tel {
+        let tel = self.scheme == Scheme::Tel;
+        write_escaped(f, &self.user, if tel { NUMBER } else { USER })?;
+        if !(self.user.is_empty() || tel) {
             f.write_char('@')?;
         }
         write_visible(f, &self.host)?;
@@ -199,6 +200,9 @@ impl fmt::Display for Uri {
 
 /// RFC 3261 §25.1 `mark` and `user-unreserved`: what a user part shows unescaped.
 const USER: &[u8] = b"-_.!~*'()&=+$,;?/";
+
+/// RFC 3966 §3: what a number shows unescaped; a semicolon would end it.
+const NUMBER: &[u8] = b"-_.!~*'()&=+$,";
 
 #[cfg(test)]
 mod tests {
@@ -249,6 +253,12 @@ mod tests {
         ] {
             assert!(text.parse::<Uri>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_escaped_in_a_number_stays_in_it() {
+        assert_eq!(read("tel:1%3Bext=2").to_string(), "tel:1%3Bext=2");
+        assert_eq!(read("tel:1%3Bext=2").params, Params::default());
     }
 
     #[test]

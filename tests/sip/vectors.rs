@@ -105,14 +105,14 @@ impl<'a> Row<'a> {
 }
 
 /// What came of a message.
-struct Reaction {
+pub struct Reaction {
     /// `call`, `dropped`, or the code and reason of the response.
-    what: String,
+    pub what: String,
     /// What was understood, one fact a line.
-    facts: Vec<String>,
+    pub facts: Vec<String>,
 }
 
-fn receive<'a>(flow: Flow, messages: impl IntoIterator<Item = &'a [u8]>) -> Reaction {
+pub fn receive<'a>(flow: Flow, messages: impl IntoIterator<Item = &'a [u8]>) -> Reaction {
     let mut endpoint = Endpoint::new("", Limits::default(), [1; 32]);
     let mut what: Vec<String> = Vec::new();
     let mut facts = Vec::new();
@@ -182,7 +182,7 @@ fn what_happened(endpoint: &mut Endpoint, key: CallKey, now: Instant) -> Reactio
     while let Some(output) = endpoint.poll() {
         match output {
             Output::Taken(_, body) => {
-                what = "taken".to_owned();
+                what = String::from("taken");
                 facts.extend(told_by_sdp(&body));
             }
             Output::Refused(_, refusal) => what = format!("refused {}", refusal.code),
@@ -194,7 +194,7 @@ fn what_happened(endpoint: &mut Endpoint, key: CallKey, now: Instant) -> Reactio
     if let Some(Output::Transmit(_, wire)) = endpoint.poll()
         && wire.starts_with(b"CANCEL")
     {
-        what = "heard".to_owned();
+        what = String::from("heard");
     }
     Reaction { what, facts }
 }
@@ -227,6 +227,8 @@ fn told_by_call(incoming: &Incoming) -> Vec<String> {
         format!("host {}", uri.host),
         format!("call-id {}", incoming.call_id),
     ];
+    facts.extend(incoming.diversion.iter().map(|by| format!("diversion {}", by.uri.user)));
+    facts.extend(incoming.asserted.iter().map(|who| format!("asserted {}", who.uri.user)));
     facts.extend(uri.params.iter().map(|(name, _)| format!("parameter {name}")));
     facts.extend(told_by_sdp(incoming.offer.as_deref().unwrap_or_default()));
     facts
@@ -303,7 +305,7 @@ fn cut(bytes: &[u8], at: usize) -> Vec<Vec<u8>> {
 
 /// A message in the notation of RFC 4475 §2: lines end with CRLF, `<hex>0D0A</hex>` and
 /// `<repeat count=3>x</repeat>` stand for bytes.
-pub fn message(name: &str) -> Vec<u8> {
+fn message(name: &str) -> Vec<u8> {
     let text = fs::read_to_string(folder().join(format!("{name}.sip"))).expect(name);
     let text = text.replace('\n', "\r\n");
     let mut bytes = Vec::new();

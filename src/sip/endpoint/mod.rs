@@ -63,6 +63,19 @@ pub enum Output {
     },
 }
 
+/// The size of each table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub calls: usize,
+    pub placings: usize,
+    pub dialogs: usize,
+    pub transactions: usize,
+    pub keys: usize,
+    pub merges: usize,
+    pub streamed: usize,
+    pub notes: usize,
+}
+
 /// Whether new calls are let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -166,6 +179,21 @@ impl Endpoint {
 
     pub fn transactions(&self) -> usize {
         self.transactions.len()
+    }
+
+    /// How much of everything is kept.
+    pub(crate) fn census(&self) -> Census {
+        let [transactions, keys, merges, streamed] = self.transactions.sizes();
+        Census {
+            calls: self.calls.len(),
+            placings: self.placings.len(),
+            dialogs: self.dialogs.len(),
+            transactions,
+            keys,
+            merges,
+            streamed,
+            notes: self.post.agenda.len(),
+        }
     }
 
     fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
