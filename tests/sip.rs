@@ -1,6 +1,8 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
 //! and mutations of it. Real sockets only in `wire`.
 
+#[path = "sip/forms.rs"]
+mod forms;
 #[path = "sip/malformed.rs"]
 mod malformed;
 #[path = "sip/mutation.rs"]
@@ -9,5 +11,7 @@ mod mutation;
 mod pair;
 #[path = "sip/transcript.rs"]
 mod transcript;
+#[path = "sip/vectors.rs"]
+mod vectors;
 #[path = "sip/wire.rs"]
 mod wire;
