@@ -40,8 +40,8 @@ impl Conversation<'_> {
         if !self.confirmed().await {
             return;
         }
-        let began = Instant::now();
-        let mut session = begin(began);
+        let since = Instant::now();
+        let mut session = begin(since);
         loop {
             while let Some(command) = session.poll() {
                 if let Some(event) = self.perform(command).await {
@@ -66,7 +66,7 @@ impl Conversation<'_> {
             mailbox = %self.id,
             caller = %Pii(&self.envelope.caller.number),
             codec = self.codec().name(),
-            seconds = began.elapsed().as_secs_f32(),
+            seconds = since.elapsed().as_secs_f32(),
             received, lost, late, duplicates, strangers, sent,
             "a call to {} is over",
             self.id
@@ -175,7 +175,7 @@ impl Conversation<'_> {
             Err(error) => {
                 error!(
                     mailbox = %self.id,
-                    "a message for {} could not be stored; its recording stays in tmp and is stored at the next start: {error}",
+                    "a message for {} could not be stored; its recording stays in tmp and is tried again: {error}",
                     self.id
                 );
                 false
@@ -235,9 +235,9 @@ impl Conversation<'_> {
     }
 
     fn felt(&mut self, event: media::Event) -> Heard {
-        match event {
-            media::Event::Key(key) => Some(ivr::Event::Key(key)),
-            media::Event::Played => Some(ivr::Event::PlaybackFinished),
+        Some(match event {
+            media::Event::Key(key) => ivr::Event::Key(key),
+            media::Event::Played => ivr::Event::PlaybackFinished,
             media::Event::Recorded(recording) => {
                 let duration = recording.duration();
                 let ended = match recording.ended {
@@ -249,15 +249,15 @@ impl Conversation<'_> {
                         ivr::Ended::Failed
                     }
                 };
-                Some(ivr::Event::RecordingFinished { duration, ended })
+                ivr::Event::RecordingFinished { duration, ended }
             }
-            media::Event::Silent if self.on_hold() => None,
+            media::Event::Silent if self.on_hold() => return None,
             media::Event::Silent => {
                 info!("nothing has been heard for long: hung up");
                 self.dialog.bye();
-                Some(ivr::Event::HungUp)
+                ivr::Event::HungUp
             }
-        }
+        })
     }
 }
 

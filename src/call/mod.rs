@@ -188,7 +188,7 @@ impl Inner {
             stream,
         };
         let policy = policy(&self.config.deposit, limits);
-        conversation.run(|now| Session::deposit(callee, policy, now)).await;
+        conversation.run(|now| Session::deposit(&callee, policy, now)).await;
         // Only now may another caller have the place.
         drop(seat);
     }

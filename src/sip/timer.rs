@@ -15,7 +15,7 @@ pub const T4: Duration = Duration::from_secs(5);
 pub const LIFETIME: Duration = Duration::from_secs(32);
 /// How often a session is looked at. A note in the agenda outlives its call, so none is made for
 /// the half hour that a session may last.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Named by what happens when it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,5 +144,39 @@ impl<K: Ord + Copy> Agenda<K> {
             return None;
         }
         self.notes.pop().map(|Reverse(note)| note)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_4_of_rfc_3261() {
+        // Timer, first over UDP, first over TCP, then again after each firing; in milliseconds.
+        let rows: [(Timer, u64, u64, &[u64]); 12] = [
+            (Timer::A, 500, 500, &[1_000, 2_000, 4_000, 8_000, 16_000]),
+            (Timer::B, 32_000, 32_000, &[]),
+            (Timer::D, 32_000, 0, &[]),
+            (Timer::E, 500, 500, &[1_000, 2_000, 4_000, 4_000]),
+            (Timer::F, 32_000, 32_000, &[]),
+            (Timer::G, 500, 500, &[1_000, 2_000, 4_000, 4_000]),
+            (Timer::H, 32_000, 32_000, &[]),
+            (Timer::I, 5_000, 0, &[]),
+            (Timer::J, 32_000, 0, &[]),
+            (Timer::K, 5_000, 0, &[]),
+            (Timer::L, 32_000, 32_000, &[]),
+            (Timer::M, 32_000, 32_000, &[]),
+        ];
+        for (timer, datagrams, stream, again) in rows {
+            let first = timer.first(false);
+            assert_eq!(first, Duration::from_millis(datagrams), "{timer:?}");
+            assert_eq!(timer.first(true), Duration::from_millis(stream), "{timer:?}");
+            let mut last = first;
+            for wait in again {
+                last = timer.again(last);
+                assert_eq!(last, Duration::from_millis(*wait), "{timer:?}");
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
-use super::timer::{Agenda, Armed, T1, Timer};
+use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
 use super::{Flow, Transport};
 
@@ -317,7 +317,10 @@ impl Transaction {
         if repeats && reliable {
             return true;
         }
-        let wait = if input == Input::Fires(timer) {
+        let wait = if self.machine == Machine::Client(Client::Proceeding) && timer == Timer::E {
+            // RFC 3261 §17.1.2.2: whoever has heard that it is being worked on asks seldom.
+            T2
+        } else if input == Input::Fires(timer) {
             timer.again(self.interval)
         } else {
             timer.first(reliable)

@@ -83,6 +83,11 @@ impl Draft {
         self.fields = Sidecar::draft(&self.mailbox, self.owner, self.id, &self.envelope);
     }
 
+    /// Whose it is, and its recording.
+    pub(super) fn place(&self) -> (MailboxId, PathBuf) {
+        (self.mailbox.clone(), self.audio.clone())
+    }
+
     /// Makes the draft's files; the recorder calls it on its own thread.
     pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
         let (audio, sidecar, text) = (self.audio.clone(), self.sidecar.clone(), self.fields.text());

@@ -408,6 +408,7 @@ fn reject(name: &str) -> Reject {
     match name {
         "not found" => Reject::NotFound,
         "busy" => Reject::BusyHere,
+        "unavailable" => Reject::TemporarilyUnavailable,
         "not acceptable" => Reject::NotAcceptableHere,
         "overloaded" => Reject::Overloaded { retry_after: Duration::from_secs(7) },
         _ => panic!("reject {name}: not understood"),
