@@ -32,14 +32,16 @@ const SHORTEST: Duration = Duration::from_millis(200);
 pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
     let mut found = Found::default();
     let mut strangers = vec![];
+    let mut highest = 0;
     let root = spool.root().to_owned();
     let mailboxes = blocking(move || mailboxes(&root)).await??;
     for mailbox in mailboxes {
         // What a crash left first: it may complete what lies in a folder.
         found.recovered += recover(spool, &mailbox, &mut found.unreadable).await?;
-        strangers.extend(read(spool, &mailbox, &mut found).await?);
+        strangers.extend(read(spool, &mailbox, &mut found, &mut highest).await?);
     }
-    // Last, when every number that our own messages have is known.
+    // Only now is every number known that our own messages have.
+    spool.0.state.given(Counter::Message, highest).await?;
     let mut alike: HashMap<(MailboxId, String), usize> = HashMap::new();
     for mut stranger in strangers {
         // Messages that have even their audio in common are told apart by their order.
@@ -184,6 +186,7 @@ async fn read(
     spool: &Spool,
     mailbox: &MailboxId,
     found: &mut Found,
+    highest: &mut u64,
 ) -> Result<Vec<Stranger>, Error> {
     let dir = spool.0.layout.mailbox(mailbox);
     let mut strangers = vec![];
@@ -209,7 +212,7 @@ async fn read(
                 strangers.push(Stranger { mailbox: mailbox.clone(), folder: folder.clone(), pair });
                 continue;
             };
-            spool.0.state.given(Counter::Message, number).await?;
+            *highest = (*highest).max(number);
             let Pair { stem, fields, fallback, .. } = pair;
             let message = fields.message((id, number), (mailbox, &folder, stem), &fallback);
             spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
