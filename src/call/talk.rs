@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::media::{Codec, Direction, Stream};
-use crate::sip::sdp::{self, Description, Format, Local};
+use crate::media::{Codec, Direction, Rtcp, Stream};
+use crate::sip::sdp::{self, Audio, Description, Format, Local, Terms};
 
 /// What we can speak, best first.
 const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
@@ -12,6 +12,8 @@ const TELEPHONE_EVENT: &str = "telephone-event";
 /// Our payload type for RFC 4733 events, where the offer is ours.
 const OUR_EVENTS: u8 = 101;
 const PTIME: Duration = Duration::from_millis(20);
+/// We send 20 ms in a packet and take up to 60.
+const TERMS: Terms = Terms { ptime: Some(20), maxptime: Some(60), rtcp_mux: false };
 
 /// Why there can be no audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,8 @@ impl Talk {
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
         let (description, format, events, stream) = agree(offer)?;
         self.local.version += 1;
-        let answer = description.answer(&self.local, &format, events.as_ref(), Some(20));
+        let terms = Terms { rtcp_mux: stream.rtcp == Rtcp::Mux, ..TERMS };
+        let answer = description.answer(&self.local, &format, events.as_ref(), terms);
         Ok((answer, stream))
     }
 
@@ -51,7 +54,7 @@ impl Talk {
             channels: 1,
             fmtp: Some("0-16".into()),
         });
-        sdp::offer(&self.local, &formats, Some(20))
+        sdp::offer(&self.local, &formats, TERMS)
     }
 }
 
@@ -76,8 +79,9 @@ fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), D
             event.name.eq_ignore_ascii_case(TELEPHONE_EVENT) && event.clock == format.clock
         })
         .cloned();
+    let remote = audio.address.map(|address| SocketAddr::new(address, audio.port));
     let stream = Stream {
-        remote: audio.address.map(|address| SocketAddr::new(address, audio.port)),
+        remote,
         codec,
         payload_type: format.payload_type,
         telephone_event: events.as_ref().map(|event| event.payload_type),
@@ -89,8 +93,21 @@ fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), D
             sdp::Direction::RecvOnly => Direction::SendOnly,
             sdp::Direction::Inactive => Direction::Inactive,
         },
+        rtcp: rtcp(audio, remote),
     };
     Ok((description, format, events, stream))
+}
+
+fn rtcp(audio: &Audio, remote: Option<SocketAddr>) -> Rtcp {
+    if audio.rtcp_mux {
+        return Rtcp::Mux;
+    }
+    Rtcp::Beside(match audio.rtcp {
+        Some((port, address)) => {
+            address.or(audio.address).map(|address| SocketAddr::new(address, port))
+        }
+        None => remote.and_then(Rtcp::above),
+    })
 }
 
 fn codec(format: &Format) -> Option<Codec> {
@@ -181,6 +198,18 @@ mod tests {
         let (answer, stream) = talk().answer(&offer("0", "a=sendonly\r\n")).unwrap();
         assert_eq!(stream.direction, Direction::ReceiveOnly);
         assert!(answer.contains("a=recvonly"), "{answer}");
+    }
+
+    #[test]
+    fn reports_go_with_the_audio_where_that_is_offered_and_else_where_they_are_wanted() {
+        let (answer, stream) = talk().answer(&offer("0", "a=rtcp-mux\r\n")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Mux);
+        assert!(answer.contains("a=rtcp-mux\r\n"), "{answer}");
+        let (answer, stream) = talk().answer(&offer("0", "a=rtcp:4711\r\n")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Beside(Some("192.0.2.1:4711".parse().unwrap())));
+        assert!(!answer.contains("rtcp"), "{answer}");
+        let (_, stream) = talk().answer(&offer("0", "")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Beside(Some("192.0.2.1:4001".parse().unwrap())));
     }
 
     #[test]
