@@ -3,6 +3,8 @@
 
 #[path = "sip/abilities.rs"]
 mod abilities;
+#[path = "sip/forms.rs"]
+mod forms;
 #[path = "sip/malformed.rs"]
 mod malformed;
 #[path = "sip/mutation.rs"]
@@ -11,5 +13,7 @@ mod mutation;
 mod pair;
 #[path = "sip/transcript.rs"]
 mod transcript;
+#[path = "sip/vectors.rs"]
+mod vectors;
 #[path = "sip/wire.rs"]
 mod wire;

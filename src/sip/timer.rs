@@ -44,6 +44,8 @@ pub(super) enum Timer {
     L,
     /// RFC 6026: no more 2xx for our INVITE can come.
     M,
+    /// RFC 3261 §9.1: nobody has finished our INVITE after its CANCEL.
+    Forgotten,
     /// RFC 3261 §13.3.1.4: our 2xx is sent again.
     Repeat2xx,
     /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
@@ -66,6 +68,7 @@ impl Timer {
             | Self::H
             | Self::L
             | Self::M
+            | Self::Forgotten
             | Self::Unacknowledged
             | Self::Unpracked => LIFETIME,
             Self::Session => LOOK,
@@ -137,6 +140,10 @@ impl<K: Ord + Copy> Agenda<K> {
 
     pub fn note(&mut self, at: Instant, timer: Timer, owner: K) {
         self.notes.push(Reverse((at, timer, owner)));
+    }
+
+    pub fn len(&self) -> usize {
+        self.notes.len()
     }
 
     /// May be the time of a void note: waking for it does no harm.

@@ -61,6 +61,8 @@ pub(super) enum Input {
     Provisional,
     Success,
     Failure,
+    /// Our CANCEL for it has left.
+    Cancel,
     Fires(Timer),
     TransportFailed,
 }
@@ -141,12 +143,19 @@ fn invite_client(state: InviteClient, input: Input) -> Step {
         (Calling, Input::Fires(Timer::B) | Input::TransportFailed) => return FAILED,
         (Calling, Input::Provisional) => (Proceeding, &[Stop(Timer::A), Stop(Timer::B), Tell]),
         (Proceeding, Input::Provisional) => (Proceeding, &[Tell]),
-        (Proceeding, Input::TransportFailed) => return FAILED,
-        (Calling | Proceeding, Input::Success) => {
+        (Proceeding, Input::Cancel) => (Proceeding, &[Start(Timer::Forgotten)]),
+        (Proceeding, Input::Fires(Timer::Forgotten) | Input::TransportFailed) => return FAILED,
+        (Calling, Input::Success) => {
             (Accepted, &[Stop(Timer::A), Stop(Timer::B), Start(Timer::M), Tell])
         }
-        (Calling | Proceeding, Input::Failure) => {
+        (Calling, Input::Failure) => {
             (Completed, &[Stop(Timer::A), Stop(Timer::B), Acknowledge, Start(Timer::D), Tell])
+        }
+        (Proceeding, Input::Success) => {
+            (Accepted, &[Stop(Timer::Forgotten), Start(Timer::M), Tell])
+        }
+        (Proceeding, Input::Failure) => {
+            (Completed, &[Stop(Timer::Forgotten), Acknowledge, Start(Timer::D), Tell])
         }
         // RFC 6026 §7.2: every further 2xx (a copy, or another branch of a fork) goes up.
         (Accepted, Input::Success) => (Accepted, &[Tell]),
@@ -214,8 +223,10 @@ mod tests {
         InviteClient Calling     Failure          Completed   Stop(A) Stop(B) Acknowledge Start(D) Tell
         InviteClient Proceeding  Provisional      Proceeding  Tell
         InviteClient Proceeding  TransportFailed  Terminated  Fail
-        InviteClient Proceeding  Success          Accepted    Stop(A) Stop(B) Start(M) Tell
-        InviteClient Proceeding  Failure          Completed   Stop(A) Stop(B) Acknowledge Start(D) Tell
+        InviteClient Proceeding  Cancel           Proceeding  Start(Forgotten)
+        InviteClient Proceeding  Fires(Forgotten) Terminated  Fail
+        InviteClient Proceeding  Success          Accepted    Stop(Forgotten) Start(M) Tell
+        InviteClient Proceeding  Failure          Completed   Stop(Forgotten) Acknowledge Start(D) Tell
         InviteClient Accepted    Success          Accepted    Tell
         InviteClient Accepted    Fires(M)         Terminated
         InviteClient Completed   Failure          Completed   Repeat
@@ -284,14 +295,15 @@ mod tests {
     }
 
     fn inputs() -> Vec<Input> {
-        use Timer::{A, B, D, E, F, G, H, I, J, K, L, M};
-        let timers = [A, B, D, E, F, G, H, I, J, K, L, M];
+        use Timer::{A, B, D, E, F, Forgotten, G, H, I, J, K, L, M};
+        let timers = [A, B, D, E, F, G, H, I, J, K, L, M, Forgotten];
         let others = [
             Input::Request,
             Input::Ack,
             Input::Provisional,
             Input::Success,
             Input::Failure,
+            Input::Cancel,
             Input::TransportFailed,
         ];
         others.into_iter().chain(timers.map(Input::Fires)).collect()

@@ -1,4 +1,4 @@
-//! Other people's programs: SIPp and baresip, from Debian's packages.
+//! Other people's programs: `SIPp` and baresip, from Debian's packages.
 
 use std::fs;
 use std::net::SocketAddr;

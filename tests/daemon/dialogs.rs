@@ -84,7 +84,7 @@ fn an_attended_transfer_leaves_its_message_where_the_first_call_was() {
     let began = Instant::now();
     let answer = bob.invite_with("unknown", &replaces, &bob.sdp("0 101", EVENTS));
     let mut second = bob.accepted("unknown", &answer, began);
-    first.is_ended();
+    first.expect_bye();
     second.skip_to_the_end_of_the_beep();
     let voice = Voice::new(Law::Mu, 2.5, 25);
     second.say(&voice, 0..voice.len());

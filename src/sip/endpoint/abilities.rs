@@ -38,7 +38,7 @@ pub(super) fn all_abilities() -> Vec<Header> {
     all
 }
 
-fn accept() -> Header {
+pub(super) fn accept() -> Header {
     headers::Accept::new("application/sdp, multipart/mixed").into()
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rsip::{Header, Headers};
 
-use super::abilities::{all_abilities, allow, requires, unsupported, unsupported_body};
+use super::abilities::{accept, all_abilities, allow, requires, unsupported, unsupported_body};
 use super::refreshing::means;
 use super::{Arrival, CallKey, Door, Endpoint, Failure, Output, retry_after};
 use crate::sip::body::{self, Body};
@@ -15,7 +15,7 @@ use crate::sip::name_addr::NameAddr;
 use crate::sip::session::{self, Agreed, TooSmall};
 use crate::sip::text::{Params, list};
 use crate::sip::transaction::Input;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Scheme;
 use crate::sip::via::Via;
 use crate::sip::{Flow, Incoming};
 
@@ -79,16 +79,17 @@ impl Endpoint {
             Body::Sdp(sdp) => Some(sdp.to_vec()),
             Body::Unsupported => return self.respond(&arrival, 415, unsupported_body()),
         };
-        let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
-            return self.respond(&arrival, 400, Vec::new());
-        };
+        // RFC 4475 §3.3.15: who does not take a session description cannot be answered.
+        if !takes_sdp(&arrival.request) {
+            return self.respond(&arrival, 406, vec![accept()]);
+        }
         let session = match session::agree(&arrival.request.headers, self.limits.session) {
             Ok(session) => session,
             Err(TooSmall) => return self.respond(&arrival, 422, vec![session::minimum()]),
         };
         match self.replaced(&arrival.request) {
             Ok(replaces) => {
-                let opening = Opening { request_uri, offer, session, replaces };
+                let opening = Opening { offer, session, replaces };
                 self.open_call(now, arrival, opening);
             }
             Err(code) => self.respond(&arrival, code, Vec::new()),
@@ -121,10 +122,9 @@ impl Endpoint {
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
     fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
-        match request.target.parse::<Uri>().map(|uri| uri.scheme) {
-            Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel) => {}
-            Ok(Scheme::Other(_)) => return Some((416, Vec::new())),
-            Err(_) => return Some((400, Vec::new())),
+        match request.uri.scheme {
+            Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
+            Scheme::Other(_) => return Some((416, Vec::new())),
         }
         if self.transactions.is_merged(request) || self.has_looped(request) {
             return Some((482, Vec::new()));
@@ -150,7 +150,7 @@ impl Endpoint {
     }
 
     fn open_call(&mut self, now: Instant, arrival: Arrival, opening: Opening) {
-        let Opening { request_uri, offer, session, replaces } = opening;
+        let Opening { offer, session, replaces } = opening;
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -167,7 +167,7 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let mut incoming = incoming(&request, flow, request_uri, offer);
+        let mut incoming = incoming(&request, flow, offer);
         let replaced = replaces.and_then(|key| self.calls.get(&key));
         incoming.replaces = replaced.map(|call| call.dialog.call_id.clone());
         let pending = Pending {
@@ -218,20 +218,19 @@ impl Endpoint {
 
 /// What an INVITE that may come in wants.
 struct Opening {
-    request_uri: Uri,
     offer: Option<Vec<u8>>,
     session: Option<Agreed>,
     replaces: Option<CallKey>,
 }
 
-fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> Incoming {
-    let headers = &request.headers;
+fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
+    let (headers, uri) = (&request.headers, &request.uri);
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     let (asserted, hidden) = party(headers).unzip();
     Incoming {
         target: uri.target(),
         cause: uri.cause(),
-        request_uri: uri,
+        request_uri: uri.clone(),
         from: request.identity.from.clone(),
         to: request.identity.to.clone(),
         asserted,
@@ -288,4 +287,14 @@ pub(super) fn kept(request: &Request) -> Headers {
         )
     });
     copied.cloned().collect::<Vec<_>>().into()
+}
+
+/// RFC 3261 §20.1: without Accept, `application/sdp` is taken.
+fn takes_sdp(request: &Request) -> bool {
+    let mut kinds = every!(request.headers, Accept).flat_map(list).map(|range| {
+        let kind = range.split(';').next().unwrap_or("");
+        kind.replace([' ', '\t'], "").to_ascii_lowercase()
+    });
+    every!(request.headers, Accept).next().is_none()
+        || kinds.any(|kind| matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*"))
 }
