@@ -81,6 +81,7 @@ impl Early {
 
 /// 440 and 480 Hz, as North America rings (ITU-T E.180 supplement 2); everyone knows it from films.
 fn ringing_tone(codec: Codec) -> Sound {
+    #[expect(clippy::cast_possible_truncation, reason = "twice LOUDNESS at most")]
     let sample = |n: u32| {
         let wave = |hertz: f64| (TAU * hertz * f64::from(n) / f64::from(RATE)).sin();
         (LOUDNESS * (wave(440.0) + wave(480.0))) as i16

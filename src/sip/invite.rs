@@ -149,7 +149,7 @@ pub(super) struct Answered {
     pub interval: Duration,
     pub offer: Offer,
     pub then: Then,
-    /// RFC 3262 §3: a PRACK that may still come, by RSeq and CSeq.
+    /// RFC 3262 §3: a PRACK that may still come, by `RSeq` and `CSeq`.
     pub prack: Option<(u32, u32)>,
 }
 

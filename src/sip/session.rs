@@ -7,6 +7,7 @@ use rsip::{Header, Headers};
 
 use super::message::{every, other};
 use super::text::{Params, list};
+use super::timer::LIFETIME;
 
 /// Whose turn it is to refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +48,8 @@ pub(super) fn agree(request: &Headers, ours: Duration) -> Result<Option<Agreed>,
     let seconds = wanted.min(most).max(least);
     // §9 table 2. Where we may choose it is the caller: we have more calls than they have.
     let refresher = match asked {
-        Some(Role::Uas) => Refresher::Us,
         Some(Role::Uac) | None if supported => Refresher::Them,
-        Some(Role::Uac) | None => Refresher::Us,
+        Some(Role::Uac | Role::Uas) | None => Refresher::Us,
     };
     Ok(Some(Agreed { seconds, refresher, supported }))
 }
@@ -116,7 +116,7 @@ impl Session {
         // lesser of 32 s and a third before the end.
         let due = match agreed.refresher {
             Refresher::Us => now + life / 2,
-            Refresher::Them => expires - (life / 3).min(Duration::from_secs(32)),
+            Refresher::Them => now + life.saturating_sub((life / 3).min(LIFETIME)),
         };
         Self { agreed, least: MINIMUM, due, expires }
     }
@@ -196,7 +196,9 @@ mod tests {
         let mut headers = Headers::default();
         for name in ["Session-Expires", "Min-SE"] {
             let value = parts.next().filter(|value| !value.is_empty());
-            value.into_iter().for_each(|v| headers.push(Header::Other(name.into(), v.into())));
+            if let Some(value) = value {
+                headers.push(Header::Other(name.into(), value.into()));
+            }
         }
         headers.push(headers::Supported::new(parts.next().unwrap_or("")).into());
         match agree(&headers, Duration::from_secs(ours)) {

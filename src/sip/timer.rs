@@ -63,8 +63,14 @@ impl Timer {
     pub fn first(self, reliable: bool) -> Duration {
         match self {
             Self::A | Self::E | Self::G | Self::Repeat2xx | Self::Repeat18x => T1,
-            Self::B | Self::F | Self::H | Self::L | Self::M | Self::Forgotten => LIFETIME,
-            Self::Unacknowledged | Self::Unpracked => LIFETIME,
+            Self::B
+            | Self::F
+            | Self::H
+            | Self::L
+            | Self::M
+            | Self::Forgotten
+            | Self::Unacknowledged
+            | Self::Unpracked => LIFETIME,
             Self::Session => LOOK,
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,

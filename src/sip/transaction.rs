@@ -296,7 +296,7 @@ mod tests {
 
     fn inputs() -> Vec<Input> {
         use Timer::{A, B, D, E, F, Forgotten, G, H, I, J, K, L, M};
-        let timers = [A, B, D, E, F, Forgotten, G, H, I, J, K, L, M];
+        let timers = [A, B, D, E, F, G, H, I, J, K, L, M, Forgotten];
         let others = [
             Input::Request,
             Input::Ack,

@@ -183,10 +183,17 @@ impl Endpoint {
     /// RFC 3891 §3: the call that this one replaces ends now that this one is answered.
     fn take_over(&mut self, now: Instant, key: CallKey) {
         let replaced = self.calls.get_mut(&key).and_then(|call| call.replaces.take());
-        if let Some(old) = replaced.filter(|old| self.calls.contains_key(old)) {
-            self.hang_up(now, old, Some("SIP;cause=200;text=\"Replaced\""));
-            self.tell(old, Event::Bye);
+        let Some((old, call)) = replaced.and_then(|old| Some((old, self.calls.get_mut(&old)?)))
+        else {
+            return;
+        };
+        match &mut call.phase {
+            Phase::Answered(answered) => answered.then = Then::HangUp,
+            Phase::Offered(..) | Phase::Up => {
+                self.hang_up(now, old, Some("SIP;cause=200;text=\"Replaced\""));
+            }
         }
+        self.tell(old, Event::Bye);
     }
 
     pub(super) fn fire_call(&mut self, now: Instant, key: CallKey, timer: Timer, at: Instant) {

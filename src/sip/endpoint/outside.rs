@@ -140,6 +140,10 @@ impl Endpoint {
 
     /// A request of ours that has come back: voicemail must not leave messages for itself.
     fn has_looped(&self, request: &Request) -> bool {
+        // Nearly always there is nothing that could have.
+        if self.placings.is_empty() {
+            return false;
+        }
         let hops = every!(request.headers, Via).flat_map(list).filter_map(Via::read);
         hops.filter_map(|via| via.branch().map(str::to_owned))
             .any(|branch| self.transactions.client(&branch, &request.method).is_some())
@@ -243,7 +247,7 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
 }
 
 /// Who the other side is said to be, and whether it wants to be named: P-Asserted-Identity
-/// (RFC 3325), or Remote-Party-ID, which Asterisk, FreeSWITCH and Cisco still send.
+/// (RFC 3325), or Remote-Party-ID, which older PBXs still send.
 pub(super) fn party(headers: &Headers) -> Option<(NameAddr, bool)> {
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     if let Some(asserted) = named("P-Asserted-Identity").next() {

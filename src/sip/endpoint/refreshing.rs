@@ -86,7 +86,8 @@ impl Endpoint {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let Some(session) = &mut call.session else { return };
         let idle = matches!(call.phase, Phase::Up) && call.asked.is_none();
-        if !idle || call.refreshing.is_some() {
+        let full = self.transactions.len() >= self.limits.transactions;
+        if !idle || full || call.refreshing.is_some() {
             return session.postpone(Some(now + BUSY));
         }
         session.postpone(None);

@@ -96,6 +96,7 @@ impl Endpoint {
 
     /// RFC 3262 §3: no PRACK for 64·T1, so the INVITE is refused.
     pub(super) fn never_pracked(&mut self, now: Instant, key: CallKey) {
+        self.drop_asked(now, key);
         let Some(call) = self.remove_call(key) else { return };
         if let Phase::Offered(pending, _) = call.phase {
             self.conclude(now, &pending, &call.dialog.local_tag, Failure::plain(504));

@@ -227,7 +227,7 @@ impl Dialog {
         match &event {
             Event::Bye | Event::Lost => self.state = State::Over,
             Event::Confirmed { answer } => {
-                self.remote_body = answer.clone().or(self.remote_body.take())
+                self.remote_body = answer.clone().or(self.remote_body.take());
             }
             Event::Offer { ticket, sdp } => {
                 self.ticket = Some(*ticket);
