@@ -116,13 +116,17 @@ impl Daemon {
         Ok(Self { stores, sip, http, agent, live, stop, tasks })
     }
 
-    /// Serves until SIGINT or SIGTERM.
+    /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
     pub async fn serve(self) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hang_up.recv() => self.agent.reload().await,
+            }
         }
         self.stop().await;
         Ok(())
@@ -209,6 +213,11 @@ fn sip_config(config: &Config, calls: usize) -> sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
         user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
+        tls: config.sip.tls.clone(),
+        ws: config.sip.ws.clone(),
+        wss: config.sip.wss.clone(),
+        certificates: certificates(&config.sip),
+        origins: config.sip.ws_origins.clone(),
         advertised: config.media.advertise,
         limits: sip::Limits {
             // What is beyond `calls` is refused by name, with what the configuration says.
@@ -216,6 +225,15 @@ fn sip_config(config: &Config, calls: usize) -> sip::Config {
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             ..sip::Limits::default()
         },
+    }
+}
+
+fn certificates(sip: &config::Sip) -> sip::Certificates {
+    let pair = sip.tls_certificate.clone().zip(sip.tls_key.clone());
+    sip::Certificates {
+        own: pair.map(|(certificate, key)| sip::Identity { certificate, key }),
+        client_ca: sip.tls_client_ca.clone(),
+        ca: sip.tls_ca.clone(),
     }
 }
 

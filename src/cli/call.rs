@@ -86,10 +86,8 @@ impl Call {
         let here = SocketAddr::new(way, 0);
         let config = sip::Config {
             udp: vec![here],
-            tcp: vec![],
             user_agent: concat!("afterbeep-call/", env!("CARGO_PKG_VERSION")).into(),
-            advertised: None,
-            limits: sip::Limits::default(),
+            ..sip::Config::default()
         };
         let (agent, _invites) = sip::bind(config).await?;
         let media = Media::start(media::Config {

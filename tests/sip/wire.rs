@@ -162,7 +162,13 @@ async fn start_with(limits: Limits) -> (Agent, mpsc::Receiver<Invite>) {
 
 fn config(limits: Limits) -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    Config { udp: vec![any], tcp: vec![any], user_agent: "test".into(), advertised: None, limits }
+    Config {
+        udp: vec![any],
+        tcp: vec![any],
+        user_agent: "test".into(),
+        limits,
+        ..Config::default()
+    }
 }
 
 fn address(agent: &Agent, transport: Transport) -> SocketAddr {

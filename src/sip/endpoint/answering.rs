@@ -20,7 +20,7 @@ impl Endpoint {
         let Some(call) = self.calls.get(&key) else { return };
         let Phase::Offered(pending) = &call.phase else { return };
         let mut more = record_route(pending);
-        more.push(contact(&call.dialog.flow));
+        more.push(contact(&call.dialog.flow, &call.dialog.scheme));
         let wire = self.print(&pending.headers, 180, None, &call.dialog.local_tag, more, &[]);
         let (id, post) = (pending.transaction, &mut self.post);
         self.transactions.step(now, id, Input::Provisional, Some(&wire), post);
@@ -108,7 +108,7 @@ impl Endpoint {
     fn succeed(&mut self, now: Instant, key: CallKey, pending: &Pending, sdp: &str) {
         let Some(call) = self.calls.get(&key) else { return };
         let mut more = record_route(pending);
-        more.push(contact(&call.dialog.flow));
+        more.push(contact(&call.dialog.flow, &call.dialog.scheme));
         more.extend(abilities());
         more.push(sdp_type());
         more.extend(self.server());

@@ -118,7 +118,8 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let incoming = incoming(&request, flow, uri, offer);
+        let mut incoming = incoming(&request, flow, uri, offer);
+        incoming.certificate = self.certificates.get(&flow.link).cloned();
         let pending = Pending {
             transaction,
             sequence: request.identity.sequence,
@@ -166,6 +167,7 @@ fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> 
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
+        certificate: None,
         local: flow.local.ip(),
         offer,
     }
