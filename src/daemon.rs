@@ -1,5 +1,6 @@
 //! The daemon: what starts in which order, and how it ends.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::http::guard::Guard;
 use crate::http::{self, Faces, House, Telebroad};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
-use crate::spool::{Audio, Reader};
+use crate::spool::{Audio, Reader, Spool};
 
 /// How the spool reads WAV files.
 pub const WAV: Reader = Reader {
@@ -43,6 +44,7 @@ pub struct Daemon {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+const RETRY: Duration = Duration::from_secs(30);
 /// How long calls in progress may go on after the daemon was told to stop.
 const GRACE: Duration = Duration::from_secs(30);
 /// Files that are open whatever goes on: databases, listeners, logs.
@@ -109,6 +111,7 @@ impl Daemon {
                 }
             }));
         }
+        tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;
@@ -161,13 +164,30 @@ async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, recep
     }
 }
 
+/// What a full disk kept from its mailbox gets there when there is room again.
+async fn try_again(spool: Spool) {
+    let mut tick = tokio::time::interval(RETRY);
+    loop {
+        tick.tick().await;
+        match spool.retry().await {
+            0 => {}
+            delivered => {
+                info!(delivered, "stored {delivered} messages that could not be stored before");
+            }
+        }
+    }
+}
+
 /// Writes the log to standard error. `as_configured` is for the daemon; a command tells only
 /// what went wrong.
 pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
     let level = if as_configured { &log.level } else { "warn" };
     let filter = EnvFilter::try_new(level)
         .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

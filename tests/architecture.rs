@@ -1,6 +1,8 @@
 //! The map of `src/lib.rs`, checked: who may name whom, who may touch the world, and where each
 //! outside library lives.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

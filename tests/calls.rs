@@ -1,6 +1,8 @@
 //! Replays the transcripts in `tests/calls/`: `->` is what happens to the call, `<-` what the
 //! session asks for. `BLESS=1` rewrites them; read the difference like prose.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -54,7 +56,7 @@ fn storm(seed: u64) -> u32 {
         ..policy()
     };
     let shortest = policy.shortest;
-    let mut session = Session::deposit(callee, policy, now);
+    let mut session = Session::deposit(&callee, policy, now);
     let (mut playing, mut recording, mut stopping, mut saving) = (false, false, false, false);
     let mut held: Option<Duration> = None;
     let (mut gone, mut hung_up, mut delivered) = (false, false, 0);
@@ -152,7 +154,7 @@ fn replay(script: &str) -> String {
         out += &format!("{line}\n");
         let Some(step) = line.strip_prefix("-> ") else { continue };
         if let Some(wishes) = step.strip_prefix("leave a message") {
-            session = Some(Session::deposit(callee(wishes), policy_for(wishes), now));
+            session = Some(Session::deposit(&callee(wishes), policy_for(wishes), now));
         } else {
             let session = session.as_mut().expect("start with «leave a message»");
             if step == "nothing" {

@@ -54,7 +54,7 @@ impl Conversation<'_> {
             }
             let event = select! {
                 event = self.dialog.next() => self.signalled(event),
-                event = self.port.next() => self.felt(event),
+                event = self.port.next() => Some(self.felt(event)),
                 () = deadline(&session) => Some(ivr::Event::TimedOut),
             };
             if let Some(event) = event {
@@ -164,7 +164,7 @@ impl Conversation<'_> {
             Err(error) => {
                 error!(
                     mailbox = %self.id,
-                    "a message for {} could not be stored; its recording stays in tmp and is stored at the next start: {error}",
+                    "a message for {} could not be stored; its recording stays in tmp and is tried again: {error}",
                     self.id
                 );
                 false
@@ -209,10 +209,10 @@ impl Conversation<'_> {
         }
     }
 
-    fn felt(&mut self, event: media::Event) -> Heard {
+    fn felt(&mut self, event: media::Event) -> ivr::Event {
         match event {
-            media::Event::Key(key) => Some(ivr::Event::Key(key)),
-            media::Event::Played => Some(ivr::Event::PlaybackFinished),
+            media::Event::Key(key) => ivr::Event::Key(key),
+            media::Event::Played => ivr::Event::PlaybackFinished,
             media::Event::Recorded(recording) => {
                 let duration = recording.duration();
                 let ended = match recording.ended {
@@ -224,12 +224,12 @@ impl Conversation<'_> {
                         ivr::Ended::Failed
                     }
                 };
-                Some(ivr::Event::RecordingFinished { duration, ended })
+                ivr::Event::RecordingFinished { duration, ended }
             }
             media::Event::Silent => {
                 info!("nothing has been heard for long: hung up");
                 self.dialog.bye();
-                Some(ivr::Event::HungUp)
+                ivr::Event::HungUp
             }
         }
     }

@@ -161,7 +161,7 @@ impl Inner {
         let conversation =
             Conversation { house: self, dialog, port, talk, id, mailbox, envelope, draft: None };
         let policy = policy(&self.config.deposit, limits);
-        conversation.run(stream, |now| Session::deposit(callee, policy, now)).await;
+        conversation.run(stream, |now| Session::deposit(&callee, policy, now)).await;
         // Only now may another caller have the place.
         drop(seat);
     }

@@ -28,9 +28,12 @@ pub struct Sounds(Arc<Inner>);
 struct Inner {
     packs: Option<PathBuf>,
     /// `None`: looked for in vain, and said so.
-    prompts: Mutex<HashMap<(String, String, Codec), Option<Arc<Sound>>>>,
+    prompts: Mutex<HashMap<Name, Option<Arc<Sound>>>>,
     greetings: Library,
 }
+
+/// Language, prompt and codec.
+type Name = (String, String, Codec);
 
 /// Encoded greetings kept in memory: 8,000 bytes a second of sound.
 const GREETINGS: usize = 64 * 1024 * 1024;
@@ -102,7 +105,7 @@ impl Sounds {
                     match path.is_file().then(|| Sound::read(&path, codec)) {
                         Some(Ok(sound)) => return Some(Arc::new(sound)),
                         Some(Err(error)) => {
-                            warn!("the prompt {} is left out: {error}", path.display())
+                            warn!("the prompt {} is left out: {error}", path.display());
                         }
                         None => {}
                     }

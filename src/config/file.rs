@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
         .iter()
-        .map(|error| problem(text, error.span().unwrap_or_default(), error.message().to_owned()))
+        .map(|error| problem(text, error.span().unwrap_or_default(), error.message()))
         .collect();
     let mut config = Config::default();
     let mut lines = vec![];
@@ -128,26 +128,26 @@ impl<'a> Section<'a> {
     }
 
     fn take<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut T) {
-        let Some(value) = self.value(key) else { return };
-        let span = value.span();
-        match T::deserialize(value.into_deserializer()) {
-            Ok(value) => *field = value,
-            Err(error) => {
-                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
-            }
+        if let Some(value) = self.read(key) {
+            *field = value;
         }
     }
 
     /// An option without a default: absent is a value of its own.
     fn take_some<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut Option<T>) {
-        let Some(value) = self.value(key) else { return };
-        let span = value.span();
-        match T::deserialize(value.into_deserializer()) {
-            Ok(value) => *field = Some(value),
-            Err(error) => {
-                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
-            }
+        if let Some(value) = self.read(key) {
+            *field = Some(value);
         }
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
+        let value = self.value(key)?;
+        let span = value.span();
+        T::deserialize(value.into_deserializer())
+            .inspect_err(|error| {
+                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
+            })
+            .ok()
     }
 
     fn section(&mut self, key: &'static str) -> Self {
@@ -178,16 +178,16 @@ impl<'a> Section<'a> {
             if let Some(near) = nearest(name, &self.known) {
                 why += &format!("; did you mean {}?", self.path(near));
             }
-            problems.push(problem(text, key.span(), why));
+            problems.push(problem(text, key.span(), &why));
         }
         for (span, why) in self.problems {
-            problems.push(problem(text, span, why));
+            problems.push(problem(text, span, &why));
         }
         lines.extend(self.taken.into_iter().map(|(key, span)| (key, line(text, span.start))));
     }
 }
 
-fn problem(text: &str, span: Range<usize>, why: String) -> Problem {
+fn problem(text: &str, span: Range<usize>, why: &str) -> Problem {
     Problem { line: line(text, span.start), text: why.replace('\n', " ") }
 }
 

@@ -50,6 +50,7 @@ pub struct Sip {
     /// Host of the Request-URI to context.
     pub domains: BTreeMap<String, String>,
     /// What a dialled prefix means; it is taken off before the mailbox is looked up.
+    #[expect(clippy::zero_sized_map_values, reason = "more services will come")]
     pub prefixes: BTreeMap<String, Service>,
     pub peers: Vec<Peer>,
 }

@@ -266,7 +266,7 @@ mod tests {
         directory
     }
 
-    fn settings(value: Value) -> Settings {
+    fn settings(value: &Value) -> Settings {
         value.as_object().unwrap().clone()
     }
 
@@ -276,17 +276,17 @@ mod tests {
         let directory = directory(dir.path()).await;
         let id: MailboxId = "1000@sales".parse().unwrap();
         let wishes =
-            settings(json!({"name": "Jane", "email": ["j@x.org"], "notify_email": "attach"}));
+            settings(&json!({"name": "Jane", "email": ["j@x.org"], "notify_email": "attach"}));
         let pin = directory.add(&id, &wishes, None, 7).await.unwrap();
         assert_eq!(pin.len(), 6);
         assert!(matches!(directory.add(&id, &wishes, None, 7).await, Err(Error::Exists(_))));
-        let edit = settings(json!({"e164": "+12125550100"}));
+        let edit = settings(&json!({"e164": "+12125550100"}));
         directory.edit(&id, &edit, Some("4821"), 9).unwrap();
         let mailbox = directory.find(&id).unwrap();
         assert_eq!((mailbox.name.as_str(), mailbox.modified), ("Jane", 9));
         let key = directory.0.state.pin_key();
         assert!(key.is_pin(mailbox.uuid, &mailbox.pin, "4821"));
-        directory.edit(&id, &settings(json!({"e164": ""})), None, 9).unwrap();
+        directory.edit(&id, &settings(&json!({"e164": ""})), None, 9).unwrap();
         assert_eq!(directory.find(&id).unwrap().e164, None);
         directory.remove(&id).unwrap();
         assert!(directory.find(&id).is_none());
@@ -302,13 +302,13 @@ mod tests {
         let root = dir.path().join("spool");
         fs::create_dir_all(&root).unwrap();
         let (directory, _) = Directory::open(&root, &state).unwrap();
-        directory.add(&id, &settings(json!({"name": "Zoë \"Z\""})), None, 7).await.unwrap();
+        directory.add(&id, &settings(&json!({"name": "Zoë \"Z\""})), None, 7).await.unwrap();
         let path = root.join("default/1000/mailbox.toml");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("portal_skin = 'blue'\n{text}")).unwrap();
         let (directory, problems) = Directory::open(&root, &state).unwrap();
         assert_eq!(problems.len(), 1, "{problems:?}");
-        directory.edit(&id, &settings(json!({"say_duration": true})), None, 8).unwrap();
+        directory.edit(&id, &settings(&json!({"say_duration": true})), None, 8).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("portal_skin = \"blue\"") && text.contains("say_duration = true"));
         let (directory, _) = Directory::open(&root, &state).unwrap();
@@ -343,7 +343,7 @@ mod tests {
             json!({"notify_email": "yes"}),
             json!({"email": ["no address"]}),
         ] {
-            let added = directory.add(&id, &settings(wrong.clone()), None, 0).await;
+            let added = directory.add(&id, &settings(&wrong), None, 0).await;
             assert!(matches!(added, Err(Error::Refused(_))), "{wrong}: {added:?}");
         }
         assert!(directory.add(&id, &Settings::new(), Some("1234"), 0).await.is_err());

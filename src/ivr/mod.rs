@@ -94,9 +94,9 @@ pub struct Session {
 
 impl Session {
     /// A caller leaves a message.
-    pub fn deposit(callee: Callee, policy: Policy, now: Instant) -> Self {
+    pub fn deposit(callee: &Callee, policy: Policy, now: Instant) -> Self {
         let mut cx = Cx::new(policy, now);
-        let menu = deposit::Greeting::enter(&callee, &mut cx);
+        let menu = deposit::Greeting::enter(callee, &mut cx);
         Self { menu, cx }
     }
 

@@ -76,7 +76,8 @@ mod tests {
         }
         assert_eq!(first[8..], [None, None, None]);
         assert_eq!(keys.next(160).unwrap().payload[0], 1);
-        (0..10).for_each(|_| drop(keys.next(160)));
+        let rest: Vec<_> = (0..10).map(|_| keys.next(160)).collect();
+        assert_eq!(rest.len(), 10);
         assert!(keys.is_finished() && keys.next(160).is_none());
     }
 }

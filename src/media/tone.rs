@@ -1,5 +1,7 @@
 //! Hearing a beep: a steady tone, such as asks a caller to speak; pure.
 
+#![expect(clippy::cast_precision_loss, reason = "a frame has few samples")]
+
 /// Where the first steady tone of at least 160 ms ends, in samples, if it has ended.
 ///
 /// A frame is a tone when one sine explains nearly all of its energy, and steady when the pitch
@@ -65,6 +67,7 @@ fn tone(samples: &[i16], rate: f64) -> Option<f64> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_possible_truncation, reason = "8000 fits")]
     fn sine(hertz: f64, samples: usize) -> impl Iterator<Item = i16> {
         (0..samples).map(move |n| {
             (8000.0 * (n as f64 * hertz / 8000.0 * std::f64::consts::TAU).sin()) as i16
