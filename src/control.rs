@@ -97,11 +97,7 @@ impl Stores {
         reader: Reader,
     ) -> anyhow::Result<(Self, Vec<String>)> {
         Self::try_open(spool, state, reader).await.map_err(|error| {
-            if error.chain().any(|cause| cause.is::<io::Error>()) {
-                error.context(ADVICE)
-            } else {
-                error
-            }
+            if error.root_cause().is::<io::Error>() { error.context(ADVICE) } else { error }
         })
     }
 

@@ -83,7 +83,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most)).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most, files)).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -207,7 +207,8 @@ fn raise_file_limit() -> usize {
 }
 
 fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
-    let possible = media.capacity().min(files.saturating_sub(OTHER_FILES) / FILES_A_CALL).max(1);
+    let others = OTHER_FILES + connections(files);
+    let possible = media.capacity().min(files.saturating_sub(others) / FILES_A_CALL).max(1);
     match config.sip.max_calls {
         0 => possible,
         wanted if wanted > possible => {
@@ -216,6 +217,11 @@ fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
         }
         wanted => wanted,
     }
+}
+
+/// Connections must not take the files that recordings need.
+fn connections(files: usize) -> usize {
+    sip::Limits::default().connections.min(files / 4)
 }
 
 fn media_config(config: &Config) -> media::Config {
@@ -228,7 +234,7 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize) -> sip::Config {
+fn sip_config(config: &Config, calls: usize, files: usize) -> sip::Config {
     sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
@@ -242,13 +248,15 @@ fn sip_config(config: &Config, calls: usize) -> sip::Config {
         limits: sip::Limits {
             // What is beyond `calls` is refused by name, with what the configuration says.
             calls: calls + 1000,
+            connections: connections(files),
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             ..sip::Limits::default()
         },
     }
 }
 
-fn certificates(sip: &config::Sip) -> sip::Certificates {
+/// The files that the configuration names.
+pub fn certificates(sip: &config::Sip) -> sip::Certificates {
     let pair = sip.tls_certificate.clone().zip(sip.tls_key.clone());
     sip::Certificates {
         own: pair.map(|(certificate, key)| sip::Identity { certificate, key }),

@@ -1,4 +1,4 @@
-//! The whole daemon, called by real clients: SIPp, baresip, linphone, our own caller, and a bare
+//! The whole daemon, called by real clients: `SIPp`, baresip, linphone, our own caller, and a bare
 //! socket.
 //!
 //! Every test runs a daemon of its own, on its own spool and ports. `tests/run` installs the

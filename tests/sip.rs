@@ -7,6 +7,8 @@ mod authority;
 mod browser;
 #[path = "sip/connections.rs"]
 mod connections;
+#[path = "sip/forms.rs"]
+mod forms;
 #[path = "sip/malformed.rs"]
 mod malformed;
 #[path = "sip/mutation.rs"]
@@ -15,5 +17,7 @@ mod mutation;
 mod pair;
 #[path = "sip/transcript.rs"]
 mod transcript;
+#[path = "sip/vectors.rs"]
+mod vectors;
 #[path = "sip/wire.rs"]
 mod wire;

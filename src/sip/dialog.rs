@@ -40,7 +40,7 @@ impl Dialog {
         let to = first!(request.headers, To).unwrap_or_default();
         let from = first!(request.headers, From).unwrap_or_default();
         let routes = record_route(every!(request.headers, RecordRoute));
-        let target = contact(first!(request.headers, Contact))?;
+        let target = contact(first!(request.headers, Contact)).or_else(|| older(request))?;
         let back = routes.first().map_or(target.as_str(), |route| between_brackets(route));
         let secure = is_sips(&request.target) || is_sips(back);
         Some(Self {
@@ -196,6 +196,13 @@ fn contact(value: Option<&str>) -> Option<String> {
     let written = between_brackets(element);
     let bare = !element.contains('<');
     Some(if bare { uri.to_string() } else { written.to_owned() })
+}
+
+/// RFC 4475 §3.4.1: a caller of RFC 2543 need not say Contact; it is reached at its From.
+fn older(request: &Request) -> Option<String> {
+    let old = !request.identity.via.branch().is_some_and(|b| b.starts_with("z9hG4bK"));
+    let silent = first!(request.headers, Contact).is_none();
+    (old && silent).then(|| request.identity.from.uri.to_string())
 }
 
 fn between_brackets(element: &str) -> &str {

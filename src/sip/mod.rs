@@ -95,6 +95,8 @@ pub struct Limits {
     /// How many of them may not have brought a message yet. The oldest of these gives way to a new
     /// one, here and at the two limits before, so that silent connections keep nobody out.
     pub connections_half_open: usize,
+    /// How long a handshake, a first message, and any message that has begun may take.
+    pub patience: Duration,
     /// TLS handshakes begun in a second on one listener, from all peers and from each: they cost
     /// more than all that follows.
     pub handshakes_per_second: u32,
@@ -115,6 +117,7 @@ impl Default for Limits {
             connections: 1_024,
             connections_per_peer: 256,
             connections_half_open: 512,
+            patience: Duration::from_secs(10),
             handshakes_per_second: 300,
             handshakes_per_second_per_peer: 100,
             backlog: 1_024,

@@ -18,7 +18,7 @@ mod index;
 mod layout;
 mod publish;
 mod scan;
-mod sidecar;
+pub(crate) mod sidecar;
 
 use std::fs::File;
 use std::io;

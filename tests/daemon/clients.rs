@@ -1,4 +1,4 @@
-//! Other people's programs: SIPp, baresip and linphone, from Debian's packages.
+//! Other people's programs: `SIPp`, baresip and linphone, from Debian's packages.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

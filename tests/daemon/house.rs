@@ -181,9 +181,9 @@ impl House {
     fn listens(&self, what: &str, by: &str) -> SocketAddr {
         let log = self.log();
         let words = format!("listens for {what} on ");
-        let mut places = log.lines().filter(|line| line.ends_with(by));
+        let mut places = log.lines().filter(|line| line.contains(by));
         let place = places.find_map(|line| line.split_once(&words)).unwrap().1;
-        place.trim_end_matches(by).parse().unwrap()
+        place.split([' ', '"']).next().unwrap().parse().unwrap()
     }
 }
 

@@ -5,10 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::calls::assert_whole;
 use crate::house::{House, PROGRAM, names};
 use crate::phone::{Phone, code};
-use crate::voice::{Law, Voice, loud_seconds, wav_samples, write_wav};
+use crate::voice::{Kept, Law, Voice, loud_seconds, wav_samples, write_wav};
 
 #[test]
 fn mailboxes_are_made_changed_and_removed_while_the_daemon_runs() {
@@ -74,7 +73,9 @@ fn our_own_caller_leaves_a_message_that_can_be_listed_and_exported() {
     assert!(loud_seconds(&wav_samples(&heard)) > 0.2);
 
     let audio = house.message();
-    assert_whole(&voice, &wav_samples(&audio));
+    // A caller whose processor is busy elsewhere pauses, and RTP time tells that it did.
+    let Kept { head, middle, tail, .. } = voice.kept_in(&wav_samples(&audio));
+    assert!(head <= 1 && middle == 0 && tail == 0, "{head} {middle} {tail}");
     let listed = house.ok(&["messages", "list", "1000"]);
     assert!(listed.contains("2125550143") && listed.contains("3.0 s"), "{listed}");
     let export = |house: &House, name: &str| {
@@ -105,4 +106,25 @@ fn a_broken_configuration_is_told_with_line_and_suggestion() {
     assert!(told.contains("line 2: unknown option sip.max_cals; did you mean sip.max_calls?"));
     assert!(told.contains("line 4: deposit.max_seconds"), "{told}");
     house.ok(&["check-config"]);
+}
+
+#[test]
+fn the_log_as_json_says_what_happened_in_words() {
+    let house = House::new("[log]\nformat = 'json'");
+    let voice = Voice::new(Law::Mu, 2.2, 31);
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    call.say(&voice, 0..voice.len());
+    call.hang_up();
+    house.message();
+    let log = house.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let said: Vec<String> = lines.map(|line| line["fields"]["message"].to_string()).collect();
+    assert!(
+        said.contains(&"\"stored a message of 2.2 s for 1000@default\"".to_owned()),
+        "{said:#?}"
+    );
+    // Whose number it was is nobody's business.
+    assert!(!log.contains("2125550142"), "{log}");
 }

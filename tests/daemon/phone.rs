@@ -1,4 +1,4 @@
-//! A telephone of sockets and strings, for what SIPp cannot see or do.
+//! A telephone of sockets and strings, for what `SIPp` cannot see or do.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -169,19 +169,20 @@ impl Call<'_> {
     pub fn press_pound(&mut self) {
         for (at, end) in [0, 0, 0, 0x80, 0x80, 0x80].into_iter().enumerate() {
             let duration = u16::try_from((at + 1).min(4) * FRAME).unwrap().to_be_bytes();
-            let marker = if at == 0 { 0x80 } else { 0 };
-            self.packet(101 | marker, &[11, end | 10, duration[0], duration[1]]);
+            let marker = if at == 0 { MARKER } else { 0 };
+            self.packet(EVENTS + marker, &[11, end + 10, duration[0], duration[1]]);
         }
         self.timestamp += 960;
     }
 
-    /// Returns the samples that were heard, as G.711 bytes.
+    /// Waits for sound and then for its end; returns what was heard, as G.711 bytes.
     pub fn listen_until_silence(&self) -> Vec<u8> {
         let rtp = &self.phone.rtp;
-        rtp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let (mut heard, mut packet) = (vec![], [0; 2048]);
+        rtp.set_read_timeout(Some(PATIENCE)).unwrap();
         while let Some(size) = received(rtp, &mut packet) {
             heard.extend(&packet[12..size]);
+            rtp.set_read_timeout(Some(SILENCE)).unwrap();
         }
         heard
     }
@@ -211,7 +212,7 @@ impl Call<'_> {
     }
 
     /// Waits for the daemon's BYE, and answers it.
-    pub fn is_ended(self) {
+    pub fn expect_bye(self) {
         self.phone.sip.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut bye = self.phone.hear();
         while !bye.starts_with("BYE ") {
@@ -219,8 +220,9 @@ impl Call<'_> {
         }
         let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
         let lines = bye.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
-        let lines: String = lines.map(|line| format!("{line}\r\n")).collect();
-        self.phone.send(format!("SIP/2.0 200 OK\r\n{lines}Content-Length: 0\r\n\r\n"));
+        let lines: Vec<&str> = lines.collect();
+        let lines = lines.join("\r\n");
+        self.phone.send(format!("SIP/2.0 200 OK\r\n{lines}\r\nContent-Length: 0\r\n\r\n"));
     }
 
     fn send(&mut self, method: &str) {
@@ -261,4 +263,9 @@ fn received(socket: &UdpSocket, packet: &mut [u8]) -> Option<usize> {
     }
 }
 
+/// The payload type of our RFC 4733 events, and the bit beside it that marks a new one.
+const EVENTS: u8 = 101;
+const MARKER: u8 = 0x80;
+/// Longer than a busy machine holds a packet back.
+const SILENCE: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -92,7 +92,7 @@ fn garbage_is_survived_in_silence() {
         phone.send(&b"INVITE sip:1000@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP"[..size % 50]);
     }
     phone.send(format!("INVITE sip:1000@[ SIP/2.0\r\nContent-Length: {}\r\n\r\n", u64::MAX));
-    phone.send([b'\r'; 60_000]);
+    phone.send(vec![b'\r'; 60_000]);
     assert_eq!(code(&Phone::new(&house).request("OPTIONS")), 200);
     let log = house.log();
     assert!(log.lines().count() - before <= 10, "{log}");

@@ -1,6 +1,6 @@
 //! Audio of which every 20 ms frame is unlike every other, and what became of it in a recording.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::f64::consts::TAU;
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub struct Voice {
 pub struct Kept {
     /// Missing before the first frame that is there.
     pub head: usize,
-    /// Missing, or out of order, between the first and the last.
+    /// Missing, said twice or out of order between the first and the last.
     pub middle: usize,
     /// Missing after the last.
     pub tail: usize,
@@ -81,10 +81,12 @@ impl Voice {
         let (Some((first, from)), Some((last, to))) = (seen.first(), seen.last()) else {
             return Kept { head: self.len(), middle: 0, tail: 0, foreign: recording.len() };
         };
-        let right = seen.windows(2).filter(|pair| pair[0].0 < pair[1].0).count() + 1;
+        let heard: BTreeSet<usize> = seen.iter().map(|(frame, _)| *frame).collect();
+        let missing = (*first..=*last).filter(|frame| !heard.contains(frame)).count();
+        let disordered = seen.windows(2).filter(|pair| pair[0].0 >= pair[1].0).count();
         Kept {
             head: *first,
-            middle: (last + 1).saturating_sub(*first).abs_diff(right),
+            middle: missing + disordered,
             tail: self.len() - 1 - last,
             foreign: (to - from) - (seen.len() - 1) * FRAME,
         }
@@ -164,3 +166,20 @@ pub fn frames(seconds: f64) -> usize {
 /// Samples, and bytes, in 20 ms.
 pub const FRAME: usize = 160;
 const RATE: f64 = 8000.0;
+
+#[test]
+fn the_measure_tells_what_is_missing_and_what_is_foreign() {
+    let voice = Voice::new(Law::Mu, 0.2, 1);
+    let sent = voice.samples();
+    let frame = |n: usize| &sent[n * FRAME..][..FRAME];
+    let kept = |frames: &[&[i16]]| {
+        let Kept { head, middle, tail, foreign } = voice.kept_in(&frames.concat());
+        (head, middle, tail, foreign)
+    };
+    assert_eq!(kept(&[&[7; 33], &sent, &[7; 400]]), (0, 0, 0, 0));
+    assert_eq!(kept(&[frame(2), frame(3), frame(5), frame(6)]), (2, 1, 3, 0));
+    assert_eq!(kept(&[&sent[..480], &[7; 80], &sent[480..]]), (0, 0, 0, 80));
+    assert_eq!(kept(&[&sent[..480], &sent[320..]]), (0, 1, 0, 0), "said twice");
+    assert_eq!(kept(&[&sent[..320], frame(3), frame(2), &sent[640..]]), (0, 1, 0, 0), "disorder");
+    assert_eq!(kept(&[&[7; 500]]).0, voice.len());
+}

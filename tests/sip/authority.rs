@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use afterbeep::sip::{Certificates, Identity};
+use afterbeep::sip::Identity;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -39,17 +39,6 @@ impl Authority {
         replace(&identity.certificate, &signed.pem());
         replace(&identity.key, &key.serialize_pem());
         identity
-    }
-
-    /// What a daemon on this host needs.
-    pub fn here(&self) -> Certificates {
-        let own = Some(self.sign("here", &["localhost", "127.0.0.1", "::1"]));
-        Certificates { own, client_ca: None, ca: Some(self.ca()) }
-    }
-
-    /// What trusts this authority, and shows nothing.
-    pub fn trust(&self) -> Certificates {
-        Certificates { ca: Some(self.ca()), ..Certificates::default() }
     }
 }
 

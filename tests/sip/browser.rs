@@ -1,4 +1,4 @@
-//! WebSocket clients, who speak as JsSIP and SIP.js do.
+//! Browsers, who speak as the usual libraries for them do.
 
 use std::net::SocketAddr;
 

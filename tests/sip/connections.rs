@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use afterbeep::sip::{Agent, Certificates, Config, Event, Invite, Transport};
+use afterbeep::sip::{Agent, Certificates, Config, Event, Invite, Limits, Transport};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -211,6 +211,33 @@ async fn a_message_that_is_too_long_ends_its_connection() {
     assert_eq!(stream.read_to_end(&mut rest).await.expect("closed"), 0);
 }
 
+#[tokio::test]
+async fn a_message_that_drops_in_byte_by_byte_is_not_waited_for() {
+    let limits = Limits { patience: Duration::from_millis(200), ..Limits::default() };
+    let (agent, _invites) = start_as(Config { limits, ..config_tcp() }).await;
+    let at = address(&agent, Transport::Tcp);
+    for before in ["", "OPTIONS first"] {
+        let mut stream = TcpStream::connect(at).await.expect("a connection");
+        if !before.is_empty() {
+            stream.write_all(options("127.0.0.1", 1).as_bytes()).await.expect("sent");
+            read_until(&mut stream, "\r\n\r\n").await;
+        }
+        let (mut reads, mut writes) = stream.split();
+        let mut rest = Vec::new();
+        let drops = async {
+            loop {
+                let _until_it_is_closed = writes.write_all(b"I").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            _closed = reads.read_to_end(&mut rest) => {}
+            () = drops => {}
+        }
+        assert!(rest.is_empty());
+    }
+}
+
 /// RFC 3261 §18.2.2.
 #[tokio::test]
 async fn an_answer_finds_a_caller_whose_connection_broke() {
@@ -235,6 +262,19 @@ async fn an_answer_finds_a_caller_whose_connection_broke() {
     assert_eq!(dialog.next().await, Event::Confirmed { answer: None });
     dialog.bye();
     read_until(&mut back, "BYE sip:alice@").await;
+}
+
+impl Authority {
+    /// What a daemon on this host needs.
+    pub fn here(&self) -> Certificates {
+        let own = Some(self.sign("here", &["localhost", "127.0.0.1", "::1"]));
+        Certificates { own, client_ca: None, ca: Some(self.ca()) }
+    }
+
+    /// What trusts this authority, and shows nothing.
+    pub fn trust(&self) -> Certificates {
+        Certificates { ca: Some(self.ca()), ..Certificates::default() }
+    }
 }
 
 /// The certificate that a server shows.

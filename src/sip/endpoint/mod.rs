@@ -63,6 +63,19 @@ pub enum Output {
     },
 }
 
+/// The size of each table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub calls: usize,
+    pub placings: usize,
+    pub dialogs: usize,
+    pub transactions: usize,
+    pub keys: usize,
+    pub merges: usize,
+    pub streamed: usize,
+    pub notes: usize,
+}
+
 /// Whether new calls are let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Door {
@@ -177,6 +190,21 @@ impl Endpoint {
         self.transactions.len()
     }
 
+    /// How much of everything is kept.
+    pub(crate) fn census(&self) -> Census {
+        let [transactions, keys, merges, streamed] = self.transactions.sizes();
+        Census {
+            calls: self.calls.len(),
+            placings: self.placings.len(),
+            dialogs: self.dialogs.len(),
+            transactions,
+            keys,
+            merges,
+            streamed,
+            notes: self.post.agenda.len(),
+        }
+    }
+
     fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
         let via = &mut request.identity.via;
         let reply = stamp(via, &mut request.headers, flow);
@@ -200,6 +228,10 @@ impl Endpoint {
 
     fn receive_response(&mut self, now: Instant, flow: Flow, response: &Response) {
         let identity = &response.identity;
+        // RFC 3261 §8.1.3.3: it is on its way to somebody else.
+        if message::every!(response.headers, Via).flat_map(list).nth(1).is_some() {
+            return self.drop_silently(flow, "a response with several Vias");
+        }
         let branch = identity.via.branch().unwrap_or("");
         let Some(id) = self.transactions.client(branch, &identity.method) else {
             return self.drop_silently(flow, "a response to nothing");

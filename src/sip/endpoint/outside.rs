@@ -16,7 +16,7 @@ use crate::sip::name_addr::NameAddr;
 use crate::sip::text::list;
 use crate::sip::timer::Armed;
 use crate::sip::transaction::Input;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Scheme;
 use crate::sip::{Flow, Incoming};
 
 impl Endpoint {
@@ -76,18 +76,18 @@ impl Endpoint {
             Body::Sdp(sdp) => Some(sdp.to_vec()),
             Body::Unsupported => return self.respond(&arrival, 415, unsupported_body()),
         };
-        let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
-            return self.respond(&arrival, 400, Vec::new());
-        };
-        self.open_call(now, arrival, request_uri, offer);
+        // RFC 4475 §3.3.15: who does not take a session description cannot be answered.
+        if !takes_sdp(&arrival.request) {
+            return self.respond(&arrival, 406, vec![accept()]);
+        }
+        self.open_call(now, arrival, offer);
     }
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
     fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
-        match request.target.parse::<Uri>().map(|uri| uri.scheme) {
-            Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel) => {}
-            Ok(Scheme::Other(_)) => return Some((416, Vec::new())),
-            Err(_) => return Some((400, Vec::new())),
+        match request.uri.scheme {
+            Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
+            Scheme::Other(_) => return Some((416, Vec::new())),
         }
         if self.transactions.is_merged(request) {
             return Some((482, Vec::new()));
@@ -101,7 +101,7 @@ impl Endpoint {
         }
     }
 
-    fn open_call(&mut self, now: Instant, arrival: Arrival, uri: Uri, offer: Option<Vec<u8>>) {
+    fn open_call(&mut self, now: Instant, arrival: Arrival, offer: Option<Vec<u8>>) {
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -118,7 +118,7 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let mut incoming = incoming(&request, flow, uri, offer);
+        let mut incoming = incoming(&request, flow, offer);
         incoming.certificate = self.certificates.get(&flow.link).cloned();
         let pending = Pending {
             transaction,
@@ -151,13 +151,13 @@ impl Endpoint {
     }
 }
 
-fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> Incoming {
-    let headers = &request.headers;
+fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
+    let (headers, uri) = (&request.headers, &request.uri);
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     Incoming {
         target: uri.target(),
         cause: uri.cause(),
-        request_uri: uri,
+        request_uri: uri.clone(),
         from: request.identity.from.clone(),
         to: request.identity.to.clone(),
         asserted: named("P-Asserted-Identity").next(),
@@ -201,6 +201,16 @@ pub(super) fn kept(request: &Request) -> rsip::Headers {
 pub(super) fn unsupported(request: &Request) -> Option<Header> {
     let wanted: Vec<&str> = every!(request.headers, Require).flat_map(list).collect();
     (!wanted.is_empty()).then(|| headers::Unsupported::new(wanted.join(", ")).into())
+}
+
+/// RFC 3261 §20.1: without Accept, `application/sdp` is taken.
+fn takes_sdp(request: &Request) -> bool {
+    let mut kinds = every!(request.headers, Accept).flat_map(list).map(|range| {
+        let kind = range.split(';').next().unwrap_or("");
+        kind.replace([' ', '\t'], "").to_ascii_lowercase()
+    });
+    every!(request.headers, Accept).next().is_none()
+        || kinds.any(|kind| matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*"))
 }
 
 /// RFC 3261 §8.2.3.

@@ -42,7 +42,8 @@ async fn welcome(
 ) -> io::Result<()> {
     tune(&stream);
     let half_open = Talk { board, flow, number, proven: false };
-    let deadline = Instant::now() + HALF_OPEN;
+    let patience = board.streams.patience();
+    let deadline = Instant::now() + patience;
     match flow.transport {
         Transport::Udp | Transport::Tcp => half_open.run(stream, posted, deadline).await,
         Transport::Tls => {
@@ -51,7 +52,7 @@ async fn welcome(
             if let Some(names) = tls::names(stream.get_ref().1.peer_certificates()) {
                 board.with(|endpoint, _| endpoint.vouch(flow.link, names));
             }
-            half_open.run(stream, posted, Instant::now() + HALF_OPEN).await
+            half_open.run(stream, posted, Instant::now() + patience).await
         }
         Transport::Ws => {
             let socket = timeout_at(deadline, websocket::accept(stream, &board.origins)).await??;
@@ -122,7 +123,7 @@ pub(super) async fn call_tls(
 ) -> io::Result<TlsStream<TcpStream>> {
     let (connector, name) = (board.tls.connector().await?, tls::server_name(name)?);
     let stream = call(remote).await?;
-    timeout(HALF_OPEN, connector.connect(name, stream)).await?
+    timeout(board.streams.patience(), connector.connect(name, stream)).await?
 }
 
 fn tune(stream: &TcpStream) {
@@ -183,7 +184,7 @@ impl Talk<'_> {
             if self.proven && is_blank(&buffer) {
                 deadline = Instant::now() + IDLE;
             } else if self.proven && (done > 0 || rested) {
-                deadline = Instant::now() + HALF_OPEN;
+                deadline = Instant::now() + self.board.streams.patience();
             }
             if buffer.len() > MAX_MESSAGE {
                 return Err(io::Error::other("message too long"));
@@ -238,8 +239,6 @@ fn is_blank(buffer: &[u8]) -> bool {
 
 /// RFC 5626 §4.4.1.
 pub(super) const PONG: &[u8] = b"\r\n";
-/// How long a handshake, the first message, and any message that has begun may take.
-pub(super) const HALF_OPEN: Duration = Duration::from_secs(10);
 /// How long a connection may rest between messages.
 const IDLE: Duration = Duration::from_mins(30);
 const KEEP_ALIVE: Duration = Duration::from_mins(1);

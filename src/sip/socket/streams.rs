@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -25,7 +25,8 @@ pub(super) struct Streams {
 struct Open {
     last: u64,
     connections: HashMap<u64, Connection>,
-    /// The newest connection to each remote address.
+    /// The newest connection that we opened to each address. One that came is used only by its
+    /// number: RFC 5923 §9.3, whoever connects from a port need not own it.
     by_remote: HashMap<(Transport, SocketAddr), u64>,
     /// Whose certificate is expected at an address that we called by name.
     names: HashMap<SocketAddr, String>,
@@ -38,6 +39,12 @@ struct Connection {
     stage: Stage,
     /// Dropped with the rest, it ends the connection's task.
     _task: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Opened {
+    ByUs,
+    ByThem,
 }
 
 #[derive(PartialEq)]
@@ -71,6 +78,10 @@ impl Streams {
         Self { listening, limits: limits.clone(), open: Mutex::default() }
     }
 
+    pub fn patience(&self) -> Duration {
+        self.limits.patience
+    }
+
     pub fn listening(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
         self.listening.iter().copied()
     }
@@ -92,7 +103,7 @@ impl Streams {
         }
         // A browser that is gone must come back by itself.
         let place = (!flow.transport.is_web())
-            .then(|| self.admit(&mut open, flow.transport, flow.remote))
+            .then(|| self.admit(&mut open, Opened::ByUs, flow.transport, flow.remote))
             .flatten();
         let Some(place) = place else {
             let lost = board.clone();
@@ -123,11 +134,7 @@ impl Streams {
             open.names.clear();
         }
         open.names.insert(remote, name.to_owned());
-        let place = self.admit(&mut open, Transport::Tls, remote)?;
-        if let Some(connection) = open.connections.get_mut(&place.number) {
-            connection.stage = Stage::Proven;
-        }
-        Some(place)
+        self.admit(&mut open, Opened::ByUs, Transport::Tls, remote)
     }
 
     /// A message has come by this connection.
@@ -143,7 +150,13 @@ impl Streams {
 
     /// A place for one more connection. Where there is none, the oldest of those that never
     /// brought a message makes room.
-    fn admit(&self, open: &mut Open, transport: Transport, remote: SocketAddr) -> Option<Place> {
+    fn admit(
+        &self,
+        open: &mut Open,
+        opened: Opened,
+        transport: Transport,
+        remote: SocketAddr,
+    ) -> Option<Place> {
         let Limits { connections, connections_per_peer, connections_half_open, .. } = self.limits;
         let peer = remote.ip();
         if open.count(|c| c.remote.ip() == peer) >= connections_per_peer {
@@ -154,7 +167,7 @@ impl Streams {
         {
             open.evict(None)?;
         }
-        Some(open.insert(transport, remote))
+        Some(open.insert(opened, transport, remote))
     }
 }
 
@@ -173,17 +186,22 @@ impl Open {
         Some(())
     }
 
-    fn insert(&mut self, transport: Transport, remote: SocketAddr) -> Place {
+    fn insert(&mut self, opened: Opened, transport: Transport, remote: SocketAddr) -> Place {
         self.last += 1;
         let number = self.last;
         let (queue, waiting) = mpsc::channel(QUEUE);
         let bytes = Arc::new(AtomicUsize::new(0));
         let (task, evicted) = oneshot::channel();
         let outbox = Outbox { queue, bytes: bytes.clone() };
-        let stage = Stage::HalfOpen;
+        let stage = match opened {
+            Opened::ByThem => Stage::HalfOpen,
+            Opened::ByUs => Stage::Proven,
+        };
+        if opened == Opened::ByUs {
+            self.by_remote.insert((transport, remote), number);
+        }
         let connection = Connection { transport, remote, outbox, stage, _task: task };
         self.connections.insert(number, connection);
-        self.by_remote.insert((transport, remote), number);
         Place { number, posted: Posted { queue: waiting, bytes }, evicted }
     }
 
@@ -247,7 +265,8 @@ fn welcome(
     stream: TcpStream,
     remote: SocketAddr,
 ) {
-    let admitted = board.streams.admit(&mut lock(&board.streams.open), transport, remote);
+    let streams = &board.streams;
+    let admitted = streams.admit(&mut lock(&streams.open), Opened::ByThem, transport, remote);
     let Some(place) = admitted else {
         debug!(%remote, "too many connections, refused {remote}");
         return;
@@ -257,7 +276,7 @@ fn welcome(
     board.spawn(connection::serve(board.clone(), flow, stream, place));
 }
 
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Messages, and their bytes, that wait for a slow reader.
 const QUEUE: usize = 128;
 const WAITING: usize = 128 << 10;

@@ -46,6 +46,7 @@ impl Tls {
     pub fn read(files: Certificates) -> io::Result<Self> {
         let stamps = stamps(&files);
         let loaded = load(&files)?;
+        files.own.iter().for_each(tell_validity);
         Ok(Self { files, current: Mutex::new(Current { loaded, stamps }) })
     }
 
@@ -79,6 +80,7 @@ impl Tls {
         match loaded {
             Ok(loaded) => {
                 current.loaded = loaded;
+                self.files.own.iter().for_each(tell_validity);
                 info!("the certificates for TLS were read again");
             }
             Err(error) => warn!(%error, "keeps the certificates it had: {error}"),
@@ -93,6 +95,13 @@ impl Tls {
 
     fn has_files(&self) -> bool {
         paths(&self.files).next().is_some()
+    }
+}
+
+impl Certificates {
+    /// Reads all files as for use, and says what is wrong with them.
+    pub fn check(&self) -> io::Result<()> {
+        load(self).map(drop)
     }
 }
 
@@ -114,21 +123,18 @@ pub(super) fn server_name(name: &str) -> io::Result<ServerName<'static>> {
 /// What a peer's certificate says of its owner: the domains of RFC 5922 §7.1, and addresses.
 pub(super) fn names(chain: Option<&[CertificateDer<'_>]>) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(chain?.first()?).ok()?;
-    let alternatives = certificate.subject_alternative_name().ok().flatten();
-    let mut names: Vec<String> = match alternatives {
-        Some(alternatives) => {
-            alternatives.value.general_names.iter().filter_map(alternative).collect()
-        }
-        None => {
+    let mut names: Vec<String> = match certificate.subject_alternative_name() {
+        Ok(Some(others)) => others.value.general_names.iter().filter_map(alternative).collect(),
+        Ok(None) => {
             let common = certificate.subject().iter_common_name();
             common.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()
         }
+        Err(_) => return None,
     };
     // What is joined must come apart again as it was.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_*:".contains(&b);
     names.retain(|name| !name.is_empty() && name.bytes().all(plain));
-    names.iter_mut().for_each(|name| name.make_ascii_lowercase());
-    Some(names.join(" ")).filter(|names| !names.is_empty())
+    Some(names.join(" ").to_ascii_lowercase()).filter(|names| !names.is_empty())
 }
 
 fn alternative(name: &GeneralName<'_>) -> Option<String> {
@@ -150,7 +156,6 @@ fn load(files: &Certificates) -> io::Result<Loaded> {
     if let Some(own) = &files.own {
         loaded.web_acceptor = Some(acceptor(own, None)?);
         loaded.acceptor = Some(acceptor(own, files.client_ca.as_deref())?);
-        tell_validity(own);
     }
     if files.ca.is_some() {
         loaded.connector = Some(connector(files)?);
@@ -236,7 +241,7 @@ fn tell_validity(own: &Identity) {
     match certificate.validity().time_to_expiration() {
         None => warn!("the certificate {path} is not valid now; it ends {end}"),
         Some(left) if left.whole_seconds() < SOON => {
-            warn!("the certificate {path} ends soon: {end}")
+            warn!("the certificate {path} ends soon: {end}");
         }
         Some(_) => info!("the certificate {path} is valid until {end}"),
     }
@@ -269,3 +274,57 @@ fn stamps(files: &Certificates) -> Vec<Stamp> {
 
 const WATCH: Duration = Duration::from_mins(1);
 const SOON: i64 = 14 * 24 * 3600;
+
+#[cfg(test)]
+mod tests {
+    use super::names as names_in;
+    use super::*;
+
+    #[test]
+    fn files_are_read_again_when_they_change_and_kept_when_they_break() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| dir.path().join(name);
+        let own = Identity { certificate: place("cert.pem"), key: place("key.pem") };
+        let renew = || {
+            let made = rcgen::generate_simple_self_signed(["here.example".to_owned()]);
+            let made = made.expect("a certificate");
+            for (path, text) in
+                [(&own.certificate, made.cert.pem()), (&own.key, made.signing_key.serialize_pem())]
+            {
+                fs::write(place("new"), text).expect("written");
+                fs::rename(place("new"), path).expect("renamed");
+            }
+        };
+        renew();
+        let files = Certificates { own: Some(own.clone()), ..Certificates::default() };
+        let tls = Tls::read(files).expect("certificates");
+        let shown = || Arc::as_ptr(tls.acceptor().expect("an acceptor").config());
+        let first = shown();
+        tls.reload_if_changed();
+        assert_eq!(shown(), first);
+        renew();
+        tls.reload_if_changed();
+        let second = shown();
+        assert_ne!(second, first);
+        fs::remove_file(&own.key).expect("removed");
+        tls.reload_if_changed();
+        assert_eq!(shown(), second);
+        assert!(tls.files.check().is_err());
+    }
+
+    #[test]
+    fn names_of_a_certificate() {
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let mut params = rcgen::CertificateParams::new(names).expect("names");
+            params.distinguished_name.push(rcgen::DnType::CommonName, "Common.Example");
+            let made = params.self_signed(&key).expect("a certificate");
+            names_in(Some(&[made.der().clone()]))
+        };
+        assert_eq!(named(&["A.Example", "::1"]).as_deref(), Some("a.example ::1"));
+        // RFC 5922 §7.1: the common name counts only where nothing else is said.
+        assert_eq!(named(&[]).as_deref(), Some("common.example"));
+        assert_eq!(names_in(None), None);
+    }
+}

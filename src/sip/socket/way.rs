@@ -12,14 +12,13 @@ impl Switchboard {
     pub(super) async fn way_to(self: &Arc<Self>, target: &Uri) -> Result<Flow, Refusal> {
         let wanted = Transport::wanted_by(target);
         let port = target.port.unwrap_or(wanted.unwrap_or(Transport::Udp).default_port());
-        let remote = match target.ip() {
-            Some(ip) => SocketAddr::new(ip, port),
+        let found: Vec<SocketAddr> = match target.ip() {
+            Some(ip) => vec![SocketAddr::new(ip, port)],
             None => tokio::net::lookup_host((target.host.as_str(), port))
                 .await
-                .ok()
-                .and_then(|mut found| found.next())
-                .ok_or_else(|| Refusal::unavailable("Unknown Host"))?,
+                .map_or(vec![], Iterator::collect),
         };
+        let remote = *found.first().ok_or_else(|| Refusal::unavailable("Unknown Host"))?;
         let udp = self.datagrams.iter().position(|d| d.local.is_ipv4() == remote.is_ipv4());
         match (wanted, udp) {
             (None | Some(Transport::Udp), Some(index)) => {
@@ -27,7 +26,7 @@ impl Switchboard {
                 let local = self.local_towards(bound, remote);
                 Ok(Flow { transport, local, remote, link: Link::Socket(index) })
             }
-            (Some(Transport::Tls), _) => self.way_by_tls(target, remote).await,
+            (Some(Transport::Tls), _) => self.way_by_tls(target, &found).await,
             (Some(Transport::Ws | Transport::Wss), _) => {
                 Err(Refusal::unavailable("No Way to a Browser"))
             }
@@ -44,24 +43,37 @@ impl Switchboard {
     async fn way_by_tls(
         self: &Arc<Self>,
         target: &Uri,
-        remote: SocketAddr,
+        found: &[SocketAddr],
     ) -> Result<Flow, Refusal> {
         let name = match target.ip() {
             Some(ip) => ip.to_string(),
             None => target.host.to_ascii_lowercase(),
         };
-        let (transport, local) = (Transport::Tls, self.appearance(Transport::Tls, remote));
-        let flow = |number| Flow { transport, local, remote, link: Link::Connection(number) };
-        if let Some(number) = self.streams.called(remote, &name) {
-            return Ok(flow(number));
+        let transport = Transport::Tls;
+        let flow = |remote, number| {
+            let local = self.appearance(transport, remote);
+            Flow { transport, local, remote, link: Link::Connection(number) }
+        };
+        let known = |remote: &SocketAddr| Some((*remote, self.streams.called(*remote, &name)?));
+        if let Some((remote, number)) = found.iter().find_map(known) {
+            return Ok(flow(remote, number));
         }
-        let stream = connection::call_tls(self, remote, &name).await;
-        let stream = stream.map_err(|error| Refusal::unavailable(&format!("TLS: {error}")))?;
-        let place = self.streams.take_in(remote, &name);
-        let place = place.ok_or_else(|| Refusal::unavailable("Too Many Connections"))?;
-        let flow = flow(place.number);
-        self.spawn(connection::serve_called(self.clone(), flow, stream, place));
-        Ok(flow)
+        let mut last = None;
+        for remote in found.iter().take(MAX_TRIES) {
+            match connection::call_tls(self, *remote, &name).await {
+                Ok(stream) => {
+                    let place = self.streams.take_in(*remote, &name);
+                    let place =
+                        place.ok_or_else(|| Refusal::unavailable("Too Many Connections"))?;
+                    let flow = flow(*remote, place.number);
+                    self.spawn(connection::serve_called(self.clone(), flow, stream, place));
+                    return Ok(flow);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let why = last.map_or_else(String::new, |error| format!("TLS: {error}"));
+        Err(Refusal::unavailable(&why))
     }
 
     /// What a peer is told to reach us at. Not listening, we still must name a port; requests come
@@ -75,3 +87,6 @@ impl Switchboard {
         self.local_towards(bound.unwrap_or(unbound), remote)
     }
 }
+
+/// Addresses of one name.
+const MAX_TRIES: usize = 4;
