@@ -200,6 +200,12 @@ impl Switchboard {
             // The BYEs are sent; one round trip lets an unacknowledged call end too.
             let _late_ones_are_left = tokio::time::timeout(PARTING, self.until_quiet()).await;
         }
+        let sent = async {
+            while !self.streams.are_idle() {
+                tokio::time::sleep(GRAIN).await;
+            }
+        };
+        let _who_does_not_read_is_left = tokio::time::timeout(PARTING, sent).await;
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }

@@ -32,6 +32,23 @@ async fn a_call_by_tls_is_secure_all_the_way() {
 }
 
 #[tokio::test]
+async fn a_shutdown_hangs_up_by_tls_before_it_closes() {
+    let authority = Authority::new();
+    let (agent, mut invites) = secure(authority.here()).await;
+    let (caller, _none) = secure(authority.trust()).await;
+    let target = format!("sips:401@{}", address(&agent, Transport::Tls));
+    let (target, from) = (target.parse().expect("a URI"), alice());
+    let (taken, mut answered) = tokio::join!(caller.call(&target, &from, SDP.into()), async {
+        let invite = invites.recv().await.expect("an invite");
+        invite.answer(SDP.into()).await.expect("still there")
+    });
+    let mut dialog = taken.expect("taken");
+    assert_eq!(answered.next().await, Event::Confirmed { answer: None });
+    agent.shutdown(Duration::ZERO).await;
+    assert_eq!(dialog.next().await, Event::Bye);
+}
+
+#[tokio::test]
 async fn whom_nobody_vouches_for_is_not_called() {
     let (right, wrong) = (Authority::new(), Authority::new());
     let elsewhere = Certificates { own: Some(right.sign("e", &["e.example"])), ..right.here() };

@@ -71,6 +71,8 @@ struct Outbox {
 pub(super) struct Posted {
     queue: mpsc::Receiver<Arc<[u8]>>,
     bytes: Arc<AtomicUsize>,
+    /// Bytes of what was taken last.
+    taken: usize,
 }
 
 impl Streams {
@@ -144,6 +146,12 @@ impl Streams {
         }
     }
 
+    /// Whether all that was to be sent has left.
+    pub fn are_idle(&self) -> bool {
+        let idle = |c: &Connection| c.outbox.bytes.load(Ordering::Relaxed) == 0;
+        lock(&self.open).connections.values().all(idle)
+    }
+
     pub fn remove(&self, number: u64) {
         lock(&self.open).remove(number);
     }
@@ -202,7 +210,7 @@ impl Open {
         }
         let connection = Connection { transport, remote, outbox, stage, _task: task };
         self.connections.insert(number, connection);
-        Place { number, posted: Posted { queue: waiting, bytes }, evicted }
+        Place { number, posted: Posted { queue: waiting, bytes, taken: 0 }, evicted }
     }
 
     fn remove(&mut self, number: u64) {
@@ -228,10 +236,11 @@ impl Outbox {
 }
 
 impl Posted {
-    /// What must be sent next. It is counted as sent: its sending has a time limit.
+    /// What must be sent next. What came before counts as sent.
     pub async fn next(&mut self) -> Option<Arc<[u8]>> {
+        self.bytes.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
         let bytes = self.queue.recv().await?;
-        self.bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+        self.taken = bytes.len();
         Some(bytes)
     }
 }
