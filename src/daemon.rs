@@ -250,6 +250,7 @@ fn sip_config(config: &Config, calls: usize, files: usize) -> sip::Config {
             calls: calls + 1000,
             connections: connections(files),
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
+            session: Duration::from_secs(config.sip.session_expires_seconds.into()),
             ..sip::Limits::default()
         },
     }

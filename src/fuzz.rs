@@ -13,7 +13,7 @@ use crate::call::talk::{Talk, answered};
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
-use crate::sip::{Flow, Limits, Link, NameAddr, Reject, Transport, Uri, sdp};
+use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
 use crate::spool::sidecar::{Fallback, Sidecar};
 
 pub type Target = fn(&[u8]);
@@ -172,6 +172,7 @@ pub fn dialog(data: &[u8]) {
         sent: Vec::new(),
         tags: Vec::new(),
         byes: 0,
+        ticket: None,
     };
     for _ in 0..200 {
         if play.script.rest.is_empty() {
@@ -194,6 +195,8 @@ struct Play<'a> {
     tags: Vec<String>,
     /// Requests that we send unasked: they are not refused for want of room.
     byes: usize,
+    /// The last offer within a dialog, which may be stale.
+    ticket: Option<Ticket>,
 }
 
 impl Play<'_> {
@@ -219,8 +222,16 @@ impl Play<'_> {
             (12, _) => self.endpoint.transport_failed(now, &tcp()),
             (13, Some(key)) => self.endpoint.ring(now, key),
             (14, Some(key)) => drop(self.endpoint.answer(now, key, "v=0\r\n")),
-            (15, Some(key)) => self.endpoint.accept(now, key, "v=0\r\n"),
-            (16, Some(key)) => self.endpoint.refuse(now, key),
+            (15, Some(key)) => {
+                if let Some(ticket) = self.ticket {
+                    self.endpoint.accept(now, key, ticket, "v=0\r\n");
+                }
+            }
+            (16, Some(key)) => {
+                if let Some(ticket) = self.ticket {
+                    self.endpoint.refuse(now, key, ticket);
+                }
+            }
             (17, Some(key)) => self.endpoint.reject(now, key, Reject::BusyHere),
             (18, Some(key)) => self.endpoint.bye(now, key),
             (19, Some(key)) => self.endpoint.give_up(now, key),
@@ -314,6 +325,7 @@ impl Play<'_> {
                 Output::Gone(key) | Output::Refused(key, _) => {
                     self.calls.retain(|known| *known != key);
                 }
+                Output::Event(_, Event::Offer { ticket, .. }) => self.ticket = Some(ticket),
                 Output::Event(..) | Output::Taken(..) | Output::Dropped { .. } => {}
             }
         }

@@ -1,6 +1,8 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
 //! and mutations of it. Real sockets only in `wire`, `connections` and `browser`.
 
+#[path = "sip/abilities.rs"]
+mod abilities;
 #[path = "sip/authority.rs"]
 mod authority;
 #[path = "sip/browser.rs"]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::config::{Peer, Service, Sip};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT};
-use crate::sip::{Incoming, NameAddr, Uri};
+use crate::sip::{Incoming, NameAddr, Party, Uri};
 
 /// The mailboxes that a call may be for, most likely first.
 ///
@@ -69,9 +69,22 @@ fn peer(address: IpAddr, sip: &Sip) -> Option<&Peer> {
 /// Who calls. P-Asserted-Identity counts only from a trusted peer (RFC 3325 §5); who wishes to be
 /// unknown stays so.
 pub(super) fn caller(call: &Incoming, sip: &Sip) -> CallerId {
-    let trusted = peer(call.source.ip(), sip).is_some_and(|peer| peer.trusted);
+    let trusted = is_trusted(call.source.ip(), sip);
     let party = call.asserted.as_ref().filter(|_| trusted).unwrap_or(&call.from);
-    if call.privacy || party.is_anonymous() || call.from.is_anonymous() {
+    named(party, call.privacy || call.from.is_anonymous())
+}
+
+/// Who calls after a transfer, if whoever says so is trusted.
+pub(super) fn transferred(party: &Party, sip: &Sip) -> Option<CallerId> {
+    is_trusted(party.source, sip).then(|| named(&party.name, party.privacy))
+}
+
+fn is_trusted(address: IpAddr, sip: &Sip) -> bool {
+    peer(address, sip).is_some_and(|peer| peer.trusted)
+}
+
+fn named(party: &NameAddr, privacy: bool) -> CallerId {
+    if privacy || party.is_anonymous() {
         return CallerId::default();
     }
     CallerId { number: clean(&party.uri.user), name: clean(display(party)), ext: String::new() }

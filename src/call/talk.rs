@@ -25,24 +25,26 @@ pub(crate) enum Disagreement {
 /// One side of one call's negotiation: our address, and how often we have described ourselves.
 pub(crate) struct Talk {
     local: Local,
+    /// The last description.
+    said: String,
 }
 
 impl Talk {
     pub(crate) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
-        Self { local: Local { address, port, session_id, version: 0 } }
+        let local = Local { address, port, session_id, version: 0 };
+        Self { local, said: String::new() }
     }
 
     /// The answer to an offer, and the stream that follows from both.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
         let (description, format, events, stream) = agree(offer)?;
-        self.local.version += 1;
-        let answer = description.answer(&self.local, &format, events.as_ref(), Some(20));
+        let answer =
+            self.say(|local| description.answer(local, &format, events.as_ref(), Some(20)));
         Ok((answer, stream))
     }
 
     /// Our offer, for an INVITE that brought none.
     pub(crate) fn offer(&mut self) -> String {
-        self.local.version += 1;
         let mut formats: Vec<Format> = CODECS.iter().map(|codec| format(*codec)).collect();
         formats.push(Format {
             payload_type: OUR_EVENTS,
@@ -51,7 +53,17 @@ impl Talk {
             channels: 1,
             fmtp: Some("0-16".into()),
         });
-        sdp::offer(&self.local, &formats, Some(20))
+        self.say(|local| sdp::offer(local, &formats, Some(20)))
+    }
+
+    /// RFC 3264 §8: another version if anything differs from the description before, else the same.
+    fn say(&mut self, describe: impl Fn(&Local) -> String) -> String {
+        let again = describe(&self.local);
+        if again != self.said {
+            self.local.version += 1;
+            self.said = describe(&self.local);
+        }
+        self.said.clone()
     }
 }
 
@@ -181,6 +193,19 @@ mod tests {
         let (answer, stream) = talk().answer(&offer("0", "a=sendonly\r\n")).unwrap();
         assert_eq!(stream.direction, Direction::ReceiveOnly);
         assert!(answer.contains("a=recvonly"), "{answer}");
+    }
+
+    #[test]
+    fn the_version_counts_what_differs() {
+        let mut talk = talk();
+        let mut version = |rest| {
+            let (answer, _) = talk.answer(&offer("0", rest)).unwrap();
+            answer.split(' ').nth(2).unwrap().to_owned()
+        };
+        assert_eq!(version(""), "1");
+        assert_eq!(version(""), "1", "a refresh changes nothing");
+        assert_eq!(version("a=sendonly\r\n"), "2");
+        assert_eq!(version(""), "3");
     }
 
     #[test]

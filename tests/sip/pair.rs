@@ -200,7 +200,8 @@ fn flow(side: Side) -> Flow {
 fn name(event: &Event) -> &'static str {
     match event {
         Event::Confirmed { .. } => "confirmed",
-        Event::Offer(_) => "offer",
+        Event::Offer { .. } => "offer",
+        Event::Identity(_) => "identity",
         Event::Info { .. } => "info",
         Event::Bye => "bye",
         Event::Lost => "lost",

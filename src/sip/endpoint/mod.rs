@@ -5,12 +5,18 @@
 //!
 //! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
 //! - `within` takes requests that do belong to one (§12.2.2);
+//! - `ringing` is what is said before the answer (§13.3.1.1, RFC 3262);
 //! - `answering` does what the owner of a call wants of it;
-//! - `placing` is the calling side (§13.2).
+//! - `refreshing` keeps sessions alive (RFC 4028);
+//! - `placing` is the calling side (§13.2);
+//! - `abilities` is what we say that we can do.
 
+mod abilities;
 mod answering;
 mod outside;
 mod placing;
+mod refreshing;
+mod ringing;
 mod within;
 
 use std::collections::{HashMap, VecDeque};
@@ -97,6 +103,7 @@ pub struct Endpoint {
     certificates: HashMap<Link, String>,
     post: Post,
     last_call: u64,
+    last_ticket: u64,
     door: Door,
 }
 
@@ -121,6 +128,7 @@ impl Endpoint {
             certificates: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
+            last_ticket: 0,
             door: Door::Open,
         }
     }
@@ -141,7 +149,7 @@ impl Endpoint {
             match owner {
                 Owner::Transaction(id) => {
                     let upward = self.transactions.fire(now, id, timer, at, &mut self.post);
-                    self.hear(upward);
+                    self.hear(now, upward);
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
             }
@@ -168,7 +176,7 @@ impl Endpoint {
         for id in self.transactions.over(flow) {
             let upward =
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
-            self.hear(upward);
+            self.hear(now, upward);
         }
     }
 
@@ -255,13 +263,18 @@ impl Endpoint {
                     self.hear_response(now, key, &invite, flow, response);
                 }
             }
+            Upward::Tell(User::Within(key, purpose)) => {
+                let invite = invite.as_ref().map(|(invite, flow)| (invite, *flow));
+                self.hear_within(now, key, purpose, invite, response);
+            }
             Upward::Tell(User::Nobody) | Upward::Nothing => {}
-            upward @ Upward::Fail(_) => self.hear(upward),
+            upward @ Upward::Fail(_) => self.hear(now, upward),
         }
     }
 
-    fn hear(&mut self, upward: Upward) {
+    fn hear(&mut self, now: Instant, upward: Upward) {
         match upward {
+            Upward::Fail(User::Within(key, _)) => self.unheard_within(now, key),
             Upward::Fail(User::Call(key)) => self.placing_failed(key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
@@ -299,7 +312,11 @@ impl Endpoint {
     /// 200 for a request that must not happen twice: a transaction answers its copies, if there
     /// is room for one.
     fn confirm(&mut self, now: Instant, arrival: &Arrival) {
-        let wire = self.print(&arrival.request.headers, 200, None, "", Vec::new(), &[]);
+        self.confirm_with(now, arrival, Vec::new());
+    }
+
+    fn confirm_with(&mut self, now: Instant, arrival: &Arrival, more: Vec<Header>) {
+        let wire = self.print(&arrival.request.headers, 200, None, "", more, &[]);
         match self.transactions.open_server(&arrival.request, arrival.reply) {
             Some(id) => {
                 self.transactions.step(now, id, Input::Success, Some(&wire), &mut self.post);
@@ -394,19 +411,6 @@ fn contact(flow: &Flow, scheme: &Scheme) -> Header {
     headers::Contact::new(format!("<{name}:{}{transport}>", flow.local)).into()
 }
 
-fn allow() -> Header {
-    headers::Allow::new(ALLOWED).into()
-}
-
-/// RFC 3261 §13.2.1: what a call should be told about us.
-fn abilities() -> [Header; 2] {
-    [allow(), headers::Supported::new("").into()]
-}
-
-fn accept() -> Header {
-    headers::Accept::new("application/sdp, multipart/mixed").into()
-}
-
 fn retry_after(wait: Duration) -> Header {
     headers::RetryAfter::new(wait.as_secs().max(1).to_string()).into()
 }
@@ -414,5 +418,3 @@ fn retry_after(wait: Duration) -> Header {
 fn sdp_type() -> Header {
     headers::ContentType::new("application/sdp").into()
 }
-
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
