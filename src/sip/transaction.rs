@@ -223,8 +223,10 @@ mod tests {
         InviteClient Calling     Failure          Completed   Stop(A) Stop(B) Acknowledge Start(D) Tell
         InviteClient Proceeding  Provisional      Proceeding  Tell
         InviteClient Proceeding  TransportFailed  Terminated  Fail
-        InviteClient Proceeding  Success          Accepted    Stop(A) Stop(B) Start(M) Tell
-        InviteClient Proceeding  Failure          Completed   Stop(A) Stop(B) Acknowledge Start(D) Tell
+        InviteClient Proceeding  Cancel           Proceeding  Start(Forgotten)
+        InviteClient Proceeding  Fires(Forgotten) Terminated  Fail
+        InviteClient Proceeding  Success          Accepted    Stop(Forgotten) Start(M) Tell
+        InviteClient Proceeding  Failure          Completed   Stop(Forgotten) Acknowledge Start(D) Tell
         InviteClient Accepted    Success          Accepted    Tell
         InviteClient Accepted    Fires(M)         Terminated
         InviteClient Completed   Failure          Completed   Repeat
@@ -293,14 +295,15 @@ mod tests {
     }
 
     fn inputs() -> Vec<Input> {
-        use Timer::{A, B, D, E, F, G, H, I, J, K, L, M};
-        let timers = [A, B, D, E, F, G, H, I, J, K, L, M];
+        use Timer::{A, B, D, E, F, Forgotten, G, H, I, J, K, L, M};
+        let timers = [A, B, D, E, F, Forgotten, G, H, I, J, K, L, M];
         let others = [
             Input::Request,
             Input::Ack,
             Input::Provisional,
             Input::Success,
             Input::Failure,
+            Input::Cancel,
             Input::TransportFailed,
         ];
         others.into_iter().chain(timers.map(Input::Fires)).collect()
