@@ -83,7 +83,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most)).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most, files)).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -119,13 +119,17 @@ impl Daemon {
         Ok(Self { stores, sip, http, agent, live, stop, tasks })
     }
 
-    /// Serves until SIGINT or SIGTERM.
+    /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
     pub async fn serve(self) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hang_up.recv() => self.agent.reload().await,
+            }
         }
         self.stop().await;
         Ok(())
@@ -203,7 +207,8 @@ fn raise_file_limit() -> usize {
 }
 
 fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
-    let possible = media.capacity().min(files.saturating_sub(OTHER_FILES) / FILES_A_CALL).max(1);
+    let others = OTHER_FILES + connections(files);
+    let possible = media.capacity().min(files.saturating_sub(others) / FILES_A_CALL).max(1);
     match config.sip.max_calls {
         0 => possible,
         wanted if wanted > possible => {
@@ -212,6 +217,11 @@ fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
         }
         wanted => wanted,
     }
+}
+
+/// Connections must not take the files that recordings need.
+fn connections(files: usize) -> usize {
+    sip::Limits::default().connections.min(files / 4)
 }
 
 fn media_config(config: &Config) -> media::Config {
@@ -224,19 +234,35 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize) -> sip::Config {
+fn sip_config(config: &Config, calls: usize, files: usize) -> sip::Config {
     sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
         user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
+        tls: config.sip.tls.clone(),
+        ws: config.sip.ws.clone(),
+        wss: config.sip.wss.clone(),
+        certificates: certificates(&config.sip),
+        origins: config.sip.ws_origins.clone(),
         advertised: config.media.advertise,
         limits: sip::Limits {
             // What is beyond `calls` is refused by name, with what the configuration says.
             calls: calls + 1000,
+            connections: connections(files),
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             session: Duration::from_secs(config.sip.session_expires_seconds.into()),
             ..sip::Limits::default()
         },
+    }
+}
+
+/// The files that the configuration names.
+pub fn certificates(sip: &config::Sip) -> sip::Certificates {
+    let pair = sip.tls_certificate.clone().zip(sip.tls_key.clone());
+    sip::Certificates {
+        own: pair.map(|(certificate, key)| sip::Identity { certificate, key }),
+        client_ca: sip.tls_client_ca.clone(),
+        ca: sip.tls_ca.clone(),
     }
 }
 

@@ -17,7 +17,8 @@ use crate::sip::{self, Dialog, NameAddr, Uri};
 
 #[derive(Args)]
 pub(super) struct Call {
-    /// Whom to call, such as sip:1000@192.0.2.5 or sip:1000@192.0.2.5:5070;transport=tcp
+    /// Whom to call, such as sip:1000@192.0.2.5, sip:1000@192.0.2.5:5070;transport=tcp or
+    /// sips:1000@vm.example.com
     target: String,
     /// Leave this recording after the beep (any file that symphonia reads)
     #[arg(long, value_name = "FILE")]
@@ -34,6 +35,9 @@ pub(super) struct Call {
     /// Keep what was heard in this WAV file
     #[arg(long, value_name = "FILE")]
     heard: Option<PathBuf>,
+    /// The authorities (PEM) that vouch for whom you call by TLS, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How many seconds to wait for the beep, or to listen where nothing is left
     #[arg(long, default_value_t = 30)]
     wait: u64,
@@ -74,6 +78,7 @@ impl Call {
             from: from.0.to_owned(),
             name: Some(from.1.to_owned()),
             heard: None,
+            ca: None,
             wait: 30,
         }
     }
@@ -86,10 +91,9 @@ impl Call {
         let here = SocketAddr::new(way, 0);
         let config = sip::Config {
             udp: vec![here],
-            tcp: vec![],
+            certificates: sip::Certificates { ca: self.ca.clone(), ..Default::default() },
             user_agent: concat!("afterbeep-call/", env!("CARGO_PKG_VERSION")).into(),
-            advertised: None,
-            limits: sip::Limits::default(),
+            ..sip::Config::default()
         };
         let (agent, _invites) = sip::bind(config).await?;
         let media = Media::start(media::Config {

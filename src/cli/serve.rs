@@ -22,6 +22,7 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
     };
     let mut problems = daemon::loose(&config.spool);
     problems.extend(daemon::loose(&config.state));
+    problems.extend(daemon::certificates(&config.sip).check().err().map(|e| e.to_string()));
     if config.spool.exists() && config.state.exists() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let reached = runtime.block_on(Operator::reach(&config.spool, &config.state, daemon::WAV));

@@ -63,6 +63,14 @@ fn sip(section: &mut Section, config: &mut Config) {
     let sip = &mut config.sip;
     section.take("udp", &mut sip.udp);
     section.take("tcp", &mut sip.tcp);
+    section.take("tls", &mut sip.tls);
+    section.take("ws", &mut sip.ws);
+    section.take("wss", &mut sip.wss);
+    section.take_some("tls_certificate", &mut sip.tls_certificate);
+    section.take_some("tls_key", &mut sip.tls_key);
+    section.take_some("tls_client_ca", &mut sip.tls_client_ca);
+    section.take_some("tls_ca", &mut sip.tls_ca);
+    section.take("ws_origins", &mut sip.ws_origins);
     section.take("max_calls", &mut sip.max_calls);
     section.take("retry_after_seconds", &mut sip.retry_after_seconds);
     section.take("ringing", &mut sip.ringing);

@@ -31,6 +31,18 @@ pub struct Config {
 pub struct Sip {
     pub udp: Vec<SocketAddr>,
     pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    /// WebSocket for browsers, in the clear and over TLS.
+    pub ws: Vec<SocketAddr>,
+    pub wss: Vec<SocketAddr>,
+    /// PEM files: the certificate with its chain, and its key.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// PEM files of authorities: for those who call us, and for those whom we call.
+    pub tls_client_ca: Option<PathBuf>,
+    pub tls_ca: Option<PathBuf>,
+    /// Origins of web pages that may call; empty: all.
+    pub ws_origins: Vec<String>,
     /// The most calls at once; 0: as many as ports and file descriptors allow.
     pub max_calls: usize,
     /// Seconds after which a refused caller may try again.
@@ -145,6 +157,14 @@ impl Default for Config {
             sip: Sip {
                 udp: everywhere(5060),
                 tcp: everywhere(5060),
+                tls: vec![],
+                ws: vec![],
+                wss: vec![],
+                tls_certificate: None,
+                tls_key: None,
+                tls_client_ca: None,
+                tls_ca: None,
+                ws_origins: vec![],
                 max_calls: 0,
                 retry_after_seconds: 10,
                 ringing: Ringing::Silent,
@@ -195,10 +215,27 @@ impl Config {
             "media.ports",
             format!("{first} to {last} is no range of ports: write [FIRST, LAST] above 1023"),
         );
+        let Sip { udp, tcp, tls, ws, wss, .. } = &self.sip;
         refuse(
-            self.sip.udp.is_empty() && self.sip.tcp.is_empty(),
+            [udp, tcp, tls, ws, wss].iter().all(|listeners| listeners.is_empty()),
             "sip.udp",
-            "nothing listens for SIP: name an address in sip.udp or sip.tcp".into(),
+            "nothing listens for SIP: name an address in sip.udp, tcp, tls, ws or wss".into(),
+        );
+        let identity = (&self.sip.tls_certificate, &self.sip.tls_key);
+        refuse(
+            !(tls.is_empty() && wss.is_empty()) && identity == (&None, &None),
+            if tls.is_empty() { "sip.wss" } else { "sip.tls" },
+            "needs sip.tls_certificate and sip.tls_key".into(),
+        );
+        refuse(
+            identity.0.is_some() && identity.1.is_none(),
+            "sip.tls_certificate",
+            "needs its key in sip.tls_key".into(),
+        );
+        refuse(
+            identity.0.is_none() && identity.1.is_some(),
+            "sip.tls_key",
+            "needs its certificate in sip.tls_certificate".into(),
         );
         let Deposit { max_seconds, min_seconds, max_messages, .. } = self.deposit;
         refuse(

@@ -90,7 +90,7 @@ fn baresip_leaves_a_message() {
     said[16_000..24_000].fill(0);
     let wav = house.dir.path().join("said.wav");
     write_wav(&wav, &said);
-    baresip(&house, house.sip("UDP"), &wav, 5);
+    baresip(&house, "UDP", &wav, 5);
 
     let recorded = wav_samples(&house.message());
     // Greeting and beep took what was said before.

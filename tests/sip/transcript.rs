@@ -72,12 +72,14 @@ impl Stage {
             session: Duration::from_secs(setting("session ", "0").parse().expect("seconds")),
             ..Limits::default()
         };
-        let transport =
-            if setting("transport ", "udp") == "tcp" { Transport::Tcp } else { Transport::Udp };
-        let link = match transport {
-            Transport::Udp => Link::Socket(0),
-            Transport::Tcp => Link::Connection(1),
+        let transport = match setting("transport ", "udp").as_str() {
+            "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
+            "wss" => Transport::Wss,
+            _ => Transport::Udp,
         };
+        let reliable = transport.is_reliable();
+        let link = if reliable { Link::Connection(1) } else { Link::Socket(0) };
         let flow = Flow {
             transport,
             local: setting("local ", "192.0.2.9:5060").parse().expect("an address"),

@@ -126,7 +126,7 @@ impl Endpoint {
     ) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let mut more = record_route(&pending);
-        more.push(contact(&call.dialog.flow));
+        more.push(contact(&call.dialog.flow, &call.dialog.scheme));
         more.extend(abilities());
         more.extend(pending.session.map(Agreed::answer).into_iter().flatten());
         // RFC 3262 §5, RFC 6337 §3.1.1: what was settled before is not said again.
@@ -162,7 +162,7 @@ impl Endpoint {
     fn settle(&mut self, now: Instant, key: CallKey, pending: &Pending, sdp: &str) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         sdp.clone_into(&mut call.described);
-        let mut more = vec![contact(&call.dialog.flow)];
+        let mut more = vec![contact(&call.dialog.flow, &call.dialog.scheme)];
         more.extend(abilities());
         more.extend(pending.session.map(Agreed::answer).into_iter().flatten());
         more.push(sdp_type());

@@ -168,6 +168,7 @@ impl Endpoint {
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
         let mut incoming = incoming(&request, flow, offer);
+        incoming.certificate = self.certificates.get(&flow.link).cloned();
         let replaced = replaces.and_then(|key| self.calls.get(&key));
         incoming.replaces = replaced.map(|call| call.dialog.call_id.clone());
         let pending = Pending {
@@ -240,6 +241,7 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
+        certificate: None,
         local: flow.local.ip(),
         offer,
         replaces: None,

@@ -31,6 +31,12 @@ impl Agent {
         self.board.local_addrs()
     }
 
+    /// Reads the certificates again. Connections that stand keep what they began with.
+    pub async fn reload(&self) {
+        let board = self.board.clone();
+        let _it_tells_the_log = tokio::task::spawn_blocking(move || board.tls.reload()).await;
+    }
+
     /// Calls in progress, either way.
     pub fn calls(&self) -> usize {
         self.board.with(|endpoint, _| endpoint.calls())
