@@ -120,7 +120,8 @@ pub fn description(data: &[u8]) {
     let local = sdp::Local { address: OURS.ip(), port: 4000, session_id: 1, version: 1 };
     let Some(audio) = offer.audio() else { return };
     let format = audio.formats.first().expect("audio without a format is none");
-    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), Some(20)));
+    let terms = sdp::Terms { ptime: Some(20), maxptime: None, rtcp_mux: audio.rtcp_mux };
+    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), terms));
     assert!(answer.len() <= data.len() + 2_000, "an answer grows without end");
     let read = sdp::read(answer.as_bytes()).expect("our answer can be read");
     let ours = read.audio().expect("our answer has audio");

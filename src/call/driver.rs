@@ -60,14 +60,25 @@ impl Conversation<'_> {
                 session.handle(event, Instant::now());
             }
         }
-        let media::Statistics { received, lost, late, duplicates, strangers, sent, .. } =
-            self.port.statistics();
+        let media::Statistics {
+            received,
+            lost,
+            late,
+            duplicates,
+            strangers,
+            sent,
+            jitter,
+            round_trip,
+            ..
+        } = self.port.statistics();
         info!(
             mailbox = %self.id,
             caller = %Pii(&self.envelope.caller.number),
             codec = self.codec().name(),
             seconds = since.elapsed().as_secs_f32(),
             received, lost, late, duplicates, strangers, sent,
+            jitter_ms = jitter.as_secs_f32() * 1000.0,
+            round_trip_ms = round_trip.map(|time| time.as_secs_f32() * 1000.0),
             "a call to {} is over",
             self.id
         );
