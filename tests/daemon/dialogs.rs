@@ -39,7 +39,9 @@ fn a_caller_may_be_held_and_go_on_in_another_codec_from_another_address() {
     call.hang_up();
 
     let recorded = wav_samples(&house.message());
-    assert_whole(&first, &recorded);
+    // The frame that was on its way when audio was switched off may be lost.
+    let kept = first.kept_in(&recorded);
+    assert!((kept.middle, kept.foreign) == (0, 0) && kept.head <= 1 && kept.tail <= 1, "{kept:?}");
     assert_whole(&second, &recorded);
 }
 

@@ -238,14 +238,12 @@ impl Stage {
         };
         let mut head: Vec<String> = message.split("\r\n").map(str::to_owned).collect();
         for line in lines {
-            match line.strip_prefix('-') {
-                Some(name) => head.retain(|known| !known.starts_with(&format!("{name}:"))),
-                None => {
-                    let line = line.replace("$tag", &self.our_tag);
-                    let line = line.replace("$branch", &self.our_branch());
-                    head.insert(2, line.replace("$rseq", &self.our_rseq));
-                }
+            if let Some(name) = line.strip_prefix('-') {
+                head.retain(|known| !known.starts_with(&format!("{name}:")));
+                continue;
             }
+            let line = line.replace("$tag", &self.our_tag).replace("$rseq", &self.our_rseq);
+            head.insert(2, line.replace("$branch", &self.our_branch()));
         }
         let body = if words.contains(&"sdp") { SDP } else { "" };
         let body = if words.contains(&"text") { "hello" } else { body };
