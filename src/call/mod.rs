@@ -186,6 +186,7 @@ impl Inner {
             envelope,
             draft: None,
             stream,
+            saying: vec![],
         };
         let policy = policy(&self.config.deposit, limits);
         conversation.run(|now| Session::deposit(&callee, policy, now)).await;
