@@ -93,23 +93,16 @@ impl Daemon {
         let guard = Guard::new(&stores.state)?;
         let house =
             House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
-        let router = http::router(&house, &faces(config));
+        let limits =
+            http::Limits { connections: config.http.max_connections, ..http::Limits::default() };
+        let server = http::Server::new(http::router(&house, &faces(config)), limits);
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
             let address = listener.local_addr()?;
             info!("listens for HTTP on {address}");
             http.push(address);
-            let mut stopped = stopped.clone();
-            let stop = async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            let serving = http::serve(listener, router.clone(), stop);
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    warn!("HTTP on {address} ended: {error}");
-                }
-            }));
+            tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
         }
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         let control = control::listen(&config.state, &stores).with_context(|| {
