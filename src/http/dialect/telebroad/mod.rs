@@ -6,11 +6,12 @@ mod map;
 mod wire;
 
 use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -41,23 +42,38 @@ pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
     Router::new().nest(BASE, face)
 }
 
-async fn list(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    match face.list(query.as_deref().unwrap_or(""), &headers).await {
+async fn list(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.list(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
         Ok(items) => json(streamed(items)),
         Err(refusal) => refused(&refusal),
     }
 }
 
-async fn file(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    match face.file(query.as_deref().unwrap_or(""), &headers).await {
+async fn file(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
         Ok(file) => json(Body::from(wire::result(&file))),
         Err(refusal) => refused(&refusal),
     }
 }
 
 impl Face {
-    async fn list(&self, query: &str, headers: &HeaderMap) -> Result<Vec<Arc<Message>>, Refusal> {
-        self.enter(headers).await?;
+    async fn list(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Vec<Arc<Message>>, Refusal> {
+        self.enter(headers, from).await?;
         let wish = map::list_wish(&wire::Given::new(query, headers), self.options.offset_base)?;
         let mut ids = vec![];
         for number in &wish.mailboxes {
@@ -76,8 +92,13 @@ impl Face {
         Ok(map::merge(lists, &wish.query))
     }
 
-    async fn file(&self, query: &str, headers: &HeaderMap) -> Result<wire::File, Refusal> {
-        self.enter(headers).await?;
+    async fn file(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<wire::File, Refusal> {
+        self.enter(headers, from).await?;
         let wish = map::file_wish(&wire::Given::new(query, headers))?;
         let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
         // A name that is no name of a file is simply not found; it is never joined to a path.
@@ -99,8 +120,8 @@ impl Face {
         }
     }
 
-    async fn enter(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match self.house.guard.basic(headers).await {
+    async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
+        match self.house.guard.basic(headers, from).await {
             // Both roles may read.
             Ok(_) => Ok(()),
             Err(Denied::Unknown) => Err(Refusal::Login),
