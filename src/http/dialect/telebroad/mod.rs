@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::super::guard::Denied;
@@ -24,12 +25,18 @@ use crate::mailbox::{Message, Stem};
 use crate::spool::Query;
 use map::Refusal;
 
+/// Files that are read at one time, and how large each may be: more than an hour of audio.
+const READS: usize = 4;
+const LARGEST: u64 = 64 * 1024 * 1024;
+
 const BASE: &str = "/api/teleconsole/rest";
 
 #[derive(Clone)]
 struct Face {
     house: House,
     options: Telebroad,
+    /// Files that are read.
+    reads: Arc<Semaphore>,
 }
 
 pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
@@ -38,7 +45,7 @@ pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
         .route("/voicemail/file", get(file))
         .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
         .fallback(|| async { refused(&Refusal::NoSuchCall) })
-        .with_state(Face { house, options });
+        .with_state(Face { house, options, reads: Arc::new(Semaphore::new(READS)) });
     Router::new().nest(BASE, face)
 }
 
@@ -61,7 +68,7 @@ async fn file(
     headers: HeaderMap,
 ) -> Response {
     match face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
-        Ok(file) => json(Body::from(wire::result(&file))),
+        Ok(file) => json(Body::from(file)),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -97,7 +104,7 @@ impl Face {
         query: &str,
         headers: &HeaderMap,
         from: IpAddr,
-    ) -> Result<wire::File, Refusal> {
+    ) -> Result<String, Refusal> {
         self.enter(headers, from).await?;
         let wish = map::file_wish(&wire::Given::new(query, headers))?;
         let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
@@ -106,18 +113,16 @@ impl Face {
             .and_then(|stem| self.house.spool.find(&id, &wish.folders, &stem))
             .ok_or(Refusal::NoSuchFile)?;
         let zone = self.house.directory.find(&id).and_then(|mailbox| mailbox.time_zone.clone());
+        let turn = Arc::clone(&self.reads).acquire_owned().await;
+        let turn = turn.map_err(|why| broken(&why.to_string()))?;
         let spool = self.house.spool.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut audio = Vec::new();
-            let mut file = spool.open_audio(&message).map_err(|error| error.to_string())?;
-            file.read_to_end(&mut audio).map_err(|error| error.to_string())?;
-            Ok::<_, String>(map::file(&message, &audio, zone.as_deref()))
+            let _turn = turn;
+            let file = spool.open_audio(&message).map_err(|why| broken(&why.to_string()))?;
+            let audio = whole(file, LARGEST)?;
+            Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
         });
-        match read.await {
-            Ok(Ok(file)) => Ok(file),
-            Ok(Err(why)) => Err(broken(&why)),
-            Err(why) => Err(broken(&why.to_string())),
-        }
+        read.await.unwrap_or_else(|why| Err(broken(&why.to_string())))
     }
 
     async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
@@ -129,6 +134,14 @@ impl Face {
             Err(Denied::Broken(why)) => Err(broken(&why.to_string())),
         }
     }
+}
+
+/// All of a file, if it is not too large: an answer holds it in memory, and more than once.
+fn whole(file: impl Read, largest: u64) -> Result<Vec<u8>, Refusal> {
+    let mut audio = Vec::new();
+    let read = file.take(largest + 1).read_to_end(&mut audio);
+    read.map_err(|why| broken(&why.to_string()))?;
+    if audio.len() as u64 > largest { Err(Refusal::TooLarge) } else { Ok(audio) }
 }
 
 fn broken(why: &str) -> Refusal {
@@ -166,4 +179,15 @@ fn streamed(messages: Vec<Arc<Message>>) -> Body {
         .chain(std::iter::once(wire::LIST_TAIL.to_owned()))
         .map(|text| Ok::<_, std::convert::Infallible>(Bytes::from(text)));
     Body::from_stream(stream::iter(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_or_refused() {
+        assert!(matches!(whole(&b"12345"[..], 5), Ok(audio) if audio == b"12345"));
+        assert!(matches!(whole(&b"123456"[..], 5), Err(Refusal::TooLarge)));
+    }
 }
