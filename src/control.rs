@@ -11,8 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::accept::accept;
 use crate::directory::{Directory, Settings};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message};
 use crate::spool::{Query, Reader, Spool};
@@ -248,12 +249,8 @@ pub fn listen(state: &Path, stores: &Stores) -> io::Result<impl Future<Output = 
     let stores = stores.clone();
     Ok(async move {
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, stores.clone()));
-                }
-                Err(error) => warn!("the control socket took no connection: {error}"),
-            }
+            let (stream, _) = accept("the control socket", || listener.accept()).await;
+            tokio::spawn(answer(stream, stores.clone()));
         }
     })
 }

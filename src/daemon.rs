@@ -67,11 +67,18 @@ impl Daemon {
             warn!("{problem}");
         }
         let media = Media::start(media_config(config)).context("cannot start the media threads")?;
-        let most = most_calls(config, &media, files);
+        let share = Share::of(files, config.http.max_connections);
+        if share.http < config.http.max_connections {
+            let wanted = config.http.max_connections;
+            warn!("http.max_connections is {wanted}, but open files allow only {}", share.http);
+        }
+        let most = most_calls(config, &media, share.calls);
         info!(
             calls = most,
             files,
             ports = media.capacity() * 2,
+            sip_connections = share.sip,
+            http_connections = share.http,
             "takes up to {most} calls at once"
         );
         let live = Live::new(most);
@@ -83,7 +90,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most, files)).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most, share.sip)).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -93,23 +100,15 @@ impl Daemon {
         let guard = Guard::new(&stores.state)?;
         let house =
             House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
-        let router = http::router(&house, &faces(config));
+        let limits = http::Limits { connections: share.http, ..http::Limits::default() };
+        let server = http::Server::new(http::router(&house, &faces(config)), limits);
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
             let address = listener.local_addr()?;
             info!("listens for HTTP on {address}");
             http.push(address);
-            let mut stopped = stopped.clone();
-            let stop = async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            let serving = http::serve(listener, router.clone(), stop);
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    warn!("HTTP on {address} ended: {error}");
-                }
-            }));
+            tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
         }
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         let control = control::listen(&config.state, &stores).with_context(|| {
@@ -206,9 +205,28 @@ fn raise_file_limit() -> usize {
     usize::try_from(limit.unwrap_or(1024)).unwrap_or(usize::MAX)
 }
 
-fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
-    let others = OTHER_FILES + connections(files);
-    let possible = media.capacity().min(files.saturating_sub(others) / FILES_A_CALL).max(1);
+/// Who may have how many of the open files: each connection needs one.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    calls: usize,
+    sip: usize,
+    http: usize,
+}
+
+impl Share {
+    /// Connections get what they may have, but together no more than a quarter.
+    fn of(files: usize, http: usize) -> Self {
+        let sip = sip::Limits::default().connections;
+        let files = files.saturating_sub(OTHER_FILES);
+        let wanted = sip + http;
+        let connections = wanted.min(files / 4);
+        let part = |of: usize| (of * connections / wanted).max(1);
+        Self { calls: (files - connections) / FILES_A_CALL, sip: part(sip), http: part(http) }
+    }
+}
+
+fn most_calls(config: &Config, media: &Media, by_files: usize) -> usize {
+    let possible = media.capacity().min(by_files).max(1);
     match config.sip.max_calls {
         0 => possible,
         wanted if wanted > possible => {
@@ -217,11 +235,6 @@ fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
         }
         wanted => wanted,
     }
-}
-
-/// Connections must not take the files that recordings need.
-fn connections(files: usize) -> usize {
-    sip::Limits::default().connections.min(files / 4)
 }
 
 fn media_config(config: &Config) -> media::Config {
@@ -234,7 +247,8 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize, files: usize) -> sip::Config {
+fn sip_config(config: &Config, calls: usize, connections: usize) -> sip::Config {
+    let defaults = sip::Limits::default();
     sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
@@ -248,10 +262,11 @@ fn sip_config(config: &Config, calls: usize, files: usize) -> sip::Config {
         limits: sip::Limits {
             // What is beyond `calls` is refused by name, with what the configuration says.
             calls: calls + 1000,
-            connections: connections(files),
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             session: Duration::from_secs(config.sip.session_expires_seconds.into()),
-            ..sip::Limits::default()
+            connections,
+            connections_per_peer: defaults.connections_per_peer.min(connections),
+            ..defaults
         },
     }
 }
@@ -279,5 +294,18 @@ pub fn loose(dir: &Path) -> Vec<String> {
             vec![format!("{} can be read by others: chmod 700 it", dir.display())]
         }
         Ok(_) | Err(_) => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_calls() {
+        assert_eq!(Share::of(65_536, 512), Share { calls: 15_950, sip: 1_024, http: 512 });
+        assert_eq!(Share::of(1_024, 512), Share { calls: 154, sip: 137, http: 68 });
+        assert_eq!(Share::of(0, 512), Share { calls: 0, sip: 1, http: 1 });
+        assert!(Share::of(usize::MAX, 512).calls > 1_000_000);
     }
 }

@@ -87,6 +87,7 @@ fn named(party: &NameAddr, privacy: bool) -> CallerId {
     if privacy || party.is_anonymous() {
         return CallerId::default();
     }
+    let clean = |text| clean(text, 128);
     CallerId { number: clean(&party.uri.user), name: clean(display(party)), ext: String::new() }
 }
 
@@ -94,7 +95,18 @@ fn display(party: &NameAddr) -> &str {
     party.display.as_deref().unwrap_or("")
 }
 
-/// What is kept of a name or number: no control characters, and no more than anyone reads.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(128).collect::<String>().trim().to_owned()
+/// What is kept of what a caller says: no control characters, and no more than anyone reads.
+pub(super) fn clean(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_says_is_kept_short_and_printable() {
+        assert_eq!(clean(" a\0\n\u{1b}[2J\u{85}b ", 256), "a[2Jb");
+        assert_eq!(clean(&"\u{e9}".repeat(5_000), 256), "\u{e9}".repeat(256));
+    }
 }

@@ -107,6 +107,7 @@ fn sounds(section: &mut Section, config: &mut Config) {
 fn http(section: &mut Section, config: &mut Config) {
     let http = &mut config.http;
     section.take("listen", &mut http.listen);
+    section.take("max_connections", &mut http.max_connections);
     section.take("telebroad", &mut http.telebroad);
     section.take("telebroad_offset_base", &mut http.telebroad_offset_base);
 }

@@ -129,6 +129,8 @@ pub struct Sounds {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     pub listen: Vec<SocketAddr>,
+    /// Connections at one time; further ones wait.
+    pub max_connections: usize,
     pub telebroad: bool,
     /// What Telebroad's `offset` counts from; 0 and 1 both name the first record where it is 1.
     pub telebroad_offset_base: u8,
@@ -192,6 +194,7 @@ impl Default for Config {
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+                max_connections: 512,
                 telebroad: true,
                 telebroad_offset_base: 1,
             },
@@ -244,6 +247,11 @@ impl Config {
             format!("must be more than min_seconds, {min_seconds}"),
         );
         refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
+        refuse(
+            !(1..=65_536).contains(&self.http.max_connections),
+            "http.max_connections",
+            "is 1 to 65536".into(),
+        );
         refuse(
             self.http.telebroad_offset_base > 1,
             "http.telebroad_offset_base",

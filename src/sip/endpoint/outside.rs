@@ -236,8 +236,8 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
         to: request.identity.to.clone(),
         asserted,
         privacy: hidden.unwrap_or(false) || is_hidden(headers),
-        diversion: named("Diversion").collect(),
-        history: named("History-Info").collect(),
+        diversion: named("Diversion").take(MOST_NAMED).collect(),
+        history: named("History-Info").take(MOST_NAMED).collect(),
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
@@ -247,6 +247,9 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
         replaces: None,
     }
 }
+
+/// Diversions that are looked at: honest ones are few, and each costs a look into the directory.
+const MOST_NAMED: usize = 10;
 
 /// Who the other side is said to be, and whether it wants to be named: P-Asserted-Identity
 /// (RFC 3325), or Remote-Party-ID, which older PBXs still send.
