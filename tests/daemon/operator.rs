@@ -106,6 +106,11 @@ fn a_broken_configuration_is_told_with_line_and_suggestion() {
     assert!(told.contains("line 2: unknown option sip.max_cals; did you mean sip.max_calls?"));
     assert!(told.contains("line 4: deposit.max_seconds"), "{told}");
     house.ok(&["check-config"]);
+    fs::write(&file, "[log]\nlevel = 'a=b=c'\n").unwrap();
+    let done =
+        Command::new(PROGRAM).args(["--config", file.to_str().unwrap(), "check-config"]).output();
+    let told = String::from_utf8(done.unwrap().stderr).unwrap();
+    assert!(told.contains("log.level: `a=b=c` is no level or filter"), "{told}");
 }
 
 #[test]
