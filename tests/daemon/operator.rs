@@ -36,7 +36,11 @@ fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
     called("2001", 480);
     let shown = house.ok(&["mailbox", "show", "2001"]);
     assert!(shown.contains("Alan Turing") && shown.contains("false"), "{shown}");
-    house.ok(&["mailbox", "edit", "2001", "--enabled", "true"]);
+    house.ok(&["mailbox", "edit", "2001", "--enabled", "true", "--max-messages", "7"]);
+    assert!(house.ok(&["mailbox", "show", "2001"]).contains("max_messages = 7"));
+    house.ok(&["mailbox", "edit", "2001", "--max-messages", "", "--name", ""]);
+    let shown = house.ok(&["mailbox", "show", "2001"]);
+    assert!(!shown.contains("max_messages") && !shown.contains("Alan Turing"), "{shown}");
     called("2001", 200);
     house.ok(&["mailbox", "remove", "2001", "--yes"]);
     called("2001", 404);
