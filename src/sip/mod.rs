@@ -204,7 +204,6 @@ pub enum Reject {
     NotAcceptableHere,
     ServerError,
     Overloaded { retry_after: Duration },
-    Decline,
 }
 
 impl Reject {
@@ -218,7 +217,6 @@ impl Reject {
             Self::NotAcceptableHere => 488,
             Self::ServerError => 500,
             Self::Overloaded { .. } => 503,
-            Self::Decline => 603,
         }
     }
 }
