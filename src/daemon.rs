@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -63,7 +63,7 @@ impl Daemon {
                     config.state.display()
                 )
             })?;
-        for problem in problems.iter().chain(&loose(&config.spool)) {
+        for problem in problems.iter().chain(&loose(config)) {
             warn!("{problem}");
         }
         let media = Media::start(media_config(config)).context("cannot start the media threads")?;
@@ -181,8 +181,7 @@ async fn try_again(spool: Spool) {
 /// what went wrong.
 pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
     let level = if as_configured { &log.level } else { "warn" };
-    let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))?;
+    let filter = filter(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -192,6 +191,12 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// What `log.level` lets through.
+pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level)
+        .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))
 }
 
 /// As many open files as the system lets us have.
@@ -286,15 +291,13 @@ fn faces(config: &Config) -> Faces {
     Faces { telebroad: config.http.telebroad.then_some(Telebroad { offset_base }) }
 }
 
-/// Who else may read the spool.
-pub fn loose(dir: &Path) -> Vec<String> {
+/// Who else may read what is kept.
+pub fn loose(config: &Config) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
-    match std::fs::metadata(dir) {
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-            vec![format!("{} can be read by others: chmod 700 it", dir.display())]
-        }
-        Ok(_) | Err(_) => vec![],
-    }
+    let is_loose =
+        |dir: &&PathBuf| dir.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+    let dirs = [&config.spool, &config.state].into_iter().filter(is_loose);
+    dirs.map(|dir| format!("{} can be read by others: chmod 700 it", dir.display())).collect()
 }
 
 #[cfg(test)]

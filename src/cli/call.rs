@@ -26,9 +26,9 @@ pub(super) struct Call {
     /// Press these keys before (0-9 * # A-D; `,` waits a second), for example '#' to skip a greeting
     #[arg(long, value_name = "KEYS")]
     keys: Option<String>,
-    /// The number that calls
-    #[arg(long, default_value = "afterbeep")]
-    from: String,
+    /// The number that calls; without one the caller is anonymous
+    #[arg(long)]
+    from: Option<String>,
     /// The name that calls
     #[arg(long)]
     name: Option<String>,
@@ -75,7 +75,7 @@ impl Call {
             target: target.to_owned(),
             wav: Some(wav.to_owned()),
             keys: None,
-            from: from.0.to_owned(),
+            from: Some(from.0.to_owned()),
             name: Some(from.1.to_owned()),
             heard: None,
             ca: None,
@@ -104,7 +104,11 @@ impl Call {
         })?;
         let mut port = media.open()?;
         let mut talk = Talk::new(way, port.number(), u64::from(std::process::id()));
-        let mut from = NameAddr::new(Uri::sip(&self.from, &way.to_string(), None));
+        let mut from = NameAddr::new(match &self.from {
+            Some(number) => Uri::sip(number, &way.to_string(), None),
+            // RFC 3323 §4.1.1.3.
+            None => Uri::sip("anonymous", "anonymous.invalid", None),
+        });
         from.display.clone_from(&self.name);
         let began = Instant::now();
         let dialog = agent.call(&target, &from, talk.offer()).await;

@@ -280,6 +280,21 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_work_is_told() {
+        for wrong in [
+            "[media]\nports = [10001, 10002]",
+            "[media]\nthreads = 100000",
+            "[deposit]\nmax_seconds = 4000000000",
+            "[deposit]\nsilence_level = 40000",
+            "[http]\nmax_connections = 0",
+        ] {
+            let told = problems(wrong);
+            assert!(told.len() == 1 && told[0].starts_with("line 2: "), "{wrong}: {told:?}");
+        }
+        assert!(parse("[media]\nports = [10001, 10003]").is_ok());
+    }
+
+    #[test]
     fn peers_and_domains_are_read() {
         let config = parse(
             "[sip]\ndomains = { \"a.example\" = \"sales\" }\nprefixes = { \"*\" = \"deposit\" }\n\

@@ -203,6 +203,9 @@ impl Default for Config {
     }
 }
 
+/// In seconds.
+const A_DAY: u64 = 86_400;
+
 impl Config {
     /// What cannot work, each in a sentence that says what to do.
     fn problems(&self) -> Vec<(&'static str, String)> {
@@ -219,6 +222,11 @@ impl Config {
             format!("{first} to {last} is no range of ports: write [FIRST, LAST] above 1023"),
         );
         let Sip { udp, tcp, tls, ws, wss, .. } = &self.sip;
+        refuse(
+            first >= 1024 && last > first && first.next_multiple_of(2) >= last,
+            "media.ports",
+            format!("{first} to {last} has no even port with the odd one above it"),
+        );
         refuse(
             [udp, tcp, tls, ws, wss].iter().all(|listeners| listeners.is_empty()),
             "sip.udp",
@@ -247,6 +255,17 @@ impl Config {
             format!("must be more than min_seconds, {min_seconds}"),
         );
         refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
+        for (value, key, most) in [
+            (max_seconds.into(), "deposit.max_seconds", A_DAY),
+            (self.deposit.silence_seconds.into(), "deposit.silence_seconds", A_DAY),
+            (self.deposit.silence_level.into(), "deposit.silence_level", 32_767),
+            (self.sip.retry_after_seconds.into(), "sip.retry_after_seconds", A_DAY),
+            (self.sip.session_expires_seconds.into(), "sip.session_expires_seconds", A_DAY),
+            (self.sip.max_calls as u64, "sip.max_calls", 1_000_000),
+            (self.media.threads as u64, "media.threads", 1_024),
+        ] {
+            refuse(value > most, key, format!("is {most} at most"));
+        }
         refuse(
             !(1..=65_536).contains(&self.http.max_connections),
             "http.max_connections",

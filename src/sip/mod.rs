@@ -235,7 +235,6 @@ pub enum Reject {
     NotAcceptableHere,
     ServerError,
     Overloaded { retry_after: Duration },
-    Decline,
 }
 
 impl Reject {
@@ -249,7 +248,6 @@ impl Reject {
             Self::NotAcceptableHere => 488,
             Self::ServerError => 500,
             Self::Overloaded { .. } => 503,
-            Self::Decline => 603,
         }
     }
 }

@@ -68,8 +68,7 @@ impl Endpoint {
             | Reject::NotFound
             | Reject::TemporarilyUnavailable
             | Reject::BusyHere
-            | Reject::ServerError
-            | Reject::Decline => (None, Vec::new()),
+            | Reject::ServerError => (None, Vec::new()),
         };
         let tag = call.dialog.local_tag;
         self.conclude(now, &pending, &tag, Failure { code, reason, more });
