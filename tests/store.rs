@@ -195,6 +195,36 @@ async fn what_could_not_be_stored_is_tried_again() {
     assert!(files(&home.mailbox().join("tmp")).is_empty());
 }
 
+/// A disk that hung may go on writing long after the call is over.
+#[tokio::test]
+async fn a_recording_that_broke_off_is_a_message_once_its_recorder_is_done() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let envelope = Envelope { received: 1_700_000_000, ..Envelope::default() };
+    let draft = spool.draft(&id(), 10_142, envelope, 1_700_000_000_000).await.unwrap();
+    let open = draft.opener();
+    spool.keep(draft);
+    assert_eq!(spool.retry().await, 0);
+    let mut file = open().unwrap();
+    file.write_all(&header(0)).unwrap();
+    assert_eq!(spool.retry().await, 0, "still being written");
+    file.write_all(&vec![1; 16_000]).unwrap();
+    drop(file);
+    assert_eq!((spool.retry().await, spool.retry().await), (1, 0));
+    assert_eq!(inbox(&spool)[0].duration, Duration::from_secs(1));
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn a_recording_that_broke_off_before_a_word_leaves_nothing() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    spool.keep(speak(&spool, 0).await);
+    spool.keep(spool.draft(&id(), 1, Envelope::default(), 0).await.unwrap());
+    assert_eq!(spool.retry().await, 0);
+    assert!(inbox(&spool).is_empty() && files(&home.mailbox().join("tmp")).is_empty());
+}
+
 #[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();

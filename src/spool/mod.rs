@@ -95,7 +95,7 @@ struct Inner {
     publisher: Publisher,
     changes: broadcast::Sender<Change>,
     /// Recordings that could not be made messages: the disk was full, or failed.
-    stuck: Mutex<Vec<(MailboxId, PathBuf)>>,
+    stuck: Mutex<Vec<Draft>>,
     _lock: Flock<File>,
 }
 
@@ -142,12 +142,15 @@ impl Spool {
     /// cut; when it fails the draft stays, to be tried again by [`Spool::retry`] and at the next
     /// start.
     pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
-        let (mailbox, audio) = draft.place();
-        let message = self.publish(draft).await.inspect_err(|_| {
-            self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push((mailbox, audio));
-        })?;
+        let kept = draft.clone();
+        let message = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
         self.tell(message.clone(), |message, counts| Change::Delivered { message, counts });
         Ok(message)
+    }
+
+    /// Leaves a draft to [`Spool::retry`]: its recorder may still be writing.
+    pub fn keep(&self, draft: Draft) {
+        self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
     }
 
     /// Tries again what could not be delivered; how many messages came of it.
@@ -155,17 +158,18 @@ impl Spool {
         let stuck =
             std::mem::take(&mut *self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner));
         let mut delivered = 0;
-        for (mailbox, audio) in stuck {
-            match scan::recover_one(self, &mailbox, &audio).await {
+        for draft in stuck {
+            if draft.is_being_written() {
+                self.keep(draft);
+                continue;
+            }
+            match scan::revive(self, draft.clone()).await {
                 Ok(Some(message)) => {
                     self.tell(message, |message, counts| Change::Delivered { message, counts });
                     delivered += 1;
                 }
                 Ok(None) => {}
-                Err(_) => {
-                    let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-                    stuck.push((mailbox, audio));
-                }
+                Err(_) => self.keep(draft),
             }
         }
         delivered
