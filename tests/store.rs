@@ -225,6 +225,25 @@ async fn a_recording_that_broke_off_before_a_word_leaves_nothing() {
     assert!(inbox(&spool).is_empty() && files(&home.mailbox().join("tmp")).is_empty());
 }
 
+/// Whoever can write a file into the spool cannot stop it.
+#[tokio::test]
+async fn a_number_beyond_all_numbers_stops_nothing() {
+    let home = Home::new();
+    let (mut spool, _) = home.open().await;
+    let message = leave(&spool, 800).await;
+    let sidecar = home.inbox().join(format!("{}.txt", message.stem));
+    let text = fs::read_to_string(&sidecar).unwrap();
+    let own = format!("number={}\n", message.number);
+    for claimed in [i64::MAX.to_string(), (1_u64 << 53).to_string()] {
+        fs::write(&sidecar, text.replace(&own, &format!("number={claimed}\n"))).unwrap();
+        let found;
+        (spool, found) = home.reopen(spool).await;
+        assert_eq!(found.unreadable, 0);
+        leave(&spool, 800).await;
+    }
+    assert_eq!(inbox(&home.reopen(spool).await.0).len(), 3);
+}
+
 #[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();
