@@ -245,6 +245,19 @@ async fn a_number_beyond_all_numbers_stops_nothing() {
 }
 
 #[tokio::test]
+async fn a_number_given_twice_hides_no_message() {
+    let home = Home::new();
+    fs::create_dir_all(home.inbox()).unwrap();
+    for id in ["01KE7P0J3R0000000000000001", "01KE7P0J3R0000000000000002"] {
+        wav(&home.inbox().join(format!("{id}.wav")), 80);
+        let text = format!("[message]\norigtime=1700000000\nid={id}\nnumber=7\n");
+        fs::write(home.inbox().join(format!("{id}.txt")), text).unwrap();
+    }
+    let (spool, _) = home.open().await;
+    assert_eq!((inbox(&spool).len(), spool.counts(&id()).new), (2, 2));
+}
+
+#[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();
     let old = home.mailbox().join("Old");
