@@ -258,6 +258,38 @@ async fn a_number_given_twice_hides_no_message() {
 }
 
 #[tokio::test]
+async fn a_draft_that_a_start_could_not_store_is_tried_again() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    drop(speak(&spool, 8000).await);
+    fs::write(home.inbox(), "").unwrap();
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { unreadable: 1, ..Found::default() });
+    fs::remove_file(home.inbox()).unwrap();
+    assert_eq!((spool.retry().await, spool.retry().await), (1, 0));
+    assert_eq!(inbox(&spool).len(), 1);
+}
+
+/// The recording was moved, its sidecar was not, and moving it back failed.
+#[tokio::test]
+async fn a_stuck_draft_whose_recording_has_moved_is_completed() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let message = leave(&spool, 8000).await;
+    let draft = speak(&spool, 8000).await;
+    let (tmp, inbox_dir) = (home.mailbox().join("tmp"), home.inbox());
+    let (call, stem) = (only(&tmp, "wav").replace(".wav", ""), "voicemail_2");
+    let sidecar = fs::read_to_string(inbox_dir.join(format!("{}.txt", message.stem))).unwrap();
+    let sidecar = sidecar.replace(&message.envelope.call, &call);
+    fs::write(tmp.join(format!("{call}.new")), sidecar).unwrap();
+    let moved = inbox_dir.join(format!("{stem}_{call}.wav"));
+    fs::rename(tmp.join(format!("{call}.wav")), &moved).unwrap();
+    spool.keep(draft);
+    spool.retry().await;
+    assert!(moved.with_extension("txt").is_file() && files(&tmp).is_empty());
+}
+
+#[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();
     let old = home.mailbox().join("Old");

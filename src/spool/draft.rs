@@ -28,6 +28,8 @@ pub struct Draft {
     fields: Sidecar,
     /// Shared with the recorder until it has opened the recording.
     opening: Arc<()>,
+    /// Its first failure was told.
+    complained: bool,
 }
 
 impl Draft {
@@ -50,6 +52,7 @@ impl Draft {
             sidecar: stem.with_extension("txt"),
             fields,
             opening: Arc::default(),
+            complained: false,
         }
     }
 
@@ -80,6 +83,7 @@ impl Draft {
             sidecar,
             fields,
             opening: Arc::default(),
+            complained: false,
         }
     }
 
@@ -89,8 +93,17 @@ impl Draft {
         self.fields = Sidecar::draft(&self.mailbox, self.owner, self.id, &self.envelope);
     }
 
+    pub(super) fn mailbox(&self) -> &MailboxId {
+        &self.mailbox
+    }
+
     pub(super) fn audio(&self) -> &Path {
         &self.audio
+    }
+
+    /// Whether a failure is the first one, and should be told.
+    pub(super) fn complain(&mut self) -> bool {
+        !std::mem::replace(&mut self.complained, true)
     }
 
     /// Whether a recorder has the recording open, or will.
