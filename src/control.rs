@@ -6,6 +6,7 @@
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::unistd::Uid;
@@ -18,8 +19,8 @@ use crate::accept::accept;
 use crate::directory::{Directory, Settings};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message};
 use crate::spool::{Query, Reader, Spool};
-use crate::state::State;
 use crate::state::user::{Role, User};
+use crate::state::{Counter, State, make_private};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -89,7 +90,11 @@ pub struct Stores {
     pub state: State,
     pub directory: Directory,
     pub spool: Spool,
+    /// Whether somebody is leaving a message in a mailbox now; nobody is where no daemon runs.
+    pub busy: Option<Busy>,
 }
+
+pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
 
 impl Stores {
     /// Opens everything that is kept, and tells what was found wrong in it.
@@ -98,18 +103,23 @@ impl Stores {
         state: &Path,
         reader: Reader,
     ) -> anyhow::Result<(Self, Vec<String>)> {
-        for dir in [spool, state] {
-            if let Some(owner) = owned_by_another(dir, Uid::effective()) {
-                let (name, dir) = (owner_name(owner), dir.display());
-                anyhow::bail!(
-                    "{dir} belongs to {name}, who could not use what root makes there: run this as \
-                     that user (sudo -u {name} afterbeep ...), or while the daemon runs"
-                );
-            }
+        refuse_another_owner(spool, state)?;
+        Self::try_open(spool, state, reader).await.map_err(advised)
+    }
+
+    /// What is wrong with the settings that are kept. Recordings are left alone, and nothing is
+    /// told while a daemon runs: it has told it in its log.
+    pub async fn look(spool: &Path, state: &Path) -> anyhow::Result<Vec<String>> {
+        if UnixStream::connect(socket(state)).await.is_ok() {
+            return Ok(vec![]);
         }
-        Self::try_open(spool, state, reader).await.map_err(|error| {
-            if error.root_cause().is::<io::Error>() { error.context(ADVICE) } else { error }
-        })
+        refuse_another_owner(spool, state)?;
+        let look = async {
+            make_private(spool)?;
+            let state = State::open(state).await?;
+            Ok(Directory::open(spool, &state)?.1)
+        };
+        look.await.map_err(advised)
     }
 
     async fn try_open(
@@ -120,6 +130,7 @@ impl Stores {
         let state = State::open(state).await?;
         let (spool, found) = Spool::open(spool, &state, reader).await?;
         let (directory, mut problems) = Directory::open(spool.root(), &state)?;
+        state.given(Counter::Mailbox, directory.owners()).await?;
         info!(
             messages = found.messages,
             recovered = found.recovered,
@@ -130,7 +141,7 @@ impl Stores {
         if found.unreadable > 0 {
             problems.push(format!("{} files in the spool cannot be read", found.unreadable));
         }
-        Ok((Self { state, directory, spool }, problems))
+        Ok((Self { state, directory, spool, busy: None }, problems))
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
@@ -154,6 +165,12 @@ impl Stores {
             }
             Command::RemoveMailbox { mailbox } => {
                 let id = mailbox.parse()?;
+                // Its recording would have nowhere to go, or reach the number's next owner.
+                let busy = self.busy.as_ref().is_some_and(|busy| busy(&id));
+                anyhow::ensure!(
+                    !busy,
+                    "a caller is leaving a message in {id}: try again in a moment"
+                );
                 self.directory.remove(&id)?;
                 self.spool.forget(&id);
                 Reply::Done
@@ -247,6 +264,24 @@ fn owner_name(owner: Uid) -> String {
 
 const ADVICE: &str = "spool and state must be directories that this user may write; change their owner, or \
                       name others with --spool and --state";
+
+/// Root would make files that the owner of the others could not use.
+fn refuse_another_owner(spool: &Path, state: &Path) -> anyhow::Result<()> {
+    for dir in [spool, state] {
+        if let Some(owner) = owned_by_another(dir, Uid::effective()) {
+            let (name, dir) = (owner_name(owner), dir.display());
+            anyhow::bail!(
+                "{dir} belongs to {name}, who could not use what root makes there: run this as \
+                 that user (sudo -u {name} afterbeep ...), or while the daemon runs"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn advised(error: anyhow::Error) -> anyhow::Error {
+    if error.root_cause().is::<io::Error>() { error.context(ADVICE) } else { error }
+}
 
 pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

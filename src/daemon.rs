@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -55,7 +56,7 @@ const FILES_A_CALL: usize = 4;
 impl Daemon {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let files = raise_file_limit();
-        let (stores, problems) =
+        let (mut stores, problems) =
             Stores::open(&config.spool, &config.state, WAV).await.with_context(|| {
                 format!(
                     "cannot open the spool {} with the state {}",
@@ -82,6 +83,8 @@ impl Daemon {
             "takes up to {most} calls at once"
         );
         let live = Live::new(most);
+        let depositing = live.clone();
+        stores.busy = Some(Arc::new(move |mailbox| depositing.depositing(mailbox) > 0));
         let reception = Reception::new(
             config,
             stores.directory.clone(),

@@ -290,6 +290,37 @@ async fn a_stuck_draft_whose_recording_has_moved_is_completed() {
 }
 
 #[tokio::test]
+async fn what_another_program_records_is_left_alone() {
+    let home = Home::new();
+    let tmp = home.mailbox().join("tmp");
+    fs::create_dir_all(&tmp).unwrap();
+    wav(&tmp.join("AbC123.wav"), 8000);
+    fs::write(tmp.join("AbC123.txt"), "[message]\norigtime=5\n").unwrap();
+    fs::write(tmp.join("zzz.txt"), "theirs").unwrap();
+    let (spool, found) = home.open().await;
+    assert_eq!((found, files(&tmp).len()), (Found::default(), 3));
+    assert!(inbox(&spool).is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_database_gives_no_number_twice() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let delivered = leave(&spool, 8000).await;
+    let draft = speak(&spool, 8000).await;
+    drop((draft, spool));
+    for name in ["state.db", "state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(home.0.path().join("state").join(name));
+    }
+    let (spool, found) = home.open().await;
+    assert_eq!((found.messages, found.recovered), (2, 1));
+    let read = inbox(&spool);
+    assert_eq!(read.len(), 2);
+    assert!(read.iter().any(|m| m.number == delivered.number));
+    assert_ne!(read[0].number, read[1].number);
+}
+
+#[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();
     let old = home.mailbox().join("Old");

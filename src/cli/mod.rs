@@ -37,7 +37,7 @@ enum Verb {
     Serve,
     /// Show the main job in a minute: a server, a call, a message
     Demo(demo::Demo),
-    /// Read the configuration and everything that is kept, and tell what is wrong
+    /// Read the configuration and the mailboxes' settings, and tell all that is wrong
     CheckConfig,
     /// Make, change, show and remove mailboxes
     #[command(subcommand)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{Place, told};
 use crate::config::Config;
-use crate::control::Operator;
+use crate::control::Stores;
 use crate::daemon::{self, Daemon};
 
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
@@ -25,11 +25,8 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
     problems.extend(daemon::certificates(&config.sip).check().err().map(|e| e.to_string()));
     if config.spool.exists() && config.state.exists() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let reached = runtime.block_on(Operator::reach(&config.spool, &config.state, daemon::WAV));
-        match reached {
-            // The running daemon has told its problems in its log.
-            Ok(Operator::Daemon { .. }) => {}
-            Ok(Operator::Here(_, found)) => problems.extend(found),
+        match runtime.block_on(Stores::look(&config.spool, &config.state)) {
+            Ok(found) => problems.extend(found),
             Err(error) => problems.push(told(&error)),
         }
     } else {

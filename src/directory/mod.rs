@@ -100,6 +100,12 @@ impl Directory {
         self.read(|table| table.has_context(context))
     }
 
+    /// The highest of the owners' integers, as a count from the first.
+    pub fn owners(&self) -> u64 {
+        let all = self.read(Table::all);
+        all.iter().map(|(_, mailbox)| mailbox.id.saturating_sub(FIRST_OWNER)).max().unwrap_or(0)
+    }
+
     /// All mailboxes by context and number.
     pub fn all(&self) -> Vec<(MailboxId, Arc<Mailbox>)> {
         self.read(Table::all)

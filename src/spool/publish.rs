@@ -9,12 +9,14 @@ use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 use super::Error;
 use crate::mailbox::{Message, Stem};
@@ -57,7 +59,12 @@ impl Publisher {
         thread::Builder::new().name("publisher".into()).spawn(move || {
             let mut group = Vec::new();
             while jobs.blocking_recv_many(&mut group, WAITING) > 0 {
-                publish(std::mem::take(&mut group));
+                let group = std::mem::take(&mut group);
+                // The jobs of a group that panics are answered by their dropped replies; the next
+                // group must still find somebody here.
+                if catch_unwind(AssertUnwindSafe(|| publish(group))).is_err() {
+                    error!("a group of messages was not published; they are tried again");
+                }
             }
         })?;
         Ok(Self(sender))
@@ -113,13 +120,19 @@ fn sync_all<T: Sync, R: Send>(all: &[T], sync: impl Fn(&T) -> R + Sync) -> Vec<R
     let sync = &sync;
     thread::scope(|scope| {
         let each = all.len().div_ceil(threads);
-        let parts = all
-            .chunks(each)
-            .map(|part| scope.spawn(move || part.iter().map(sync).collect::<Vec<_>>()));
-        let parts: Vec<_> = parts.collect();
-        parts
+        let helped = all.chunks(each).map(|part| {
+            let work = move || part.iter().map(sync).collect::<Vec<_>>();
+            // Where the system gives no further thread, this one does the work.
+            (thread::Builder::new().spawn_scoped(scope, work).ok(), part)
+        });
+        let helped: Vec<_> = helped.collect();
+        helped
             .into_iter()
-            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .flat_map(|(helper, part)| match helper.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(done)) => done,
+                Some(Err(panic)) => resume_unwind(panic),
+                None => part.iter().map(sync).collect(),
+            })
             .collect()
     })
 }
@@ -165,6 +178,10 @@ fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(folder) = to.parent() else { return Err(error) };
             DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            // The new folder's own name must survive too.
+            if let Some(mailbox) = folder.parent() {
+                File::open(mailbox)?.sync_all()?;
+            }
             rename_new(from, to)
         }
         done => done,

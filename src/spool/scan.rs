@@ -1,6 +1,6 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -35,13 +35,17 @@ pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
     let mut highest = 0;
     let root = spool.root().to_owned();
     let mailboxes = blocking(move || mailboxes(&root)).await??;
-    for mailbox in mailboxes {
-        // What a crash left first: it may complete what lies in a folder.
-        found.recovered += recover(spool, &mailbox, &mut found.unreadable).await?;
-        strangers.extend(read(spool, &mailbox, &mut found, &mut highest).await?);
+    for mailbox in &mailboxes {
+        for draft in drafts(spool, mailbox).await? {
+            complete(spool, mailbox, &draft)?;
+        }
+        strangers.extend(read(spool, mailbox, &mut found, &mut highest).await?);
     }
-    // Only now is every number known that our own messages have.
+    // Only now is every number known that our own messages have, and none can be given twice.
     spool.0.state.given(Counter::Message, highest).await?;
+    for mailbox in &mailboxes {
+        recover(spool, mailbox, &mut found).await?;
+    }
     let mut alike: HashMap<(MailboxId, String), usize> = HashMap::new();
     for mut stranger in strangers {
         // Messages that have even their audio in common are told apart by their order.
@@ -90,36 +94,44 @@ fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Publishes the drafts that a crash left in `tmp`.
-async fn recover(
-    spool: &Spool,
-    mailbox: &MailboxId,
-    unreadable: &mut usize,
-) -> Result<usize, Error> {
+/// The drafts in `tmp`, by their common name. Ours have a call's digits for a name; what else
+/// lies there is another program's, which may be recording now.
+async fn drafts(spool: &Spool, mailbox: &MailboxId) -> Result<BTreeSet<PathBuf>, Error> {
     let dir = spool.0.layout.drafts(mailbox);
-    let mut recovered = 0;
     let listed = dir.clone();
-    let mut drafts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for name in blocking(move || names(&listed)).await?? {
-        if let Some((stem, extension)) = name.rsplit_once('.') {
-            drafts.entry(stem.to_owned()).or_default().push(extension.to_owned());
-        }
-    }
-    for (stem, extensions) in drafts {
-        let path = dir.join(&stem);
-        if !extensions.iter().any(|extension| extension == "wav") {
-            complete(spool, mailbox, &path)?;
+    let names = blocking(move || names(&listed)).await??;
+    let ours = names.iter().filter_map(|name| {
+        let (stem, extension) = name.rsplit_once('.')?;
+        let digits = stem.len() == DIGITS && stem.bytes().all(|b| b.is_ascii_digit());
+        (digits && matches!(extension, "wav" | "txt" | "new")).then(|| dir.join(stem))
+    });
+    Ok(ours.collect())
+}
+
+/// Ten of the second and seven of the counter.
+const DIGITS: usize = 17;
+
+/// Publishes the drafts that a crash left in `tmp`.
+async fn recover(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Result<(), Error> {
+    for draft in drafts(spool, mailbox).await? {
+        let audio = draft.with_extension("wav");
+        if !audio.exists() {
             continue;
         }
-        match recover_one(spool, mailbox, &path.with_extension("wav")).await {
-            Ok(published) => recovered += usize::from(published.is_some()),
+        match recover_one(spool, mailbox, &audio).await {
+            Ok(None) => {}
+            Ok(Some(message)) => {
+                spool.tell(message, |message, counts| Change::Found { message, counts });
+                found.messages += 1;
+                found.recovered += 1;
+            }
             Err(error) => {
                 warn!(%mailbox, %error, "a draft could not be recovered and stays where it is: {error}");
-                *unreadable += 1;
+                found.unreadable += 1;
             }
         }
     }
-    Ok(recovered)
+    Ok(())
 }
 
 /// `None` for a draft that held nothing and was removed.
@@ -169,6 +181,9 @@ pub(super) async fn revive(spool: &Spool, draft: Draft) -> Result<Option<Arc<Mes
 /// Without such audio it says nothing.
 fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Error> {
     let (beside, old) = (draft.with_extension("new"), draft.with_extension("txt"));
+    if draft.with_extension("wav").exists() {
+        return Ok(());
+    }
     if let Ok(bytes) = fs::read(&beside) {
         let fields = Sidecar::parse(&bytes);
         let sum = fields.text_of("sha256").to_owned();
@@ -188,15 +203,17 @@ fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Erro
             }
         }
     }
-    for leftover in [beside, old] {
-        match fs::remove_file(&leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &leftover)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+    if beside.exists() {
+        // It describes audio that is not where it should be: somebody may still find both.
+        warn!("{} describes a recording that is not to be found", beside.display());
+        return Ok(());
     }
-    Ok(())
+    match fs::remove_file(&old) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &old)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Puts what lies in the mailbox's folders into the index, but for messages that have no id and

@@ -12,11 +12,27 @@ use crate::voice::{Kept, Law, Voice, loud_seconds, wav_samples, write_wav};
 #[test]
 fn mailboxes_are_made_changed_and_removed_while_the_daemon_runs() {
     let house = House::new("");
-    let called = |to: &str| {
+    manage_mailboxes(&house, |to, expected| {
         let phone = Phone::new(&house);
-        code(&phone.invite(to, &phone.sdp("0", "")))
-    };
-    manage_mailboxes(&house, |to, expected| assert_eq!(called(to), expected, "a call to {to}"));
+        if expected == 200 {
+            return phone.call(to).hang_up();
+        }
+        let answer = phone.invite(to, &phone.sdp("0", ""));
+        assert_eq!(code(&answer), expected, "a call to {to}");
+    });
+}
+
+#[test]
+fn a_mailbox_is_not_removed_under_a_caller() {
+    let house = House::new("");
+    let remove = || house.run(&["mailbox", "remove", "1000", "--yes"]);
+    let phone = Phone::new(&house);
+    let call = phone.call("1000");
+    let refused = remove();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && told.contains("try again"), "{told}");
+    call.hang_up();
+    house.until("it can be removed", || remove().status.success());
 }
 
 #[test]
@@ -42,7 +58,8 @@ fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
     let shown = house.ok(&["mailbox", "show", "2001"]);
     assert!(!shown.contains("max_messages") && !shown.contains("Alan Turing"), "{shown}");
     called("2001", 200);
-    house.ok(&["mailbox", "remove", "2001", "--yes"]);
+    let remove = || house.run(&["mailbox", "remove", "2001", "--yes"]);
+    house.until("the last caller is gone", || remove().status.success());
     called("2001", 404);
     let list = house.ok(&["mailbox", "list", "--json"]);
     let listed: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
