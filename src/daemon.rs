@@ -1,5 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
+mod identity;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,6 +23,8 @@ use crate::http::{self, Faces, House, Telebroad};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{Audio, Reader};
+
+pub use identity::read_secret;
 
 /// How the spool reads WAV files.
 pub const WAV: Reader = Reader {
@@ -82,7 +86,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most)).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most)?).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -208,8 +212,8 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize) -> sip::Config {
-    sip::Config {
+fn sip_config(config: &Config, calls: usize) -> anyhow::Result<sip::Config> {
+    Ok(sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
         user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
@@ -220,7 +224,10 @@ fn sip_config(config: &Config, calls: usize) -> sip::Config {
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             ..sip::Limits::default()
         },
-    }
+        authentication: identity::authentication(config)?,
+        registrations: identity::registrations(config)?,
+        nameservers: config.sip.nameservers.clone(),
+    })
 }
 
 fn faces(config: &Config) -> Faces {

@@ -7,6 +7,8 @@ mod malformed;
 mod mutation;
 #[path = "sip/pair.rs"]
 mod pair;
+#[path = "sip/proof.rs"]
+mod proof;
 #[path = "sip/transcript.rs"]
 mod transcript;
 #[path = "sip/wire.rs"]

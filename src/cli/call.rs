@@ -90,6 +90,9 @@ impl Call {
             user_agent: concat!("afterbeep-call/", env!("CARGO_PKG_VERSION")).into(),
             advertised: None,
             limits: sip::Limits::default(),
+            authentication: sip::Authentication::default(),
+            registrations: vec![],
+            nameservers: vec![],
         };
         let (agent, _invites) = sip::bind(config).await?;
         let media = Media::start(media::Config {

@@ -4,6 +4,7 @@ use rsip::Headers;
 
 use super::Flow;
 use super::dialog::Dialog;
+use super::digest::Answering;
 use super::message::Wire;
 use super::timer::Armed;
 use super::transactions::TransactionKey;
@@ -73,6 +74,8 @@ pub(super) enum Then {
 pub(super) struct Placing {
     pub transaction: TransactionKey,
     pub wish: Wish,
+    /// What we answer challenges with.
+    pub answering: Option<Answering>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,13 +14,17 @@
 mod body;
 mod chance;
 mod dialog;
+mod digest;
 pub mod endpoint;
 pub mod framing;
 mod gate;
+mod identity;
 mod invite;
 mod lexer;
+mod locate;
 mod message;
 mod name_addr;
+mod registration;
 pub mod sdp;
 mod socket;
 mod text;
@@ -33,7 +37,10 @@ mod via;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use digest::Algorithm;
+pub use identity::{Account, Authentication, Credentials, Demand};
 pub use name_addr::NameAddr;
+pub use registration::{Registration, RegistrationKey, Standing};
 pub use socket::{Agent, Dialog, Invite, bind};
 pub use text::Params;
 pub use uri::{BadUri, Scheme, Uri};
@@ -48,6 +55,11 @@ pub struct Config {
     /// the SIP port.
     pub advertised: Option<IpAddr>,
     pub limits: Limits,
+    pub authentication: Authentication,
+    /// Where we let ourselves be called.
+    pub registrations: Vec<Registration>,
+    /// Whom to ask for names; empty asks as the system does.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// What is refused beyond: every table and queue has an end.
@@ -67,6 +79,8 @@ pub struct Limits {
     pub backlog: usize,
     /// After how long a refused caller may try again.
     pub retry_after: Duration,
+    /// Wrong passwords from one source in a minute; beyond, 403 until a minute has passed.
+    pub failures_per_minute: u32,
 }
 
 impl Default for Limits {
@@ -80,6 +94,7 @@ impl Default for Limits {
             connections_per_peer: 256,
             backlog: 1_024,
             retry_after: Duration::from_secs(5),
+            failures_per_minute: 10,
         }
     }
 }
@@ -138,6 +153,11 @@ pub struct Incoming {
     pub call_id: String,
     pub source: SocketAddr,
     pub transport: Transport,
+    /// The account that the caller has proved to hold.
+    pub authenticated: Option<String>,
+    /// The address of record under which we are registered where the call comes from, if it came
+    /// for the contact that we gave there.
+    pub registration: Option<Uri>,
     /// Our address as this peer reaches it: what belongs into an SDP of ours.
     pub local: IpAddr,
     /// The session description, also out of `multipart/mixed`; `None` asks us to offer.

@@ -6,10 +6,11 @@
 //! cuts its stream.
 
 mod agent;
+mod names;
 mod routes;
 mod streams;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -19,15 +20,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use agent::{Agent, Dialog, Invite};
+use names::{Names, Place};
 use routes::{Routes, unspecified};
 use streams::Streams;
 
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
-use super::{Config, Event, Flow, Link, NameAddr, Refusal, Reject, Transport, Uri};
+use super::{
+    Config, Credentials, Event, Flow, Link, NameAddr, Refusal, RegistrationKey, Reject, Standing,
+    Transport, Uri,
+};
 
 /// Binds the listeners; an error names the address.
 pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)> {
@@ -49,16 +54,21 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     let listening = listeners.iter().map(tokio::net::TcpListener::local_addr);
     let listening = listening.collect::<io::Result<Vec<_>>>()?;
 
-    let endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
+    let mut endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
+    endpoint.authenticate(config.authentication);
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let board = Arc::new_cyclic(|this| Switchboard {
         this: this.clone(),
         board: Mutex::new(Board { endpoint, lines: HashMap::new() }),
         datagrams,
         streams: Streams::new(&config.limits, listening),
         routes: Routes::new(config.advertised),
+        names: Names::new(&config.nameservers, seed),
+        standings: Mutex::default(),
         invites,
         rearm: Notify::new(),
         quiet: Notify::new(),
+        unregistered: Notify::new(),
         tasks: Mutex::default(),
     });
     for (index, receiver) in receivers.into_iter().enumerate() {
@@ -68,6 +78,9 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         board.spawn(streams::accept(board.clone(), listener));
     }
     board.spawn(keep_time(board.clone()));
+    for registration in config.registrations {
+        board.with(|endpoint, now| endpoint.register(now, registration));
+    }
     Ok((Agent::new(board), waiting))
 }
 
@@ -82,11 +95,16 @@ struct Switchboard {
     datagrams: Vec<Datagrams>,
     streams: Streams,
     routes: Routes,
+    names: Names,
+    /// What has become of each registration.
+    standings: Mutex<BTreeMap<RegistrationKey, Standing>>,
     invites: mpsc::Sender<Invite>,
     /// The deadline has moved forward.
     rearm: Notify,
     /// The last call has ended.
     quiet: Notify,
+    /// No registration of ours is left.
+    unregistered: Notify,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -132,6 +150,9 @@ impl Switchboard {
         if board.endpoint.calls() == 0 {
             self.quiet.notify_one();
         }
+        if board.endpoint.registrations() == 0 {
+            self.unregistered.notify_one();
+        }
         result
     }
 
@@ -147,12 +168,13 @@ impl Switchboard {
         target: &Uri,
         from: &NameAddr,
         offer: String,
+        credentials: Option<Credentials>,
     ) -> Result<Placed, Refusal> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (answer, answered) = oneshot::channel();
         let line = Line { events, answer: Some(answer) };
         let key = self.with_board(|board, now| {
-            let key = board.endpoint.call(now, flow, target, from, offer)?;
+            let key = board.endpoint.call_as(now, flow, target, from, offer, credentials)?;
             board.lines.insert(key, line);
             Ok(key)
         })?;
@@ -169,21 +191,15 @@ impl Switchboard {
         udp.chain(self.streams.listening().map(|local| (Transport::Tcp, local))).collect()
     }
 
-    /// The way to a peer whom nothing came from yet.
-    async fn way_to(&self, target: &Uri) -> Result<Flow, Refusal> {
-        let port = target.port.unwrap_or(5060);
-        let remote = match target.ip() {
-            Some(ip) => SocketAddr::new(ip, port),
-            None => tokio::net::lookup_host((target.host.as_str(), port))
-                .await
-                .ok()
-                .and_then(|mut found| found.next())
-                .ok_or_else(|| Refusal::unavailable("Unknown Host"))?,
-        };
-        let wants_tcp =
-            target.params.value("transport").is_some_and(|t| t.eq_ignore_ascii_case("tcp"));
+    /// The ways to a peer whom nothing came from yet, best first.
+    async fn ways_to(&self, target: &Uri) -> Vec<Flow> {
+        self.names.locate(target).await.into_iter().map(|place| self.way_to(place)).collect()
+    }
+
+    fn way_to(&self, Place { transport, remote }: Place) -> Flow {
         let fitting = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
-        let udp = self.datagrams.iter().position(|d| fitting(&d.local)).filter(|_| !wants_tcp);
+        let wants_udp = transport == Transport::Udp;
+        let udp = self.datagrams.iter().position(|d| fitting(&d.local)).filter(|_| wants_udp);
         let (transport, local, link) = if let Some(index) = udp {
             (Transport::Udp, self.datagrams[index].local, Link::Socket(index))
         } else {
@@ -193,7 +209,32 @@ impl Switchboard {
             (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
         };
         let local = self.routes.local(local, remote);
-        Ok(Flow { transport, local, remote, link })
+        Flow { transport, local, remote, link }
+    }
+
+    async fn locate(self: Arc<Self>, key: RegistrationKey, uri: Uri) {
+        let ways = self.ways_to(&uri).await;
+        self.with(|endpoint, now| endpoint.located(now, key, ways));
+    }
+
+    fn note_standing(&self, key: RegistrationKey, standing: Standing) {
+        let before = lock(&self.standings).insert(key, standing.clone());
+        match &standing {
+            Standing::Registered { aor, expires } => {
+                let refreshed = matches!(before, Some(Standing::Registered { .. }));
+                let seconds = expires.as_secs();
+                if refreshed {
+                    debug!(%aor, seconds, "still registered as {aor}, for {seconds} s");
+                } else {
+                    info!(%aor, seconds, "registered as {aor}, for {seconds} s");
+                }
+            }
+            Standing::Failed { aor, why, wait } => {
+                let (why, seconds) = (why.escape_debug(), wait.as_secs());
+                warn!(%aor, %why, seconds, "not registered as {aor}: {why}; tries again in {seconds} s");
+            }
+            Standing::Left { aor } => info!(%aor, "no longer registered as {aor}"),
+        }
     }
 
     /// How we appear to a peer that reached us on `listener`.
@@ -213,6 +254,8 @@ impl Switchboard {
             // The BYEs are sent; one round trip lets an unacknowledged call end too.
             let _late_ones_are_left = tokio::time::timeout(PARTING, self.until_quiet()).await;
         }
+        self.with(Endpoint::unregister);
+        let _late_ones_expire = tokio::time::timeout(PARTING, self.until_unregistered()).await;
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
@@ -222,6 +265,12 @@ impl Switchboard {
     async fn until_quiet(&self) {
         while self.with(|endpoint, _| endpoint.calls()) > 0 {
             self.quiet.notified().await;
+        }
+    }
+
+    async fn until_unregistered(&self) {
+        while self.with(|endpoint, _| endpoint.registrations()) > 0 {
+            self.unregistered.notified().await;
         }
     }
 
@@ -265,6 +314,12 @@ impl Switchboard {
                         let _nobody_waits_any_more = answer.send(Err(refusal));
                     }
                 }
+                Output::Locate(key, uri) => {
+                    if let Some(this) = self.this.upgrade() {
+                        self.spawn(this.locate(key, uri));
+                    }
+                }
+                Output::Registration(key, standing) => self.note_standing(key, standing),
                 Output::Dropped { source, why } => {
                     debug!(%source, why, "dropped a message from {source}: {why}");
                 }

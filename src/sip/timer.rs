@@ -45,6 +45,10 @@ pub(super) enum Timer {
     Repeat2xx,
     /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
     Unacknowledged,
+    /// RFC 3261 §10.2.4: a registration is refreshed, or tried again.
+    Refresh,
+    /// RFC 5626 §4.4: a translator is reminded of us.
+    KeepAlive,
 }
 
 impl Timer {
@@ -57,6 +61,8 @@ impl Timer {
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
             Self::D | Self::I | Self::J | Self::K => Duration::ZERO,
+            // These wait as long as their registration says.
+            Self::Refresh | Self::KeepAlive => Duration::ZERO,
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use super::RegistrationKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, Timer};
@@ -32,6 +33,7 @@ pub(super) enum User {
     /// A response changes nothing (BYE, CANCEL), or a request made no call.
     Nobody,
     Call(CallKey),
+    Registration(RegistrationKey),
 }
 
 /// What the user of a transaction must be told.
@@ -127,7 +129,7 @@ impl Transactions {
     pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
         match self.table.get(&id)?.user {
             User::Call(call) => Some(call),
-            User::Nobody => None,
+            User::Nobody | User::Registration(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use afterbeep::sip::{
-    self, Agent, Config, Event, Invite, Limits, NameAddr, Reject, Transport, Uri,
+    self, Agent, Authentication, Config, Event, Invite, Limits, NameAddr, Reject, Transport, Uri,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -162,7 +162,16 @@ async fn start_with(limits: Limits) -> (Agent, mpsc::Receiver<Invite>) {
 
 fn config(limits: Limits) -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    Config { udp: vec![any], tcp: vec![any], user_agent: "test".into(), advertised: None, limits }
+    Config {
+        udp: vec![any],
+        tcp: vec![any],
+        user_agent: "test".into(),
+        advertised: None,
+        limits,
+        authentication: Authentication::default(),
+        registrations: vec![],
+        nameservers: vec![],
+    }
 }
 
 fn address(agent: &Agent, transport: Transport) -> SocketAddr {

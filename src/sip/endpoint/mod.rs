@@ -6,14 +6,16 @@
 //! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
 //! - `within` takes requests that do belong to one (§12.2.2);
 //! - `answering` does what the owner of a call wants of it;
-//! - `placing` is the calling side (§13.2).
+//! - `placing` is the calling side (§13.2);
+//! - `registering` keeps us registered elsewhere (§10.2).
 
 mod answering;
 mod outside;
 mod placing;
+mod registering;
 mod within;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +24,18 @@ use rsip::headers::{self, UntypedHeader};
 use rsip::{Header, Headers};
 
 use super::chance::Chance;
+use super::digest::Guard;
 use super::gate::Gate;
+use super::identity::Authentication;
 use super::invite::{Call, Pending, Placing};
 use super::lexer::{self, Fault, Message, Refused};
 use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
+use super::registration::{Enrolment, RegistrationKey, Standing};
 use super::text::list;
 use super::timer::Agenda;
 use super::transaction::Input;
 use super::transactions::{Post, TransactionKey, Transactions, Upward, User};
+use super::uri::Uri;
 use super::via::Via;
 use super::{Event, Flow, Incoming, Limits, Refusal, Transport};
 
@@ -42,6 +48,7 @@ pub struct CallKey(u64);
 pub(super) enum Owner {
     Transaction(TransactionKey),
     Call(CallKey),
+    Registration(RegistrationKey),
 }
 
 #[derive(Debug)]
@@ -56,6 +63,10 @@ pub enum Output {
     Taken(CallKey, Vec<u8>),
     /// A call of ours was not taken.
     Refused(CallKey, Refusal),
+    /// Where is this? [`Endpoint::located`] takes the answer.
+    Locate(RegistrationKey, Uri),
+    /// What has become of a registration.
+    Registration(RegistrationKey, Standing),
     /// For the log: bytes that led to nothing.
     Dropped {
         source: SocketAddr,
@@ -74,10 +85,12 @@ pub struct Endpoint {
     user_agent: String,
     limits: Limits,
     chance: Chance,
+    guard: Guard,
     gate: Gate,
     transactions: Transactions,
     calls: HashMap<CallKey, Call>,
     placings: HashMap<CallKey, Placing>,
+    registrations: BTreeMap<RegistrationKey, Enrolment>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
     post: Post,
@@ -96,17 +109,25 @@ impl Endpoint {
     pub fn new(user_agent: &str, limits: Limits, seed: [u8; 32]) -> Self {
         Self {
             user_agent: user_agent.to_owned(),
+            guard: Guard::new(Authentication::default(), limits.failures_per_minute, &seed),
             chance: Chance::new(seed),
             gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             transactions: Transactions::new(limits.transactions),
             limits,
             calls: HashMap::new(),
             placings: HashMap::new(),
+            registrations: BTreeMap::new(),
             dialogs: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
             door: Door::Open,
         }
+    }
+
+    /// Whom to ask who they are, and how. Before the first message.
+    pub fn authenticate(&mut self, authentication: Authentication) {
+        let key = self.chance.key();
+        self.guard = Guard::new(authentication, self.limits.failures_per_minute, &key);
     }
 
     /// Takes one message: a datagram, or one frame of a stream.
@@ -125,9 +146,10 @@ impl Endpoint {
             match owner {
                 Owner::Transaction(id) => {
                     let upward = self.transactions.fire(now, id, timer, at, &mut self.post);
-                    self.hear(upward);
+                    self.hear(now, upward);
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
+                Owner::Registration(key) => self.fire_registration(now, key, timer, at),
             }
         }
     }
@@ -146,8 +168,9 @@ impl Endpoint {
         for id in self.transactions.over(flow) {
             let upward =
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
-            self.hear(upward);
+            self.hear(now, upward);
         }
+        self.flow_lost(now, flow);
     }
 
     /// From now on new calls get 503, and OPTIONS says so too.
@@ -214,14 +237,16 @@ impl Endpoint {
                     self.hear_response(now, key, &invite, flow, response);
                 }
             }
+            Upward::Tell(User::Registration(key)) => self.hear_registrar(now, key, response),
             Upward::Tell(User::Nobody) | Upward::Nothing => {}
-            upward @ Upward::Fail(_) => self.hear(upward),
+            upward @ Upward::Fail(_) => self.hear(now, upward),
         }
     }
 
-    fn hear(&mut self, upward: Upward) {
+    fn hear(&mut self, now: Instant, upward: Upward) {
         match upward {
             Upward::Fail(User::Call(key)) => self.placing_failed(key),
+            Upward::Fail(User::Registration(key)) => self.registrar_silent(now, key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
     }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::sip::body::{self, Body};
 use crate::sip::dialog::Dialog;
+use crate::sip::digest::Verdict;
 use crate::sip::invite::{Call, Offer, Pending, Phase};
 use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
 use crate::sip::name_addr::NameAddr;
@@ -68,6 +69,7 @@ impl Endpoint {
         if self.calls() >= self.limits.calls || !self.gate.lets_in(now, peer) {
             return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         }
+        let Ok(authenticated) = self.identify(now, &arrival) else { return };
         if let Some((code, more)) = self.objection(&arrival.request) {
             return self.respond(&arrival, code, more);
         }
@@ -79,7 +81,25 @@ impl Endpoint {
         let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
             return self.respond(&arrival, 400, Vec::new());
         };
-        self.open_call(now, arrival, request_uri, offer);
+        let registration = self.registered_as(now, &request_uri, arrival.flow.remote.ip());
+        let who = Who { authenticated, registration };
+        self.open_call(now, arrival, request_uri, offer, who);
+    }
+
+    /// RFC 3261 §22.1. The answers of those who fail are sent, and nothing of them is kept.
+    fn identify(&mut self, now: Instant, arrival: &Arrival) -> Result<Option<String>, Answered> {
+        let source = arrival.flow.remote.ip();
+        if !self.guard.asks(source) {
+            return Ok(None);
+        }
+        let (code, more) = match self.guard.judge(now, source, &arrival.request) {
+            Verdict::Proven(username) => return Ok(Some(username)),
+            Verdict::Challenge(challenges) => (401, challenges),
+            Verdict::Barred => (403, Vec::new()),
+            Verdict::Malformed => (400, Vec::new()),
+        };
+        self.respond(arrival, code, more);
+        Err(Answered)
     }
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
@@ -101,7 +121,14 @@ impl Endpoint {
         }
     }
 
-    fn open_call(&mut self, now: Instant, arrival: Arrival, uri: Uri, offer: Option<Vec<u8>>) {
+    fn open_call(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        uri: Uri,
+        offer: Option<Vec<u8>>,
+        who: Who,
+    ) {
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -118,7 +145,7 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let incoming = incoming(&request, flow, uri, offer);
+        let incoming = incoming(&request, flow, uri, offer, who);
         let pending = Pending {
             transaction,
             sequence: request.identity.sequence,
@@ -150,7 +177,22 @@ impl Endpoint {
     }
 }
 
-fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> Incoming {
+/// What is known of a caller beyond what it says.
+struct Who {
+    authenticated: Option<String>,
+    registration: Option<Uri>,
+}
+
+/// A final response is on its way already.
+struct Answered;
+
+fn incoming(
+    request: &Request,
+    flow: Flow,
+    uri: Uri,
+    offer: Option<Vec<u8>>,
+    who: Who,
+) -> Incoming {
     let headers = &request.headers;
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     Incoming {
@@ -166,6 +208,8 @@ fn incoming(request: &Request, flow: Flow, uri: Uri, offer: Option<Vec<u8>>) -> 
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
+        authenticated: who.authenticated,
+        registration: who.registration,
         local: flow.local.ip(),
         offer,
     }
