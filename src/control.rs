@@ -96,6 +96,16 @@ impl Stores {
         state: &Path,
         reader: Reader,
     ) -> anyhow::Result<(Self, Vec<String>)> {
+        Self::try_open(spool, state, reader).await.map_err(|error| {
+            if error.root_cause().is::<io::Error>() { error.context(ADVICE) } else { error }
+        })
+    }
+
+    async fn try_open(
+        spool: &Path,
+        state: &Path,
+        reader: Reader,
+    ) -> anyhow::Result<(Self, Vec<String>)> {
         let state = State::open(state).await?;
         let (spool, found) = Spool::open(spool, &state, reader).await?;
         let (directory, mut problems) = Directory::open(spool.root(), &state)?;
@@ -212,6 +222,9 @@ impl Stores {
         }
     }
 }
+
+const ADVICE: &str = "spool and state must be directories that this user may write; change their owner, or \
+                      name others with --spool and --state";
 
 pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -22,7 +22,7 @@ use crate::http::guard::Guard;
 use crate::http::{self, Faces, House, Telebroad};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
-use crate::spool::{Audio, Reader};
+use crate::spool::{Audio, Reader, Spool};
 
 pub use identity::read_secret;
 
@@ -48,6 +48,7 @@ pub struct Daemon {
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
+const RETRY: Duration = Duration::from_secs(30);
 /// How long calls in progress may go on after the daemon was told to stop.
 const GRACE: Duration = Duration::from_secs(30);
 /// Files that are open whatever goes on: databases, listeners, logs.
@@ -114,6 +115,7 @@ impl Daemon {
                 }
             }));
         }
+        tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;
@@ -159,6 +161,20 @@ impl Daemon {
 async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, reception: Reception) {
     while let Some(invite) = invites.recv().await {
         tokio::spawn(reception.clone().receive(invite));
+    }
+}
+
+/// What a full disk kept from its mailbox gets there when there is room again.
+async fn try_again(spool: Spool) {
+    let mut tick = tokio::time::interval(RETRY);
+    loop {
+        tick.tick().await;
+        match spool.retry().await {
+            0 => {}
+            delivered => {
+                info!(delivered, "stored {delivered} messages that could not be stored before");
+            }
+        }
     }
 }
 

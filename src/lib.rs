@@ -23,6 +23,8 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod directory;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 pub mod ivr;
 pub mod mailbox;

@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("directory", &["mailbox", "state"]),
     ("call", &["config", "directory", "ivr", "mailbox", "media", "pii", "say", "sip", "spool"]),
     ("http", &["directory", "mailbox", "spool", "state"]),
+    ("fuzz", &["call", "mailbox", "sip", "spool"]),
     ("control", &["directory", "mailbox", "spool", "state"]),
     ("daemon", &["call", "config", "control", "http", "media", "pii", "sip", "spool"]),
     (

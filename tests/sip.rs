@@ -1,6 +1,10 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
 //! and mutations of it. Real sockets only in `wire`.
 
+#[path = "sip/abroad.rs"]
+mod abroad;
+#[path = "sip/forms.rs"]
+mod forms;
 #[path = "sip/malformed.rs"]
 mod malformed;
 #[path = "sip/mutation.rs"]
@@ -11,5 +15,7 @@ mod pair;
 mod proof;
 #[path = "sip/transcript.rs"]
 mod transcript;
+#[path = "sip/vectors.rs"]
+mod vectors;
 #[path = "sip/wire.rs"]
 mod wire;

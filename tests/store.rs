@@ -178,6 +178,24 @@ async fn a_file_in_the_way_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_stored_is_tried_again() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let draft = speak(&spool, 8000).await;
+    // A file where the folder should be: nothing can be moved there.
+    fs::write(home.inbox(), "").unwrap();
+    assert!(spool.deliver(draft).await.is_err());
+    assert_eq!(spool.retry().await, 0);
+    assert!(inbox(&spool).is_empty());
+    fs::remove_file(home.inbox()).unwrap();
+    let mut changes = spool.changes();
+    assert_eq!((spool.retry().await, spool.retry().await), (1, 0));
+    assert!(matches!(changes.try_recv(), Ok(Change::Delivered { .. })));
+    assert_eq!(inbox(&spool)[0].envelope.caller.number, "2001");
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+}
+
+#[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();
     let old = home.mailbox().join("Old");

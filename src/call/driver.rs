@@ -153,7 +153,7 @@ impl Conversation<'_> {
                 let seconds = message.duration.as_secs_f32();
                 info!(
                     mailbox = %self.id,
-                    message = %message.id,
+                    message_id = %message.id,
                     caller = %Pii(&message.envelope.caller.number),
                     seconds,
                     "stored a message of {seconds:.1} s for {}",
@@ -164,7 +164,7 @@ impl Conversation<'_> {
             Err(error) => {
                 error!(
                     mailbox = %self.id,
-                    "a message for {} could not be stored; its recording stays in tmp and is stored at the next start: {error}",
+                    "a message for {} could not be stored; its recording stays in tmp and is tried again: {error}",
                     self.id
                 );
                 false

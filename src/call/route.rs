@@ -205,3 +205,147 @@ fn display(party: &NameAddr) -> &str {
 fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(128).collect::<String>().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::sip::Transport;
+
+    /// `target`, `diversion`, `history`, `asserted`, `from`, `to`, `auth` and `registered` say
+    /// what a call has.
+    fn call(source: &str, uri: &str, says: &[(&str, &str)]) -> Incoming {
+        let value = |key: &str| says.iter().find(|(known, _)| *known == key).map(|(_, v)| *v);
+        let party = |key: &str| value(key).map(|text| text.parse::<NameAddr>().expect(text));
+        Incoming {
+            request_uri: uri.parse().expect(uri),
+            from: party("from").unwrap_or_else(|| "<sip:+1555@x>".parse().expect("a name")),
+            to: party("to").unwrap_or_else(|| "<sip:402@pbx>".parse().expect("a name")),
+            asserted: party("asserted"),
+            privacy: false,
+            diversion: party("diversion").into_iter().collect(),
+            history: party("history").into_iter().collect(),
+            target: value("target").map(str::to_owned),
+            cause: None,
+            call_id: "1".to_owned(),
+            source: format!("{source}:5060").parse().expect(source),
+            transport: Transport::Udp,
+            authenticated: value("auth").map(str::to_owned),
+            registration: value("registered").map(|aor| aor.parse().expect(aor)),
+            local: "192.0.2.9".parse().expect("an address"),
+            offer: None,
+        }
+    }
+
+    fn rules(text: &str) -> Sip {
+        config::parse(&format!("[sip]\n{text}")).expect("a configuration").sip
+    }
+
+    /// `number@context`, with a `*` where an outside number may lead elsewhere.
+    fn found(call: &Incoming, sip: &Sip) -> String {
+        let choices = dialled(call, sip, |context| context == "sales");
+        let told = choices.iter().map(|choice| {
+            let far = if choice.reach == Reach::Anywhere { "*" } else { "" };
+            format!("{}@{}{far}", choice.dialled.user, choice.dialled.context)
+        });
+        told.collect::<Vec<_>>().join(" ")
+    }
+
+    const PEERS: &str = "[[sip.peers]]\naddress = '10.0.0.1'\n\
+        [[sip.peers]]\naddress = '10.0.0.2'\ntrusted = true\n\
+        [[sip.peers]]\naddress = '10.0.0.3'\ncontext = 'acme'\nmay_divert = true\n\
+        [[sip.peers]]\naddress = '10.0.0.4'\nusername = 'box'\nsecret = 's'\ntrusted = true\n\
+        [[sip.peers]]\naddress = '10.0.0.5'\ntrusted = true\nmay_assert = false\n";
+
+    #[test]
+    fn only_who_is_trusted_diverts_and_not_into_other_organizations() {
+        let sip = rules(PEERS);
+        let diverted: &[_] =
+            &[("target", "sip:1@h"), ("diversion", "<sip:2@h>"), ("history", "<sip:3@h>")];
+        let proven: Vec<_> = [diverted, &[("auth", "box")]].concat();
+        let rows: [(&str, &str, &[_], &str); 9] = [
+            // A stranger reaches what he dials, and no more.
+            ("203.0.113.1", "sip:vm@h", diverted, "vm@default*"),
+            ("203.0.113.1", "sip:1000@sales", diverted, "1000@sales*"),
+            // A peer that is only known is a stranger with a context.
+            ("10.0.0.1", "sip:vm@h", diverted, "vm@default*"),
+            ("10.0.0.2", "sip:vm@h", diverted, "vm@default* 1@default* 2@default* 3@default*"),
+            ("10.0.0.2", "sip:vm@sales", diverted, "vm@sales* 1@sales* 2@sales* 3@sales*"),
+            ("10.0.0.3", "sip:vm@h", diverted, "vm@acme* 1@acme 2@acme 3@acme"),
+            // The dialled host opens another organization to what was dialled, not to a diversion.
+            ("10.0.0.3", "sip:vm@sales", diverted, "vm@sales* 1@acme 2@acme 3@acme"),
+            // An address alone does not make a peer that has a password.
+            ("10.0.0.4", "sip:vm@h", diverted, "vm@default*"),
+            ("10.0.0.4", "sip:vm@h", &proven, "vm@default* 1@default* 2@default* 3@default*"),
+        ];
+        for (source, uri, says, expected) in rows {
+            assert_eq!(found(&call(source, uri, says), &sip), expected, "{source} {uri}");
+        }
+    }
+
+    #[test]
+    fn calls_from_a_registrar_are_for_whom_it_says() {
+        let text = "[[sip.registrations]]\naor = 'sip:300@pbx'\ncontext = 'acme'\n\
+            [[sip.registrations]]\naor = 'sip:301@pbx'\nmailbox = '1000'\n";
+        let sip = rules(text);
+        let rows: [(&[_], &str); 4] = [
+            (&[("registered", "sip:300@pbx")], "402@acme vm@acme"),
+            (
+                &[("registered", "sip:300@pbx"), ("diversion", "<sip:2@h>")],
+                "2@acme 402@acme vm@acme",
+            ),
+            (&[("registered", "sip:301@pbx"), ("diversion", "<sip:2@h>")], "1000@default"),
+            (&[("diversion", "<sip:2@h>")], "vm@default*"),
+        ];
+        for (says, expected) in rows {
+            assert_eq!(found(&call("10.0.0.1", "sip:vm@h", says), &sip), expected, "{says:?}");
+        }
+    }
+
+    #[test]
+    fn who_calls_is_believed_of_those_who_may_say_so() {
+        let sip = rules(PEERS);
+        let says: &[_] = &[("asserted", "\"Ada\" <sip:+1777@x>")];
+        let number = |source| caller(&call(source, "sip:vm@h", says), &sip).number;
+        assert_eq!(number("203.0.113.1"), "+1555");
+        assert_eq!(number("10.0.0.1"), "+1555");
+        assert_eq!(number("10.0.0.2"), "+1777");
+        assert_eq!(number("10.0.0.5"), "+1555");
+        let hidden = call("10.0.0.2", "sip:vm@h", &[("from", "<sip:anonymous@anonymous.invalid>")]);
+        assert_eq!(caller(&hidden, &sip), CallerId::default());
+    }
+
+    #[test]
+    fn who_must_prove_who_he_is() {
+        let asked = |mode: &str, source: &str| {
+            let sip = rules(&format!("authenticate = '{mode}'\n{PEERS}"));
+            must_authenticate(source.parse().expect(source), &sip)
+        };
+        // A peer by address, one with a password, a stranger.
+        let asks = |mode| ["10.0.0.1", "10.0.0.4", "203.0.113.1"].map(|source| asked(mode, source));
+        assert_eq!(asks("peers"), [false, true, false]);
+        assert_eq!(asks("strangers"), [false, true, true]);
+        assert_eq!(asks("all"), [true, true, true]);
+        let strict = rules(&format!("authenticate = 'strangers'\n{PEERS}"));
+        let proven = &[("auth", "box")];
+        assert!(is_welcome(&call("10.0.0.4", "sip:1@h", proven), &strict));
+        assert!(!is_welcome(&call("203.0.113.1", "sip:1@h", proven), &strict));
+    }
+
+    #[test]
+    fn peers_that_cannot_work_are_told() {
+        for (text, why) in [
+            ("[[sip.peers]]\ntrusted = true", "needs an address"),
+            ("[[sip.peers]]\nusername = 'a'\nsecret = 's'", "strangers"),
+            ("[[sip.peers]]\naddress = '10.0.0.1'\nusername = 'a'", "needs one of"),
+            ("[[sip.peers]]\naddress = '10.0.0.1'\nsecret = 's'", "needs a username"),
+            ("[[sip.peers]]\naddress = '10.0.0.1'\nusername = 'a:b'\nsecret = 's'", "no username"),
+            ("[[sip.registrations]]\naor = '300@pbx'", "write sip:"),
+            ("[[sip.registrations]]\naor = 'sip:3@p'\nexpires_seconds = 5", "60 to 86400"),
+            ("realm = 'a\"b'", "without quotes"),
+        ] {
+            let told = config::parse(&format!("[sip]\n{text}")).expect_err(text);
+            assert!(told.iter().any(|problem| problem.text.contains(why)), "{text}: {told:?}");
+        }
+    }
+}

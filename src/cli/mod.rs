@@ -80,10 +80,23 @@ pub fn run() -> ExitCode {
     match perform(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("afterbeep: {error:#}");
+            eprintln!("afterbeep: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error with its causes, without those that it has told itself.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::Place;
+use super::{Place, told};
 use crate::config::Config;
 use crate::control::Operator;
 use crate::daemon::{self, Daemon};
@@ -16,7 +16,7 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
     let config = match place.config() {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{}", told(&error));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -29,7 +29,7 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
             // The running daemon has told its problems in its log.
             Ok(Operator::Daemon { .. }) => {}
             Ok(Operator::Here(_, found)) => problems.extend(found),
-            Err(error) => problems.push(format!("{error:#}")),
+            Err(error) => problems.push(told(&error)),
         }
     } else {
         println!(

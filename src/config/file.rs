@@ -125,26 +125,26 @@ impl<'a> Section<'a> {
     }
 
     fn take<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut T) {
-        let Some(value) = self.value(key) else { return };
-        let span = value.span();
-        match T::deserialize(value.into_deserializer()) {
-            Ok(value) => *field = value,
-            Err(error) => {
-                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
-            }
+        if let Some(value) = self.read(key) {
+            *field = value;
         }
     }
 
     /// An option without a default: absent is a value of its own.
     fn take_some<T: DeserializeOwned>(&mut self, key: &'static str, field: &mut Option<T>) {
-        let Some(value) = self.value(key) else { return };
-        let span = value.span();
-        match T::deserialize(value.into_deserializer()) {
-            Ok(value) => *field = Some(value),
-            Err(error) => {
-                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
-            }
+        if let Some(value) = self.read(key) {
+            *field = Some(value);
         }
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, key: &'static str) -> Option<T> {
+        let value = self.value(key)?;
+        let span = value.span();
+        T::deserialize(value.into_deserializer())
+            .inspect_err(|error| {
+                self.problems.push((span, format!("{}: {}", self.path(key), error.message())));
+            })
+            .ok()
     }
 
     fn section(&mut self, key: &'static str) -> Self {

@@ -26,7 +26,12 @@ impl Chance {
     pub fn key(&mut self) -> [u8; 32] {
         self.drawn += 1;
         let drawn = self.drawn.to_be_bytes();
-        Sha256::new().chain_update(self.seed).chain_update(b"key").chain_update(drawn).finalize().into()
+        Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(b"key")
+            .chain_update(drawn)
+            .finalize()
+            .into()
     }
 
     /// Anything from `least` to `most`.

@@ -46,7 +46,7 @@ impl Dialog {
             local_sequence: 0,
             remote_sequence: Some(identity.sequence),
             routes: record_route(every!(request.headers, RecordRoute)),
-            target: contact(first!(request.headers, Contact))?,
+            target: contact(first!(request.headers, Contact)).or_else(|| older(request))?,
             behind_nat: identity.via.behind_nat(flow.remote),
             flow,
         })
@@ -183,6 +183,13 @@ fn contact(value: Option<&str>) -> Option<String> {
     let written = between_brackets(element);
     let bare = !element.contains('<');
     Some(if bare { uri.to_string() } else { written.to_owned() })
+}
+
+/// RFC 4475 §3.4.1: a caller of RFC 2543 need not say Contact; it is reached at its From.
+fn older(request: &Request) -> Option<String> {
+    let old = !request.identity.via.branch().is_some_and(|b| b.starts_with("z9hG4bK"));
+    let silent = first!(request.headers, Contact).is_none();
+    (old && silent).then(|| request.identity.from.uri.to_string())
 }
 
 fn between_brackets(element: &str) -> &str {

@@ -60,20 +60,28 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// RFC 3261 §18.3: mandatory on streams. Blanks before the colon and the compact form count.
+/// RFC 3261 §18.3: mandatory on streams. Blanks before the colon, the compact form and folded
+/// values count.
 fn content_length(head: &[u8]) -> Result<usize, &'static str> {
     let mut known = None;
-    for line in head.split(|&byte| byte == b'\n') {
+    let mut lines = head.split(|&byte| byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
         let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
         let name = line[..colon].trim_ascii_end();
         if !(name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l")) {
             continue;
         }
-        let value = std::str::from_utf8(line[colon + 1..].trim_ascii()).unwrap_or("");
-        if value.starts_with('+') {
-            return Err("bad Content-Length");
+        let mut value = line[colon + 1..].trim_ascii().to_vec();
+        while let Some(folded) = lines.next_if(|line| matches!(line, [b' ' | b'\t', ..])) {
+            let folded = folded.trim_ascii();
+            if !(value.is_empty() || folded.is_empty()) {
+                value.push(b' ');
+            }
+            value.extend(folded);
         }
-        let length: usize = value.parse().map_err(|_| "bad Content-Length")?;
+        let digits = std::str::from_utf8(&value).ok().filter(|text| !text.starts_with('+'));
+        let length: usize =
+            digits.and_then(|text| text.parse().ok()).ok_or("bad Content-Length")?;
         if known.is_some_and(|known| known != length) {
             return Err("Content-Length differs");
         }
@@ -91,7 +99,7 @@ mod tests {
 
     #[test]
     fn frames() {
-        let rows: [(&[u8], Frame); 12] = [
+        let rows: [(&[u8], Frame); 15] = [
             (b"", Frame::Partial),
             (b"\r", Frame::Partial),
             (b"\r\n", Frame::Partial),
@@ -101,6 +109,9 @@ mod tests {
             (b"A\r\nContent-Length : 5\r\n\r\n1234", Frame::Partial),
             (b"A\r\nContent-Length : 5\r\n\r\n12345B", Frame::Message(30)),
             (b"A\nl:0\n\nB", Frame::Message(7)),
+            (b"A\r\nContent-Length :\r\n\t1\r\n\r\nB", Frame::Message(28)),
+            (b"A\r\nl: 1\r\n 2\r\n\r\nB", Frame::Broken("bad Content-Length")),
+            (b"A\r\nX: y\r\n l: 1\r\nl: 0\r\n\r\nB", Frame::Message(24)),
             (b"A\r\n\r\n", Frame::Broken("no Content-Length")),
             (b"A\r\nl: 1\r\nl: 2\r\n\r\n", Frame::Broken("Content-Length differs")),
             (b"A\r\nl: 18446744073709551615\r\n\r\n", Frame::Broken("message too long")),

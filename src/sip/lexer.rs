@@ -6,7 +6,8 @@ use rsip::{Header, Headers};
 
 use super::message::{Identity, Method, Request, Response, every, first};
 use super::name_addr::NameAddr;
-use super::text::{is_token, list};
+use super::text::{is_token, is_well_separated, list};
+use super::uri::Uri;
 use super::via::Via;
 
 pub(super) enum Message {
@@ -63,14 +64,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Message, Fault> {
                 (Version::Two, Some(flaw)) => Err((400, flaw)),
                 (Version::Two, None) => identify(&headers).map_err(|reason| (400, reason)),
             };
-            let identity = identity.and_then(|identity| {
-                check(&method, &target, &headers, &identity).map_err(|reason| (400, reason))?;
-                Ok(identity)
+            let checked = identity.and_then(|identity| {
+                let uri = check(&method, &target, &headers, &identity);
+                uri.map(|uri| (identity, uri)).map_err(|reason| (400, reason))
             });
-            match identity {
-                Ok(identity) => {
+            match checked {
+                Ok((identity, uri)) => {
                     let body = body.to_vec();
-                    Ok(Message::Request(Request { method, target, headers, identity, body }))
+                    Ok(Message::Request(Request { method, target, uri, headers, identity, body }))
                 }
                 Err((code, reason)) => Err(refuse(method, headers, code, reason)),
             }
@@ -173,8 +174,13 @@ fn read_headers(lines: &mut Lines<'_>) -> (Headers, Option<&'static str>) {
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             match &mut pending {
                 Some((_, value)) => {
-                    value.push(' ');
-                    value.push_str(text(line).trim());
+                    let more = text(line);
+                    let more = more.trim();
+                    // RFC 3261 §25.1: LWS is one blank, and none at either end of a value.
+                    if !(value.is_empty() || more.is_empty()) {
+                        value.push(' ');
+                    }
+                    value.push_str(more);
                 }
                 None => flaw = flaw.or(Some("Folded Line Without A Header")),
             }
@@ -227,7 +233,23 @@ fn named(name: &str, value: String) -> Header {
     };
     match known {
         Some(make) => make(value),
-        None => Header::Other(name.to_owned(), value),
+        None => Header::Other(long(name).to_owned(), value),
+    }
+}
+
+/// The long form of a compact name that `rsip` has no type for (RFC 3515, RFC 3841, RFC 3892,
+/// RFC 4028, RFC 6665, RFC 8224).
+fn long(name: &str) -> &str {
+    match name {
+        "a" | "A" => "Accept-Contact",
+        "b" | "B" => "Referred-By",
+        "d" | "D" => "Request-Disposition",
+        "j" | "J" => "Reject-Contact",
+        "r" | "R" => "Refer-To",
+        "u" | "U" => "Allow-Events",
+        "x" | "X" => "Session-Expires",
+        "y" | "Y" => "Identity",
+        other => other,
     }
 }
 
@@ -249,7 +271,10 @@ fn content_length(headers: &Headers) -> Result<Option<usize>, &'static str> {
 
 fn identify(headers: &Headers) -> Result<Identity, &'static str> {
     let via = first!(headers, Via).and_then(|value| list(value).next()).and_then(Via::read);
-    let via = via.ok_or("Bad Or Missing Via")?;
+    let via = via.filter(|via| via.version == "2.0").ok_or("Bad Or Missing Via")?;
+    if !every!(headers, Via).all(is_well_separated) {
+        return Err("Bad Or Missing Via");
+    }
     let from = one(every!(headers, From)).ok_or("Bad Or Missing From")?;
     let to = one(every!(headers, To)).ok_or("Bad Or Missing To")?;
     let call_id = one(every!(headers, CallId)).ok_or("Bad Or Missing Call-ID")?;
@@ -273,25 +298,24 @@ fn one<'a>(mut values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if values.next().is_some() { None } else { Some(value) }
 }
 
-/// What only a request must keep to.
+/// What only a request must keep to; its Request-URI.
 fn check(
     method: &Method,
     target: &str,
     headers: &Headers,
     identity: &Identity,
-) -> Result<(), &'static str> {
-    // RFC 4475 §3.1.2: blanks in or around the Request-URI, and brackets around it.
-    if target.is_empty() || target.contains([' ', '\t', '<', '>', '"']) {
-        return Err("Bad Request-URI");
-    }
-    if identity.method != *method {
+) -> Result<Uri, &'static str> {
+    // RFC 4475 §3.1.2: no blanks in or around the Request-URI, and no brackets around it.
+    let uri = target.parse().map_err(|_| "Bad Request-URI")?;
+    // RFC 4475 §3.1.2.18: a method that nobody knows is better refused for that.
+    if identity.method != *method && matches!(method, Method::Known(_)) {
         return Err("CSeq Method Differs");
     }
     // RFC 3261 §8.1.1.6: 0 to 255. Some senders leave it out, and no harm comes of that.
     if first!(headers, MaxForwards).is_some_and(|value| value.parse::<u8>().is_err()) {
         return Err("Bad Max-Forwards");
     }
-    Ok(())
+    Ok(uri)
 }
 
 /// Ten times what a long way through proxies makes; more is an attack on our time.

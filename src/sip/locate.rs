@@ -17,9 +17,8 @@ pub(super) enum Search {
 
 pub(super) fn search(uri: &Uri) -> Search {
     let named = uri.params.value("transport");
-    let named = named.and_then(|name| {
-        WAYS.iter().find(|way| way.transport.name().eq_ignore_ascii_case(name))
-    });
+    let named = named
+        .and_then(|name| WAYS.iter().find(|way| way.transport.name().eq_ignore_ascii_case(name)));
     let transport = named.map_or(Transport::Udp, |way| way.transport);
     // A name without a dot is one of a local network, and nobody keeps SRV records there.
     match (uri.port, named) {
@@ -167,7 +166,8 @@ mod tests {
         let mut first = [0; 3];
         for _ in 0..1_000 {
             let records = vec![srv(20, 9, "c"), srv(10, 75, "a"), srv(10, 25, "b"), srv(0, 0, ".")];
-            let names: Vec<_> = ordered(records, &mut chance).into_iter().map(|r| r.target).collect();
+            let names: Vec<_> =
+                ordered(records, &mut chance).into_iter().map(|r| r.target).collect();
             assert_eq!((names.len(), names[2].as_str()), (3, "c"));
             first[usize::from(names[0] == "b")] += 1;
         }

@@ -8,6 +8,7 @@ use rsip::headers::UntypedHeader;
 use rsip::{Header, Headers};
 
 use super::name_addr::NameAddr;
+use super::uri::Uri;
 use super::via::Via;
 
 /// A printed message: kept for retransmission, shared with whoever sends it.
@@ -77,6 +78,7 @@ pub(super) struct Request {
     pub method: Method,
     /// The Request-URI as written.
     pub target: String,
+    pub uri: Uri,
     pub headers: Headers,
     pub identity: Identity,
     pub body: Vec<u8>,
@@ -267,6 +269,7 @@ pub(super) fn reason(code: u16) -> &'static str {
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
         413 => "Request Entity Too Large",
         415 => "Unsupported Media Type",

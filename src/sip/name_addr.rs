@@ -47,6 +47,9 @@ impl FromStr for NameAddr {
 
     fn from_str(text: &str) -> Result<Self, BadUri> {
         let text = text.trim();
+        if text.contains(char::is_control) {
+            return Err(BadUri("a control character"));
+        }
         let Some(open) = find_outside_quotes(text, '<') else { return addr_spec(text) };
         let rest = &text[open + 1..];
         let close = rest.find('>').ok_or(BadUri("no `>`"))?;
@@ -125,7 +128,9 @@ mod tests {
 
     #[test]
     fn broken_ones() {
-        for text in ["", "\"x <sip:a@h>", "<sip:a@h", "<sip:a@h> x", "<>", "x"] {
+        for text in
+            ["", "\"x <sip:a@h>", "<sip:a@h", "<sip:a@h> x", "<>", "x", "<sip:a@h>;t\u{7}=1"]
+        {
             assert!(text.parse::<NameAddr>().is_err(), "{text}");
         }
     }

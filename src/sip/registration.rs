@@ -43,10 +43,19 @@ pub struct RegistrationKey(pub(super) u32);
 /// What has become of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    Registered { aor: Uri, expires: Duration },
+    Registered {
+        aor: Uri,
+        expires: Duration,
+    },
     /// Tried again after `wait`.
-    Failed { aor: Uri, why: String, wait: Duration },
-    Left { aor: Uri },
+    Failed {
+        aor: Uri,
+        why: String,
+        wait: Duration,
+    },
+    Left {
+        aor: Uri,
+    },
 }
 
 /// What is to be done next.

@@ -166,6 +166,8 @@ fn audio(session: &Session, media: &Media) -> Option<Audio> {
     let connection = media.connections.first().or(session.connection.as_ref());
     let written = connection.map_or("", |connection| connection.connection_address.as_str());
     let parsed: Option<IpAddr> = written.split('/').next().and_then(|ip| ip.parse().ok());
+    // RFC 5118 §4.9: an IPv4 address in IPv6 clothes.
+    let parsed = parsed.map(|ip| ip.to_canonical());
     let address = parsed.filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
     let direction = direction(session, media);
     // RFC 3264 §8.4: 0.0.0.0 is how RFC 2543 said "hold".

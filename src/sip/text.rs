@@ -71,6 +71,15 @@ pub(super) fn list(value: &str) -> impl Iterator<Item = &str> {
         .filter(|element| !element.is_empty())
 }
 
+/// Whether a list keeps to its separators: no empty element, and no empty parameter
+/// (RFC 4475 §3.1.2.1).
+pub(super) fn is_well_separated(value: &str) -> bool {
+    let elements = Split { rest: Some(value), at: ',', brackets: true };
+    elements.into_iter().all(|element| {
+        split_outside_quotes(element, ';').all(|parameter| !parameter.trim().is_empty())
+    })
+}
+
 pub(super) fn split_outside_quotes(text: &str, at: char) -> impl Iterator<Item = &str> {
     Split { rest: Some(text), at, brackets: false }
 }

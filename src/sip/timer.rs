@@ -41,6 +41,8 @@ pub(super) enum Timer {
     L,
     /// RFC 6026: no more 2xx for our INVITE can come.
     M,
+    /// RFC 3261 §9.1: nobody has finished our INVITE after its CANCEL.
+    Forgotten,
     /// RFC 3261 §13.3.1.4: our 2xx is sent again.
     Repeat2xx,
     /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
@@ -56,7 +58,13 @@ impl Timer {
     pub fn first(self, reliable: bool) -> Duration {
         match self {
             Self::A | Self::E | Self::G | Self::Repeat2xx => T1,
-            Self::B | Self::F | Self::H | Self::L | Self::M | Self::Unacknowledged => LIFETIME,
+            Self::B
+            | Self::F
+            | Self::H
+            | Self::L
+            | Self::M
+            | Self::Forgotten
+            | Self::Unacknowledged => LIFETIME,
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
@@ -122,6 +130,10 @@ impl<K: Ord + Copy> Agenda<K> {
 
     pub fn note(&mut self, at: Instant, timer: Timer, owner: K) {
         self.notes.push(Reverse((at, timer, owner)));
+    }
+
+    pub fn len(&self) -> usize {
+        self.notes.len()
     }
 
     /// May be the time of a void note: waking for it does no harm.

@@ -61,6 +61,8 @@ pub(super) enum Input {
     Provisional,
     Success,
     Failure,
+    /// Our CANCEL for it has left.
+    Cancel,
     Fires(Timer),
     TransportFailed,
 }
@@ -141,12 +143,19 @@ fn invite_client(state: InviteClient, input: Input) -> Step {
         (Calling, Input::Fires(Timer::B) | Input::TransportFailed) => return FAILED,
         (Calling, Input::Provisional) => (Proceeding, &[Stop(Timer::A), Stop(Timer::B), Tell]),
         (Proceeding, Input::Provisional) => (Proceeding, &[Tell]),
-        (Proceeding, Input::TransportFailed) => return FAILED,
-        (Calling | Proceeding, Input::Success) => {
+        (Proceeding, Input::Cancel) => (Proceeding, &[Start(Timer::Forgotten)]),
+        (Proceeding, Input::Fires(Timer::Forgotten) | Input::TransportFailed) => return FAILED,
+        (Calling, Input::Success) => {
             (Accepted, &[Stop(Timer::A), Stop(Timer::B), Start(Timer::M), Tell])
         }
-        (Calling | Proceeding, Input::Failure) => {
+        (Calling, Input::Failure) => {
             (Completed, &[Stop(Timer::A), Stop(Timer::B), Acknowledge, Start(Timer::D), Tell])
+        }
+        (Proceeding, Input::Success) => {
+            (Accepted, &[Stop(Timer::Forgotten), Start(Timer::M), Tell])
+        }
+        (Proceeding, Input::Failure) => {
+            (Completed, &[Stop(Timer::Forgotten), Acknowledge, Start(Timer::D), Tell])
         }
         // RFC 6026 §7.2: every further 2xx (a copy, or another branch of a fork) goes up.
         (Accepted, Input::Success) => (Accepted, &[Tell]),

@@ -88,6 +88,11 @@ impl Transactions {
         self.table.len()
     }
 
+    /// Of the table, and of each index into it.
+    pub fn sizes(&self) -> [usize; 4] {
+        [self.table.len(), self.keys.len(), self.merges.len(), self.streamed.len()]
+    }
+
     /// The server transaction that a request belongs to: RFC 3261 §17.2.3.
     pub fn matching(&self, request: &Request) -> Option<TransactionKey> {
         self.keys.get(&server_key(request, &request.method)).copied()

@@ -1,7 +1,7 @@
 //! SIP and tel URIs: RFC 3261 §19.1, RFC 3966.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::text::{Params, unescape, write_escaped, write_visible};
@@ -46,8 +46,7 @@ impl Uri {
 
     /// The host as an address, if it is one.
     pub fn ip(&self) -> Option<IpAddr> {
-        let host = self.host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-        host.unwrap_or(&self.host).parse().ok()
+        ip_of(&self.host)
     }
 
     /// RFC 4458 `target=`, unescaped: the mailbox that a retargeting server wants.
@@ -133,7 +132,7 @@ pub(super) fn host_and_port(text: &str) -> Result<(&str, Option<u16>), BadUri> {
     let (host, port) = if text.starts_with('[') {
         let end = text.find(']').ok_or(BadUri("no end of an IPv6 address"))?;
         let (host, rest) = text.split_at(end + 1);
-        host[1..end].parse::<std::net::Ipv6Addr>().map_err(|_| BadUri("not an IPv6 address"))?;
+        reference(&host[1..end]).ok_or(BadUri("not an IPv6 address"))?;
         let rest = rest.trim_start();
         match rest.strip_prefix(':') {
             Some(port) => (host, Some(port)),
@@ -152,6 +151,27 @@ pub(super) fn host_and_port(text: &str) -> Result<(&str, Option<u16>), BadUri> {
     Ok((host, port))
 }
 
+/// A host as an address, if it is one. RFC 5118 §4.9: an IPv4 address in IPv6 clothes is that IPv4
+/// address.
+pub(super) fn ip_of(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => Some(IpAddr::V6(reference(inner)?).to_canonical()),
+        None => host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical()),
+    }
+}
+
+/// What stands in the brackets of an IPv6 reference. RFC 5118 §4.10: by a slip in its grammar,
+/// RFC 3261 allows three colons where two are meant. A zone (RFC 4007 §11, RFC 6874) means
+/// something to the sender only.
+fn reference(text: &str) -> Option<Ipv6Addr> {
+    let (address, zone) = text.split_once('%').map_or((text, None), |(a, zone)| (a, Some(zone)));
+    let zoned = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+    if zone.is_some_and(|zone| zone.is_empty() || !zone.bytes().all(zoned)) {
+        return None;
+    }
+    address.parse().or_else(|_| address.replacen(":::", "::", 1).parse()).ok()
+}
+
 impl fmt::Display for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scheme {
@@ -160,8 +180,9 @@ impl fmt::Display for Uri {
             Scheme::Tel => f.write_str("tel:")?,
             Scheme::Other(name) => write!(f, "{name}:")?,
         }
-        write_escaped(f, &self.user, USER)?;
-        if !self.user.is_empty() && self.scheme != Scheme::Tel {
+        let tel = self.scheme == Scheme::Tel;
+        write_escaped(f, &self.user, if tel { NUMBER } else { USER })?;
+        if !(self.user.is_empty() || tel) {
             f.write_char('@')?;
         }
         write_visible(f, &self.host)?;
@@ -179,6 +200,9 @@ impl fmt::Display for Uri {
 
 /// RFC 3261 §25.1 `mark` and `user-unreserved`: what a user part shows unescaped.
 const USER: &[u8] = b"-_.!~*'()&=+$,;?/";
+
+/// RFC 3966 §3: what a number shows unescaped; a semicolon would end it.
+const NUMBER: &[u8] = b"-_.!~*'()&=+$,";
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +253,12 @@ mod tests {
         ] {
             assert!(text.parse::<Uri>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_escaped_in_a_number_stays_in_it() {
+        assert_eq!(read("tel:1%3Bext=2").to_string(), "tel:1%3Bext=2");
+        assert_eq!(read("tel:1%3Bext=2").params, Params::default());
     }
 
     #[test]

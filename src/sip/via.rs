@@ -3,12 +3,14 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use super::text::Params;
-use super::uri::host_and_port;
+use super::text::{Params, is_token};
+use super::uri::{host_and_port, ip_of};
 
 /// The topmost Via of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Via {
+    /// `2.0`, unless the sender is of another time.
+    pub version: String,
     /// `UDP`, `TCP`, … as written.
     pub transport: String,
     pub host: String,
@@ -21,14 +23,16 @@ impl Via {
     pub fn read(text: &str) -> Option<Self> {
         let (name, rest) = text.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        let version = version.trim();
+        if !name.trim().eq_ignore_ascii_case("SIP") || !is_token(version) {
             return None;
         }
         let (transport, rest) = rest.trim_start().split_once([' ', '\t'])?;
         let (sent_by, params) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = host_and_port(sent_by).ok()?;
         let params = Params::read(params);
-        Some(Self { transport: transport.to_owned(), host: host.to_owned(), port, params })
+        let (version, transport) = (version.to_owned(), transport.to_owned());
+        Some(Self { version, transport, host: host.to_owned(), port, params })
     }
 
     pub fn branch(&self) -> Option<&str> {
@@ -43,8 +47,7 @@ impl Via {
     }
 
     fn ip(&self) -> Option<IpAddr> {
-        let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        host.unwrap_or(&self.host).parse().ok()
+        ip_of(&self.host)
     }
 
     /// RFC 3261 §18.2.1 and RFC 3581 §4: writes down where the request really came from,
@@ -79,7 +82,7 @@ impl Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
+        write!(f, "SIP/{}/{} {}", self.version, self.transport, self.host)?;
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn what_is_no_via() {
         for text in
-            ["", "SIP/2.0/UDP", "SIP/3.0/UDP h", "SIP/2.0/UDP ;branch=z", "SIP/2.0/UDP h:99999"]
+            ["", "SIP/2.0/UDP", "HTTP/2.0/UDP h", "SIP/2.0/UDP ;branch=z", "SIP/2.0/UDP h:99999"]
         {
             assert_eq!(Via::read(text), None, "{text}");
         }

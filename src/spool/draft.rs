@@ -77,6 +77,11 @@ impl Draft {
         }
     }
 
+    /// Whose it is, and its recording.
+    pub(super) fn place(&self) -> (MailboxId, PathBuf) {
+        (self.mailbox.clone(), self.audio.clone())
+    }
+
     /// Makes the draft's files; the recorder calls it on its own thread.
     pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
         let (audio, sidecar, text) = (self.audio.clone(), self.sidecar.clone(), self.fields.text());

@@ -18,12 +18,12 @@ mod index;
 mod layout;
 mod publish;
 mod scan;
-mod sidecar;
+pub(crate) mod sidecar;
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::Flock;
@@ -94,6 +94,8 @@ struct Inner {
     reader: Reader,
     publisher: Publisher,
     changes: broadcast::Sender<Change>,
+    /// Recordings that could not be made messages: the disk was full, or failed.
+    stuck: Mutex<Vec<(MailboxId, PathBuf)>>,
     _lock: Flock<File>,
 }
 
@@ -112,6 +114,7 @@ impl Spool {
             reader,
             publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
             changes: broadcast::Sender::new(CHANGES),
+            stuck: Mutex::default(),
             _lock: lock,
         }));
         let found = scan::scan(&spool).await?;
@@ -136,11 +139,36 @@ impl Spool {
     }
 
     /// Turns a draft into a message in the owner's INBOX. When this returns it survives a power
-    /// cut; when it fails the draft stays, and becomes a message at the next start.
+    /// cut; when it fails the draft stays, to be tried again by [`Spool::retry`] and at the next
+    /// start.
     pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
-        let message = self.publish(draft).await?;
+        let (mailbox, audio) = draft.place();
+        let message = self.publish(draft).await.inspect_err(|_| {
+            self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push((mailbox, audio));
+        })?;
         self.tell(message.clone(), |message, counts| Change::Delivered { message, counts });
         Ok(message)
+    }
+
+    /// Tries again what could not be delivered; how many messages came of it.
+    pub async fn retry(&self) -> usize {
+        let stuck =
+            std::mem::take(&mut *self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut delivered = 0;
+        for (mailbox, audio) in stuck {
+            match scan::recover_one(self, &mailbox, &audio).await {
+                Ok(Some(message)) => {
+                    self.tell(message, |message, counts| Change::Delivered { message, counts });
+                    delivered += 1;
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+                    stuck.push((mailbox, audio));
+                }
+            }
+        }
+        delivered
     }
 
     async fn publish(&self, draft: Draft) -> Result<Arc<Message>, Error> {

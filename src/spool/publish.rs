@@ -14,7 +14,6 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use nix::unistd::syncfs;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Error;
@@ -39,8 +38,9 @@ pub(super) struct Publisher(mpsc::Sender<Job>);
 
 /// Jobs that may wait; further callers wait for a place.
 const WAITING: usize = 1024;
-/// From so many files on, one sync of the whole file system is cheaper than one of each.
-const MANY: usize = 8;
+/// Files that one thread syncs before another helps.
+const FEW: usize = 4;
+const MOST_THREADS: usize = 16;
 /// Names that are tried for one message before something must be wrong.
 const NAMES: u32 = 100;
 
@@ -64,55 +64,58 @@ impl Publisher {
 }
 
 fn publish(group: Vec<Job>) {
-    let settled = settle_group(&group);
+    let written =
+        group.iter().flat_map(|Job { prepared: Prepared { audio, sidecar, .. }, .. }| {
+            [(audio.0.as_path(), &audio.1), (sidecar.0.as_path(), &sidecar.1)]
+        });
+    let safe = sync_all(&written.collect::<Vec<_>>(), |(path, file)| {
+        file.sync_all().map_err(Error::io("sync", path))
+    });
+    let mut safe = safe.into_iter();
     let mut folders = BTreeSet::new();
     let mut published = Vec::with_capacity(group.len());
-    for (Job { prepared, reply }, safe) in group.into_iter().zip(settled) {
+    for Job { prepared, reply } in group {
+        let (audio, sidecar) = (safe.next(), safe.next());
         let folder = prepared.folder.clone();
-        let done = safe.and_then(|()| place(prepared));
+        let done = [audio, sidecar].into_iter().flatten().collect::<Result<(), _>>();
+        let done = done.and_then(|()| place(prepared));
         if done.is_ok() {
-            folders.insert(folder);
+            folders.insert(folder.clone());
         }
-        published.push((done, reply));
+        published.push((done, folder, reply));
     }
-    let synced = sync_folders(&folders);
-    for (mut done, reply) in published {
-        if let (Ok(_), Err((path, error))) = (&done, &synced) {
-            done = Err(Error::io("sync", path)(io::Error::new(error.kind(), error.to_string())));
+    let folders: Vec<PathBuf> = folders.into_iter().collect();
+    let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
+    for (mut done, folder, reply) in published {
+        let failed = folders.binary_search(&folder).ok().and_then(|at| synced[at].as_ref().err());
+        if let (Ok(_), Some(error)) = (&done, failed) {
+            let error = io::Error::new(error.kind(), error.to_string());
+            done = Err(Error::io("sync", &folder)(error));
         }
-        // A caller's task that is gone does not make the message less real: it is found again at
-        // the next start, and it is on disk.
+        // A caller's task that is gone does not make the message less real: it is on disk.
         let _ = reply.send(done);
     }
 }
 
-/// Audio and sidecars are on disk; one answer for each job.
-fn settle_group(group: &[Job]) -> Vec<Result<(), Error>> {
-    if group.len() * 2 > MANY
-        && let Some(job) = group.first()
-        && syncfs(&job.prepared.audio.1).is_ok()
-    {
-        return group.iter().map(|_| Ok(())).collect();
+/// Syncs many at once: a file system's journal commits together what waits together, and unlike a
+/// sync of the whole file system this does not wait for what other programs have written.
+fn sync_all<T: Sync, R: Send>(all: &[T], sync: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = (all.len() / FEW).clamp(1, MOST_THREADS);
+    if threads == 1 {
+        return all.iter().map(sync).collect();
     }
-    group
-        .iter()
-        .map(|Job { prepared: Prepared { audio, sidecar, .. }, .. }| {
-            [audio, sidecar]
-                .into_iter()
-                .try_for_each(|(path, file)| file.sync_all().map_err(Error::io("sync", path)))
-        })
-        .collect()
-}
-
-fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
-    let sync = |folder: &PathBuf| File::open(folder).and_then(|dir| dir.sync_all());
-    if folders.len() > MANY
-        && let Some(folder) = folders.first()
-        && File::open(folder).is_ok_and(|dir| syncfs(dir).is_ok())
-    {
-        return Ok(());
-    }
-    folders.iter().try_for_each(|folder| sync(folder).map_err(|error| (folder.clone(), error)))
+    let sync = &sync;
+    thread::scope(|scope| {
+        let each = all.len().div_ceil(threads);
+        let parts = all
+            .chunks(each)
+            .map(|part| scope.spawn(move || part.iter().map(sync).collect::<Vec<_>>()));
+        let parts: Vec<_> = parts.collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 /// Renames both files into the folder; the sidecar last.

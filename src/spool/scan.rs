@@ -1,6 +1,6 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -32,15 +32,25 @@ const SHORTEST: Duration = Duration::from_millis(200);
 pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
     let mut found = Found::default();
     let mut strangers = vec![];
+    let mut highest = 0;
     let root = spool.root().to_owned();
     let mailboxes = blocking(move || mailboxes(&root)).await??;
     for mailbox in mailboxes {
         // What a crash left first: it may complete what lies in a folder.
         found.recovered += recover(spool, &mailbox, &mut found.unreadable).await?;
-        strangers.extend(read(spool, &mailbox, &mut found).await?);
+        strangers.extend(read(spool, &mailbox, &mut found, &mut highest).await?);
     }
-    // Last, when every number that our own messages have is known.
-    for stranger in strangers {
+    // Only now is every number known that our own messages have.
+    spool.0.state.given(Counter::Message, highest).await?;
+    let mut alike: HashMap<(MailboxId, String), usize> = HashMap::new();
+    for mut stranger in strangers {
+        // Messages that have even their audio in common are told apart by their order.
+        let key = (stranger.mailbox.clone(), stranger.pair.key.clone());
+        let before = alike.entry(key).or_default();
+        if *before > 0 {
+            stranger.pair.key += &format!("#{before}");
+        }
+        *before += 1;
         let message = named(spool, stranger).await?;
         spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
     }
@@ -102,7 +112,7 @@ async fn recover(
             continue;
         }
         match recover_one(spool, mailbox, &path.with_extension("wav")).await {
-            Ok(published) => recovered += usize::from(published),
+            Ok(published) => recovered += usize::from(published.is_some()),
             Err(error) => {
                 warn!(%mailbox, %error, "a draft could not be recovered and stays where it is: {error}");
                 *unreadable += 1;
@@ -112,8 +122,12 @@ async fn recover(
     Ok(recovered)
 }
 
-/// `false` for a draft that held nothing and was removed.
-async fn recover_one(spool: &Spool, mailbox: &MailboxId, audio: &Path) -> Result<bool, Error> {
+/// `None` for a draft that held nothing and was removed.
+pub(super) async fn recover_one(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    audio: &Path,
+) -> Result<Option<Arc<Message>>, Error> {
     let began = fs::metadata(audio).map_err(Error::io("read", audio))?;
     let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
     let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
@@ -127,10 +141,9 @@ async fn recover_one(spool: &Spool, mailbox: &MailboxId, audio: &Path) -> Result
     };
     if !holds {
         spool.discard(draft).await?;
-        return Ok(false);
+        return Ok(None);
     }
-    spool.publish(draft).await?;
-    Ok(true)
+    spool.publish(draft).await.map(Some)
 }
 
 /// A draft's sidecar whose audio is in the INBOX already: the crash fell between the two renames.
@@ -173,6 +186,7 @@ async fn read(
     spool: &Spool,
     mailbox: &MailboxId,
     found: &mut Found,
+    highest: &mut u64,
 ) -> Result<Vec<Stranger>, Error> {
     let dir = spool.0.layout.mailbox(mailbox);
     let mut strangers = vec![];
@@ -198,7 +212,7 @@ async fn read(
                 strangers.push(Stranger { mailbox: mailbox.clone(), folder: folder.clone(), pair });
                 continue;
             };
-            spool.0.state.given(Counter::Message, number).await?;
+            *highest = (*highest).max(number);
             let Pair { stem, fields, fallback, .. } = pair;
             let message = fields.message((id, number), (mailbox, &folder, stem), &fallback);
             spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });

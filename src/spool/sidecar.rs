@@ -15,15 +15,15 @@ use crate::mailbox::{CallerId, Envelope, Folder, Heard, MailboxId, Message, Mess
 pub(super) const LARGEST: u64 = 256 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sidecar {
+pub(crate) struct Sidecar {
     fields: Vec<(String, String)>,
 }
 
 /// What the files beside a sidecar say where it is silent.
-pub(super) struct Fallback {
-    pub(super) received: i64,
-    pub(super) duration: Duration,
-    pub(super) rate: u32,
+pub(crate) struct Fallback {
+    pub(crate) received: i64,
+    pub(crate) duration: Duration,
+    pub(crate) rate: u32,
 }
 
 impl Sidecar {
@@ -75,7 +75,7 @@ impl Sidecar {
     }
 
     /// Reads whatever can be read.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let mut sidecar = Self::default();
         let mut within = true;
@@ -94,7 +94,7 @@ impl Sidecar {
         sidecar
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::from(";\n; Message Information file\n;\n[message]\n");
         for (key, value) in &self.fields {
             text.push_str(key);
@@ -154,7 +154,7 @@ impl Sidecar {
 
     /// The message that this file describes. `id` and `number` are told, since a file may lack
     /// them or share them with its copy.
-    pub(super) fn message(
+    pub(crate) fn message(
         &self,
         (id, number): (MessageId, u64),
         place: (&MailboxId, &Folder, Stem),

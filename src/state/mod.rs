@@ -8,6 +8,7 @@ pub mod user;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -20,6 +21,7 @@ use sqlx::sqlite::{
 };
 
 use seal::PinKey;
+use tracing::warn;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -58,20 +60,56 @@ pub enum Counter {
 }
 
 impl Counter {
-    /// Its lease, its row, and how many numbers are leased at once.
-    fn place(self) -> (usize, &'static str, i64) {
+    fn name(self) -> &'static str {
         match self {
-            Self::Call => (0, "call", 10_000),
-            Self::Message => (1, "message", 10_000),
-            Self::Mailbox => (2, "mailbox", 1),
+            Self::Call => "call",
+            Self::Message => "message",
+            Self::Mailbox => "mailbox",
+        }
+    }
+
+    /// How many numbers are leased at once; what a crash leaves of a block is never used.
+    fn block(self) -> u64 {
+        match self {
+            Self::Call | Self::Message => 10_000,
+            Self::Mailbox => 1,
         }
     }
 }
 
-#[derive(Clone, Copy, Default)]
+/// Numbers that may be given without asking the database.
+#[derive(Default)]
 struct Lease {
-    next: u64,
-    end: u64,
+    now: Range<u64>,
+    ahead: Option<Range<u64>>,
+    asked: bool,
+}
+
+enum Drawn {
+    Number(u64),
+    /// More should be leased now.
+    NearlyLast(u64),
+    UsedUp,
+}
+
+impl Lease {
+    fn draw(&mut self, block: u64) -> Drawn {
+        if self.now.is_empty() {
+            (self.now, self.asked) = (self.ahead.take().unwrap_or_default(), false);
+        }
+        let Some(number) = self.now.next() else { return Drawn::UsedUp };
+        let left = self.now.end - self.now.start;
+        if left > 0 && left < block / 2 && !self.asked && self.ahead.is_none() {
+            self.asked = true;
+            return Drawn::NearlyLast(number);
+        }
+        Drawn::Number(number)
+    }
+
+    /// Every number up to this one was given, or is never given.
+    fn has_passed(&self, number: u64) -> bool {
+        number < self.now.start
+    }
 }
 
 const SCHEMA: &str = "
@@ -116,32 +154,46 @@ impl State {
         &self.0.pin_key
     }
 
-    /// The next number of `counter`, from 1.
+    /// The next number of `counter`, from 1. A new block is leased before the old one is used up:
+    /// a caller waits for the disk only where numbers go faster than it.
     pub async fn next(&self, counter: Counter) -> Result<u64, Error> {
-        let (slot, name, block) = counter.place();
         loop {
-            if let Some(number) = self.draw(slot) {
-                return Ok(number);
+            let drawn = self.lease(counter).draw(counter.block());
+            match drawn {
+                Drawn::Number(number) => return Ok(number),
+                Drawn::NearlyLast(number) => {
+                    let state = self.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = state.extend(counter).await {
+                            warn!("no numbers could be leased in advance: {error}");
+                        }
+                    });
+                    return Ok(number);
+                }
+                Drawn::UsedUp => self.extend(counter).await?,
             }
-            let end: i64 = sqlx::query_scalar(
-                "INSERT INTO counter (name, high_water) VALUES (?1, ?2 + 1)
-                 ON CONFLICT (name) DO UPDATE SET high_water = high_water + ?2 RETURNING high_water",
-            )
-            .bind(name)
-            .bind(block)
-            .fetch_one(&self.0.pool)
-            .await?;
-            let end = u64::try_from(end).unwrap_or(u64::MAX);
-            let block = u64::try_from(block).unwrap_or(1);
-            // Two callers may have leased at once; the later block wins and a few numbers stay unused.
-            *self.lease(slot) = Lease { next: end - block, end };
         }
+    }
+
+    async fn extend(&self, counter: Counter) -> Result<(), Error> {
+        let block = counter.block();
+        let end: i64 = sqlx::query_scalar(
+            "INSERT INTO counter (name, high_water) VALUES (?1, ?2 + 1)
+             ON CONFLICT (name) DO UPDATE SET high_water = high_water + ?2 RETURNING high_water",
+        )
+        .bind(counter.name())
+        .bind(i64::try_from(block).unwrap_or(i64::MAX))
+        .fetch_one(&self.0.pool)
+        .await?;
+        let end = u64::try_from(end).unwrap_or(u64::MAX);
+        // Two callers may have leased at once: one block then stays unused.
+        self.lease(counter).ahead = Some(end - block..end);
+        Ok(())
     }
 
     /// Numbers up to this one were given before: the tree holds one that the database has forgotten.
     pub async fn given(&self, counter: Counter, number: u64) -> Result<(), Error> {
-        let (slot, name, _) = counter.place();
-        if number < self.lease(slot).next {
+        if self.lease(counter).has_passed(number) {
             return Ok(());
         }
         let next = i64::try_from(number.saturating_add(1)).unwrap_or(i64::MAX);
@@ -149,26 +201,17 @@ impl State {
             "INSERT INTO counter (name, high_water) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET high_water = max(high_water, ?2)",
         )
-        .bind(name)
+        .bind(counter.name())
         .bind(next)
         .execute(&self.0.pool)
         .await?;
-        // The rest of the block may lie below: give it up.
-        *self.lease(slot) = Lease::default();
+        // The rest of the blocks may lie below: give them up.
+        *self.lease(counter) = Lease::default();
         Ok(())
     }
 
-    fn lease(&self, slot: usize) -> MutexGuard<'_, Lease> {
-        self.0.leases[slot].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn draw(&self, slot: usize) -> Option<u64> {
-        let mut lease = self.lease(slot);
-        let number = lease.next;
-        (number < lease.end).then(|| {
-            lease.next += 1;
-            number
-        })
+    fn lease(&self, counter: Counter) -> MutexGuard<'_, Lease> {
+        self.0.leases[counter as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The id and number of a message whose sidecar has none: as it was told before, or from now
@@ -262,6 +305,20 @@ mod tests {
         let state = State::open(dir.path()).await.unwrap();
         assert!(state.next(Counter::Message).await.unwrap() > second);
         assert_eq!(state.next(Counter::Mailbox).await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_new_block_is_leased_before_the_old_one_is_used_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        for wanted in 1..=25_000 {
+            assert_eq!(state.next(Counter::Call).await.unwrap(), wanted);
+            if wanted % 10_000 == 6_000 {
+                while state.lease(Counter::Call).ahead.is_none() {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -38,7 +38,12 @@ fn every_malformed_message_has_its_reaction() {
             Answer("200"),
         ),
         ("version 7", head("SIP/2.0\r\nVia", "SIP/7.0\r\nVia"), Answer("505")),
-        ("unknown protocol in Via", head("SIP/2.0/UDP", "SIP/7.0/UDP"), Silence),
+        (
+            "unknown version in Via",
+            head("SIP/2.0/UDP", "SIP/7.0/UDP"),
+            Answer("400 Bad Or Missing Via"),
+        ),
+        ("unknown protocol in Via", head("SIP/2.0/UDP", "HTTP/2.0/UDP"), Silence),
         ("no Via", head("Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1\r\n", ""), Silence),
         ("no From", head("From: <sip:a@h>;tag=1\r\n", ""), Answer("400 Bad Or Missing From")),
         ("no To", head("To: <sip:401@h>\r\n", ""), Answer("400 Bad Or Missing To")),

@@ -105,8 +105,11 @@ impl Stage {
             });
         }
         let realm = Some(setting("realm ", "")).filter(|realm| !realm.is_empty());
-        let credentials = pair(setting("credentials ", ""))
-            .map(|(username, secret)| Credentials { username, secret, realm });
+        let credentials = pair(setting("credentials ", "")).map(|(username, secret)| Credentials {
+            username,
+            secret,
+            realm,
+        });
         Self {
             name: name.to_owned(),
             endpoint,
@@ -145,11 +148,7 @@ impl Stage {
                         _ => self.time_passes(rest),
                     }
                 }
-                _ => assert!(
-                    line.is_empty()
-                        || SETTINGS.contains(&mark),
-                    "{at}: not understood"
-                ),
+                _ => assert!(line.is_empty() || SETTINGS.contains(&mark), "{at}: not understood"),
             }
         }
         self.expect_quiet(&format!("{}.txt: at the end", self.name));

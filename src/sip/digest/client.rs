@@ -87,7 +87,8 @@ impl Answering {
     pub fn hear(&mut self, response: &Response) -> Result<(), Unanswered> {
         let mut why = Unanswered::UnknownAlgorithm;
         let mut heard = false;
-        for (asks, name) in [(Asks::Server, "WWW-Authenticate"), (Asks::Proxy, "Proxy-Authenticate")]
+        for (asks, name) in
+            [(Asks::Server, "WWW-Authenticate"), (Asks::Proxy, "Proxy-Authenticate")]
         {
             let fields: Vec<Fields> =
                 other(&response.headers, name).flat_map(Fields::read).collect();

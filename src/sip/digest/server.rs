@@ -375,7 +375,10 @@ mod tests {
         let here: IpAddr = "10.0.0.1".parse().expect("an address");
         let nonce = nonces.draw(now, here);
         assert_eq!(nonces.open(now, here, &nonce), Some(1));
-        assert_eq!(nonces.open(now, "::ffff:10.0.0.1".parse().expect("an address"), &nonce), Some(1));
+        assert_eq!(
+            nonces.open(now, "::ffff:10.0.0.1".parse().expect("an address"), &nonce),
+            Some(1)
+        );
         assert_eq!(nonces.open(now, "10.0.0.2".parse().expect("an address"), &nonce), None);
         assert_eq!(nonces.open(now + Duration::from_secs(300), here, &nonce), Some(1));
         assert_eq!(nonces.open(now + Duration::from_secs(301), here, &nonce), None);
@@ -388,8 +391,10 @@ mod tests {
     #[test]
     fn each_count_is_taken_once_in_any_order() {
         let mut counts = Counts::default();
-        let taken: Vec<u32> =
-            [1, 1, 3, 2, 2, 0, 70, 3, 7, 6, 69, 69, u32::MAX, 70].into_iter().filter(|count| counts.take(*count)).collect();
+        let taken: Vec<u32> = [1, 1, 3, 2, 2, 0, 70, 3, 7, 6, 69, 69, u32::MAX, 70]
+            .into_iter()
+            .filter(|count| counts.take(*count))
+            .collect();
         assert_eq!(taken, [1, 3, 2, 70, 7, 69, u32::MAX]);
     }
 

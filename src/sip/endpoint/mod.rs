@@ -3,6 +3,7 @@
 //! After every call of a method that takes `now`, drain [`Endpoint::poll`] until it is empty, then
 //! wait for bytes or for [`Endpoint::deadline`], whichever is first.
 //!
+//! - `identifying` asks callers who they are (§22);
 //! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
 //! - `within` takes requests that do belong to one (§12.2.2);
 //! - `answering` does what the owner of a call wants of it;
@@ -10,6 +11,7 @@
 //! - `registering` keeps us registered elsewhere (§10.2).
 
 mod answering;
+mod identifying;
 mod outside;
 mod placing;
 mod registering;
@@ -72,6 +74,19 @@ pub enum Output {
         source: SocketAddr,
         why: &'static str,
     },
+}
+
+/// The size of each table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Census {
+    pub calls: usize,
+    pub placings: usize,
+    pub dialogs: usize,
+    pub transactions: usize,
+    pub keys: usize,
+    pub merges: usize,
+    pub streamed: usize,
+    pub notes: usize,
 }
 
 /// Whether new calls are let in.
@@ -191,6 +206,21 @@ impl Endpoint {
         self.transactions.len()
     }
 
+    /// How much of everything is kept.
+    pub(crate) fn census(&self) -> Census {
+        let [transactions, keys, merges, streamed] = self.transactions.sizes();
+        Census {
+            calls: self.calls.len(),
+            placings: self.placings.len(),
+            dialogs: self.dialogs.len(),
+            transactions,
+            keys,
+            merges,
+            streamed,
+            notes: self.post.agenda.len(),
+        }
+    }
+
     fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
         let via = &mut request.identity.via;
         let reply = stamp(via, &mut request.headers, flow);
@@ -214,6 +244,10 @@ impl Endpoint {
 
     fn receive_response(&mut self, now: Instant, flow: Flow, response: &Response) {
         let identity = &response.identity;
+        // RFC 3261 §8.1.3.3: it is on its way to somebody else.
+        if message::every!(response.headers, Via).flat_map(list).nth(1).is_some() {
+            return self.drop_silently(flow, "a response with several Vias");
+        }
         let branch = identity.via.branch().unwrap_or("");
         let Some(id) = self.transactions.client(branch, &identity.method) else {
             return self.drop_silently(flow, "a response to nothing");

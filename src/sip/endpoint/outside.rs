@@ -5,19 +5,19 @@ use std::time::Instant;
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
+use super::identifying::Who;
 use super::{
     Arrival, CallKey, Door, Endpoint, Failure, Output, abilities, accept, allow, retry_after,
 };
 use crate::sip::body::{self, Body};
 use crate::sip::dialog::Dialog;
-use crate::sip::digest::Verdict;
 use crate::sip::invite::{Call, Offer, Pending, Phase};
 use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
 use crate::sip::name_addr::NameAddr;
 use crate::sip::text::list;
 use crate::sip::timer::Armed;
 use crate::sip::transaction::Input;
-use crate::sip::uri::{Scheme, Uri};
+use crate::sip::uri::Scheme;
 use crate::sip::{Flow, Incoming};
 
 impl Endpoint {
@@ -69,7 +69,7 @@ impl Endpoint {
         if self.calls() >= self.limits.calls || !self.gate.lets_in(now, peer) {
             return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         }
-        let Ok(authenticated) = self.identify(now, &arrival) else { return };
+        let Ok(who) = self.identify(now, &arrival) else { return };
         if let Some((code, more)) = self.objection(&arrival.request) {
             return self.respond(&arrival, code, more);
         }
@@ -78,36 +78,18 @@ impl Endpoint {
             Body::Sdp(sdp) => Some(sdp.to_vec()),
             Body::Unsupported => return self.respond(&arrival, 415, unsupported_body()),
         };
-        let Ok(request_uri) = arrival.request.target.parse::<Uri>() else {
-            return self.respond(&arrival, 400, Vec::new());
-        };
-        let registration = self.registered_as(now, &request_uri, arrival.flow.remote.ip());
-        let who = Who { authenticated, registration };
-        self.open_call(now, arrival, request_uri, offer, who);
-    }
-
-    /// RFC 3261 §22.1. The answers of those who fail are sent, and nothing of them is kept.
-    fn identify(&mut self, now: Instant, arrival: &Arrival) -> Result<Option<String>, Answered> {
-        let source = arrival.flow.remote.ip();
-        if !self.guard.asks(source) {
-            return Ok(None);
+        // RFC 4475 §3.3.15: who does not take a session description cannot be answered.
+        if !takes_sdp(&arrival.request) {
+            return self.respond(&arrival, 406, vec![accept()]);
         }
-        let (code, more) = match self.guard.judge(now, source, &arrival.request) {
-            Verdict::Proven(username) => return Ok(Some(username)),
-            Verdict::Challenge(challenges) => (401, challenges),
-            Verdict::Barred => (403, Vec::new()),
-            Verdict::Malformed => (400, Vec::new()),
-        };
-        self.respond(arrival, code, more);
-        Err(Answered)
+        self.open_call(now, arrival, offer, who);
     }
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
     fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
-        match request.target.parse::<Uri>().map(|uri| uri.scheme) {
-            Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel) => {}
-            Ok(Scheme::Other(_)) => return Some((416, Vec::new())),
-            Err(_) => return Some((400, Vec::new())),
+        match request.uri.scheme {
+            Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
+            Scheme::Other(_) => return Some((416, Vec::new())),
         }
         if self.transactions.is_merged(request) {
             return Some((482, Vec::new()));
@@ -121,14 +103,7 @@ impl Endpoint {
         }
     }
 
-    fn open_call(
-        &mut self,
-        now: Instant,
-        arrival: Arrival,
-        uri: Uri,
-        offer: Option<Vec<u8>>,
-        who: Who,
-    ) {
+    fn open_call(&mut self, now: Instant, arrival: Arrival, offer: Option<Vec<u8>>, who: Who) {
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -145,7 +120,7 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let incoming = incoming(&request, flow, uri, offer, who);
+        let incoming = incoming(&request, flow, offer, who);
         let pending = Pending {
             transaction,
             sequence: request.identity.sequence,
@@ -177,28 +152,13 @@ impl Endpoint {
     }
 }
 
-/// What is known of a caller beyond what it says.
-struct Who {
-    authenticated: Option<String>,
-    registration: Option<Uri>,
-}
-
-/// A final response is on its way already.
-struct Answered;
-
-fn incoming(
-    request: &Request,
-    flow: Flow,
-    uri: Uri,
-    offer: Option<Vec<u8>>,
-    who: Who,
-) -> Incoming {
-    let headers = &request.headers;
+fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>, who: Who) -> Incoming {
+    let (headers, uri) = (&request.headers, &request.uri);
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     Incoming {
         target: uri.target(),
         cause: uri.cause(),
-        request_uri: uri,
+        request_uri: uri.clone(),
         from: request.identity.from.clone(),
         to: request.identity.to.clone(),
         asserted: named("P-Asserted-Identity").next(),
@@ -243,6 +203,16 @@ pub(super) fn kept(request: &Request) -> rsip::Headers {
 pub(super) fn unsupported(request: &Request) -> Option<Header> {
     let wanted: Vec<&str> = every!(request.headers, Require).flat_map(list).collect();
     (!wanted.is_empty()).then(|| headers::Unsupported::new(wanted.join(", ")).into())
+}
+
+/// RFC 3261 §20.1: without Accept, `application/sdp` is taken.
+fn takes_sdp(request: &Request) -> bool {
+    let mut kinds = every!(request.headers, Accept).flat_map(list).map(|range| {
+        let kind = range.split(';').next().unwrap_or("");
+        kind.replace([' ', '\t'], "").to_ascii_lowercase()
+    });
+    every!(request.headers, Accept).next().is_none()
+        || kinds.any(|kind| matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*"))
 }
 
 /// RFC 3261 §8.2.3.

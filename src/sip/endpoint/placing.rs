@@ -10,6 +10,7 @@ use crate::sip::invite::{Call, Phase, Placing, Wish};
 use crate::sip::message::{BYE, Outgoing, Response, first, reason};
 use crate::sip::name_addr::NameAddr;
 use crate::sip::timer::Armed;
+use crate::sip::transaction::Input;
 use crate::sip::transactions::User;
 use crate::sip::uri::Uri;
 use crate::sip::via::Via;
@@ -79,11 +80,13 @@ impl Endpoint {
         let Some(placing) = self.placings.get_mut(&key) else { return };
         placing.wish = Wish::Cancelled;
         let Some((invite, flow)) = self.transactions.outgoing(placing.transaction) else { return };
-        let cancel = invite.cancel();
+        let (cancel, id) = (invite.cancel(), placing.transaction);
         // RFC 3261 §9.1: a CANCEL has the branch of what it cancels.
         let branch = first!(cancel.headers, Via).and_then(Via::read);
         let branch = branch.and_then(|via| via.branch().map(str::to_owned)).unwrap_or_default();
-        self.transactions.open_client(now, cancel, &branch, flow, User::Nobody, &mut self.post);
+        let post = &mut self.post;
+        self.transactions.open_client(now, cancel, &branch, flow, User::Nobody, post);
+        self.transactions.step(now, id, Input::Cancel, None, post);
     }
 
     pub(super) fn hear_response(
@@ -133,8 +136,7 @@ impl Endpoint {
         let again = invite.again(our_via(&flow, &branch), number, proof);
         placing.wish = Wish::Calling;
         let (user, post) = (User::Call(key), &mut self.post);
-        placing.transaction =
-            self.transactions.open_client(now, again, &branch, flow, user, post);
+        placing.transaction = self.transactions.open_client(now, again, &branch, flow, user, post);
         true
     }
 

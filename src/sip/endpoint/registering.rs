@@ -98,7 +98,12 @@ impl Endpoint {
 
     /// The registration whose contact a call came for. Only the registrar itself is believed:
     /// anyone may know, or guess, what we are called there.
-    pub(super) fn registered_as(&self, now: Instant, request_uri: &Uri, source: IpAddr) -> Option<Uri> {
+    pub(super) fn registered_as(
+        &self,
+        now: Instant,
+        request_uri: &Uri,
+        source: IpAddr,
+    ) -> Option<Uri> {
         let fitting = |enrolment: &&Enrolment| {
             enrolment.wanted.contact == request_uri.user
                 && enrolment.bound(now).is_some_and(|flow| flow.remote.ip() == source)
@@ -141,7 +146,9 @@ impl Endpoint {
     /// within some.
     fn keep_alive(&mut self, now: Instant, key: RegistrationKey) {
         let Some(enrolment) = self.registrations.get_mut(&key) else { return };
-        let Some(flow) = enrolment.bound(now) else { return enrolment.armed.stop(Timer::KeepAlive) };
+        let Some(flow) = enrolment.bound(now) else {
+            return enrolment.armed.stop(Timer::KeepAlive);
+        };
         let (least, most) = match flow.transport {
             Transport::Udp => (24, 29),
             Transport::Tcp => (95, 120),

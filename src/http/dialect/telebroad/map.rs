@@ -22,6 +22,8 @@ pub(super) enum Refusal {
     NoSuchMailbox,
     AmbiguousMailbox,
     NoSuchFile,
+    NoSuchCall,
+    NoSuchMethod,
     Broken,
 }
 
@@ -153,6 +155,8 @@ pub(super) fn error(refusal: &Refusal) -> Error {
             (409, "Several mailboxes have this number, write NUMBER@CONTEXT".into())
         }
         Refusal::NoSuchFile => (404, "Voicemail does not exist".into()),
+        Refusal::NoSuchCall => (404, "This call does not exist here".into()),
+        Refusal::NoSuchMethod => (405, "This call does not take this method".into()),
         Refusal::Broken => (500, "Internal error".into()),
     };
     Error { code, message }

@@ -32,10 +32,13 @@ struct Face {
 }
 
 pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
-    Router::new()
-        .route(&format!("{BASE}/voicemail"), get(list))
-        .route(&format!("{BASE}/voicemail/file"), get(file))
-        .with_state(Face { house, options })
+    let face = Router::new()
+        .route("/voicemail", get(list))
+        .route("/voicemail/file", get(file))
+        .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
+        .fallback(|| async { refused(&Refusal::NoSuchCall) })
+        .with_state(Face { house, options });
+    Router::new().nest(BASE, face)
 }
 
 async fn list(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {

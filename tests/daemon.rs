@@ -1,0 +1,23 @@
+//! The whole daemon, called by real clients: `SIPp`, baresip, our own caller, and a bare socket.
+//!
+//! Every test runs a daemon of its own, on its own spool and ports. `tests/run` installs the
+//! clients.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where anything fails")]
+
+#[path = "daemon/calls.rs"]
+mod calls;
+#[path = "daemon/clients.rs"]
+mod clients;
+#[path = "daemon/house.rs"]
+mod house;
+#[path = "daemon/operator.rs"]
+mod operator;
+#[path = "daemon/phone.rs"]
+mod phone;
+#[path = "daemon/refusals.rs"]
+mod refusals;
+#[path = "daemon/survival.rs"]
+mod survival;
+#[path = "daemon/voice.rs"]
+mod voice;

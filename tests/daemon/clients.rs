@@ -1,0 +1,94 @@
+//! Other people's programs: `SIPp` and baresip, from Debian's packages.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::house::House;
+
+/// Plays one of the scenarios in `tests/daemon/sipp` to its end, where every message must be as it
+/// says. Sounds that it names lie in the house's directory.
+pub fn sipp(house: &House, scenario: &str, transport: &str) {
+    if let Err(told) = sipp_as(house, scenario, transport, &[]) {
+        panic!("{told}");
+    }
+}
+
+/// The same with more arguments; what went wrong is told.
+pub fn sipp_as(
+    house: &House,
+    scenario: &str,
+    transport: &str,
+    more: &[&str],
+) -> Result<(), String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/sipp").join(scenario);
+    let (mode, target) = match transport {
+        "TCP" => ("t1", house.sip("TCP")),
+        _ => ("u1", house.sip("UDP")),
+    };
+    let mut sipp = installed("sipp", "sip-tester");
+    sipp.current_dir(house.dir.path())
+        .args(["-sf", file.to_str().unwrap(), "-s", "1000", "-m", "1", "-t", mode])
+        .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin", "-trace_err"])
+        .args(["-mp", &house.callers_ports().0.to_string()])
+        .args(more)
+        .args(["-timeout", "40", "-timeout_error", &target.to_string()]);
+    let done = sipp.stdin(Stdio::null()).output().unwrap();
+    if !done.status.success() {
+        let errors: String = fs::read_dir(house.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().ends_with("_errors.log"))
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        let told = String::from_utf8_lossy(&done.stderr);
+        return Err(format!("SIPp with {scenario}: {}\n{told}{errors}", done.status));
+    }
+    Ok(())
+}
+
+/// Calls, speaks what is in the WAV file, and hangs up after so many seconds.
+pub fn baresip(house: &House, target: SocketAddr, wav: &Path, seconds: u32) {
+    let dir = house.dir.path().join("baresip");
+    fs::create_dir(&dir).unwrap();
+    let (first, last) = house.callers_ports();
+    let config = format!(
+        "sip_listen 127.0.0.1:0\nrtp_ports {first}-{last}\naudio_source aufile,{wav}\n\
+         audio_player aufile,{heard}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\n\
+         module_app account.so\nmodule_app menu.so\n",
+        wav = wav.display(),
+        heard = dir.join("heard.wav").display(),
+        modules = modules().display(),
+    );
+    fs::write(dir.join("config"), config).unwrap();
+    fs::write(dir.join("contacts"), "").unwrap();
+    let account = "\"Grace Hopper\" <sip:+12125550142@127.0.0.1>;regint=0;audio_codecs=pcmu\n";
+    fs::write(dir.join("accounts"), account).unwrap();
+    let mut baresip = installed("baresip", "baresip-core");
+    baresip
+        .args(["-f", dir.to_str().unwrap(), "-t", &seconds.to_string()])
+        .args(["-e", &format!("/dial sip:1000@{target}")]);
+    let done = baresip.stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "baresip: {}\n{told}", done.status);
+}
+
+/// A client that must not be missing: a test that did not run proves nothing.
+fn installed(program: &str, package: &str) -> Command {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
+    assert!(found, "{program} is missing: `apt-get install {package}`, or let tests/run do it");
+    Command::new(program)
+}
+
+/// Where Debian has baresip's modules.
+fn modules() -> &'static Path {
+    let places = [
+        "/usr/lib/baresip/modules",
+        "/usr/lib/x86_64-linux-gnu/baresip/modules",
+        "/usr/lib/aarch64-linux-gnu/baresip/modules",
+    ];
+    let place = places.into_iter().map(Path::new).find(|place| place.is_dir());
+    place.expect("baresip's modules are missing: `apt-get install baresip-core`")
+}

@@ -1,0 +1,130 @@
+//! What an operator types, with a daemon and without one.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::house::{House, PROGRAM, names};
+use crate::phone::{Phone, code};
+use crate::voice::{Kept, Law, Voice, loud_seconds, wav_samples, write_wav};
+
+#[test]
+fn mailboxes_are_made_changed_and_removed_while_the_daemon_runs() {
+    let house = House::new("");
+    let called = |to: &str| {
+        let phone = Phone::new(&house);
+        code(&phone.invite(to, &phone.sdp("0", "")))
+    };
+    manage_mailboxes(&house, |to, expected| assert_eq!(called(to), expected, "a call to {to}"));
+}
+
+#[test]
+fn mailboxes_are_made_changed_and_removed_without_a_daemon() {
+    manage_mailboxes(&House::empty(""), |_, _| {});
+}
+
+/// `called`: a call is answered so.
+fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
+    called("2001", 404);
+    let told = house.ok(&["mailbox", "add", "2000-2002@default", "--language", "en"]);
+    for number in ["2000", "2001", "2002"] {
+        assert!(told.contains(number), "{told}");
+    }
+    called("2001", 200);
+    house.ok(&["mailbox", "edit", "2001", "--name", "Alan Turing", "--enabled", "false"]);
+    called("2001", 480);
+    let shown = house.ok(&["mailbox", "show", "2001"]);
+    assert!(shown.contains("Alan Turing") && shown.contains("false"), "{shown}");
+    house.ok(&["mailbox", "edit", "2001", "--enabled", "true"]);
+    called("2001", 200);
+    house.ok(&["mailbox", "remove", "2001", "--yes"]);
+    called("2001", 404);
+    let list = house.ok(&["mailbox", "list", "--json"]);
+    let listed: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<&str> =
+        listed.iter().map(|mailbox| mailbox["mailbox"].as_str().unwrap()).collect();
+    assert!(numbers.iter().any(|number| number.starts_with("2000")), "{list}");
+    assert!(!numbers.iter().any(|number| number.starts_with("2001")), "{list}");
+    assert!(!house.run(&["mailbox", "add", "2000"]).status.success(), "it is there already");
+    assert!(!house.run(&["mailbox", "show", "2001"]).status.success(), "it is gone");
+}
+
+#[test]
+fn our_own_caller_leaves_a_message_that_can_be_listed_and_exported() {
+    let mut house = House::new("[deposit]\ninstructions = false");
+    let voice = Voice::new(Law::Mu, 3.0, 30);
+    let wav = house.dir.path().join("said.wav");
+    let heard = house.dir.path().join("heard.wav");
+    write_wav(&wav, &voice.samples());
+    let told = house.ok(&[
+        "call",
+        &format!("sip:1000@{}", house.sip("UDP")),
+        "--wav",
+        wav.to_str().unwrap(),
+        "--from",
+        "2125550143",
+        "--keys",
+        "#",
+        "--heard",
+        heard.to_str().unwrap(),
+    ]);
+    assert!(told.contains("answered after") && told.contains("spoke for 3.0 s"), "{told}");
+    assert!(loud_seconds(&wav_samples(&heard)) > 0.2);
+
+    let audio = house.message();
+    // A caller whose processor is busy elsewhere pauses, and RTP time tells that it did.
+    let Kept { head, middle, tail, .. } = voice.kept_in(&wav_samples(&audio));
+    assert!(head <= 1 && middle == 0 && tail == 0, "{head} {middle} {tail}");
+    let listed = house.ok(&["messages", "list", "1000"]);
+    assert!(listed.contains("2125550143") && listed.contains("3.0 s"), "{listed}");
+    let export = |house: &House, name: &str| {
+        let to = house.dir.path().join(name);
+        house.ok(&["messages", "export", "1000", "--to", to.to_str().unwrap()]);
+        assert_eq!(names(&to), names(&house.inbox()));
+        let copy = to.join(audio.file_name().unwrap());
+        assert_eq!(fs::read(copy).unwrap(), fs::read(&audio).unwrap());
+    };
+    export(&house, "with");
+
+    house.kill();
+    assert_eq!(house.ok(&["messages", "list", "1000"]), listed);
+    export(&house, "without");
+}
+
+#[test]
+fn a_broken_configuration_is_told_with_line_and_suggestion() {
+    let house = House::empty("");
+    let file = house.dir.path().join("broken.toml");
+    fs::write(&file, "[sip]\nmax_cals = 3\n[deposit]\nmax_seconds = 'long'\n").unwrap();
+    let done = Command::new(PROGRAM)
+        .args(["--config", file.to_str().unwrap(), "check-config"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("line 2: unknown option sip.max_cals; did you mean sip.max_calls?"));
+    assert!(told.contains("line 4: deposit.max_seconds"), "{told}");
+    house.ok(&["check-config"]);
+}
+
+#[test]
+fn the_log_as_json_says_what_happened_in_words() {
+    let house = House::new("[log]\nformat = 'json'");
+    let voice = Voice::new(Law::Mu, 2.2, 31);
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    call.say(&voice, 0..voice.len());
+    call.hang_up();
+    house.message();
+    let log = house.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let said: Vec<String> = lines.map(|line| line["fields"]["message"].to_string()).collect();
+    assert!(
+        said.contains(&"\"stored a message of 2.2 s for 1000@default\"".to_owned()),
+        "{said:#?}"
+    );
+    // Whose number it was is nobody's business.
+    assert!(!log.contains("2125550142"), "{log}");
+}

@@ -1,0 +1,271 @@
+//! A telephone of sockets and strings, for what `SIPp` cannot see or do.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::house::House;
+use crate::voice::{FRAME, Voice};
+
+pub struct Phone {
+    sip: UdpSocket,
+    pub rtp: UdpSocket,
+    daemon: SocketAddr,
+    call_id: u16,
+}
+
+/// A call that was answered.
+pub struct Call<'p> {
+    phone: &'p Phone,
+    to: String,
+    /// The daemon's.
+    tag: String,
+    cseq: u32,
+    /// Where the daemon wants its audio.
+    pub audio: SocketAddr,
+    packets: u16,
+    timestamp: u32,
+    pub timing: Timing,
+}
+
+/// How long a caller waits.
+pub struct Timing {
+    pub answer: Duration,
+    /// From the ACK to the first packet of sound.
+    pub sound: Duration,
+}
+
+impl Phone {
+    pub fn new(house: &House) -> Self {
+        let socket = || {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket
+        };
+        let (sip, rtp) = (socket(), socket());
+        let call_id = sip.local_addr().unwrap().port();
+        Self { sip, rtp, daemon: house.sip("UDP"), call_id }
+    }
+
+    /// Calls and says what was answered, head and body; a refusal is acknowledged.
+    pub fn invite(&self, to: &str, sdp: &str) -> String {
+        self.send_invite(to, sdp);
+        self.answer_to_invite(to)
+    }
+
+    pub fn send_invite(&self, to: &str, sdp: &str) {
+        let head = self.head("INVITE", "1", to, 1, "");
+        let kind = "Content-Type: application/sdp\r\n";
+        self.send(format!("{head}{kind}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+    }
+
+    /// Takes the call back.
+    pub fn send_cancel(&self, to: &str) {
+        let head = self.head("CANCEL", "1", to, 1, "");
+        self.send(format!("{head}Content-Length: 0\r\n\r\n"));
+    }
+
+    pub fn answer_to_invite(&self, to: &str) -> String {
+        let answer = self.answer("INVITE");
+        if code(&answer) >= 300 {
+            // RFC 3261 §17.1.1.3: it belongs to the INVITE's transaction.
+            let ack = self.head("ACK", "1", to, 1, tag(&answer));
+            self.send(format!("{ack}Content-Length: 0\r\n\r\n"));
+        }
+        answer
+    }
+
+    /// Calls a mailbox, is answered, acknowledges, and waits for the first sound.
+    pub fn call(&self, to: &str) -> Call<'_> {
+        let began = Instant::now();
+        let answer = self.invite(to, &self.sdp("0 101", "a=rtpmap:101 telephone-event/8000\r\n"));
+        self.accepted(to, &answer, began)
+    }
+
+    /// A call that was placed then and is answered now.
+    pub fn accepted(&self, to: &str, answer: &str, began: Instant) -> Call<'_> {
+        assert_eq!(code(answer), 200, "{answer}");
+        let acknowledged = Instant::now();
+        let media = answer.lines().find_map(|line| line.strip_prefix("m=audio ")).unwrap();
+        let port: u16 = media.split(' ').next().unwrap().parse().unwrap();
+        let audio = SocketAddr::new(self.daemon.ip(), port);
+        let mut call = Call {
+            phone: self,
+            to: to.to_owned(),
+            tag: tag(answer).to_owned(),
+            cseq: 1,
+            audio,
+            packets: 0,
+            timestamp: 0,
+            timing: Timing { answer: acknowledged - began, sound: Duration::ZERO },
+        };
+        call.send("ACK");
+        self.rtp.recv(&mut [0; 2048]).expect("no sound came");
+        call.timing.sound = acknowledged.elapsed();
+        call
+    }
+
+    /// Sends a request outside of any call, and says what was answered.
+    pub fn request(&self, method: &str) -> String {
+        let head = self.head(method, "1", "1000", 1, "");
+        self.send(format!("{head}Content-Length: 0\r\n\r\n"));
+        self.answer(method)
+    }
+
+    pub fn send(&self, datagram: impl AsRef<[u8]>) {
+        self.sip.send_to(datagram.as_ref(), self.daemon).unwrap();
+    }
+
+    pub fn sdp(&self, formats: &str, more: &str) -> String {
+        let port = self.rtp.local_addr().unwrap().port();
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {port} RTP/AVP {formats}\r\n{more}"
+        )
+    }
+
+    /// The final answer to a request of this method.
+    fn answer(&self, method: &str) -> String {
+        let ours = |line: &str| line.starts_with("CSeq:") && line.ends_with(method);
+        loop {
+            let answer = self.hear();
+            if code(&answer) >= 200 && answer.lines().any(ours) {
+                return answer;
+            }
+        }
+    }
+
+    fn hear(&self) -> String {
+        let mut datagram = [0; 4096];
+        let size = self.sip.recv(&mut datagram).expect("no answer came");
+        String::from_utf8_lossy(&datagram[..size]).into_owned()
+    }
+
+    fn head(&self, method: &str, branch: &str, to: &str, cseq: u32, tag: &str) -> String {
+        let here = self.sip.local_addr().unwrap();
+        let (daemon, call_id) = (self.daemon, self.call_id);
+        format!(
+            "{method} sip:{to}@{daemon} SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id}.{branch};rport\r\n\
+             Max-Forwards: 70\r\n\
+             From: \"Grace Hopper\" <sip:+12125550142@{here}>;tag={call_id}\r\n\
+             To: <sip:{to}@{daemon}>{tag}\r\n\
+             Call-ID: {call_id}@{here}\r\n\
+             CSeq: {cseq} {method}\r\n\
+             Contact: <sip:phone@{here}>\r\n"
+        )
+    }
+}
+
+impl Call<'_> {
+    /// Presses `#` as RFC 4733 does, and returns when the daemon has fallen silent: the beep is over.
+    pub fn skip_to_the_end_of_the_beep(&mut self) {
+        self.press_pound();
+        self.listen_until_silence();
+    }
+
+    pub fn press_pound(&mut self) {
+        for (at, end) in [0, 0, 0, 0x80, 0x80, 0x80].into_iter().enumerate() {
+            let duration = u16::try_from((at + 1).min(4) * FRAME).unwrap().to_be_bytes();
+            let marker = if at == 0 { MARKER } else { 0 };
+            self.packet(EVENTS + marker, &[11, end + 10, duration[0], duration[1]]);
+        }
+        self.timestamp += 960;
+    }
+
+    /// Waits for sound and then for its end; returns what was heard, as G.711 bytes.
+    pub fn listen_until_silence(&self) -> Vec<u8> {
+        let rtp = &self.phone.rtp;
+        let (mut heard, mut packet) = (vec![], [0; 2048]);
+        rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        while let Some(size) = received(rtp, &mut packet) {
+            heard.extend(&packet[12..size]);
+            rtp.set_read_timeout(Some(SILENCE)).unwrap();
+        }
+        heard
+    }
+
+    /// Says these frames, one each 20 ms.
+    pub fn say(&mut self, voice: &Voice, frames: Range<usize>) {
+        self.say_with(voice, frames, |_| {});
+    }
+
+    /// The same, with something done after each.
+    pub fn say_with(&mut self, voice: &Voice, frames: Range<usize>, after: impl Fn(&[u8])) {
+        let began = Instant::now();
+        for (at, frame) in
+            voice.bytes.chunks_exact(FRAME).enumerate().take(frames.end).skip(frames.start)
+        {
+            let due = Duration::from_millis(20) * u32::try_from(at - frames.start).unwrap();
+            thread::sleep(due.saturating_sub(began.elapsed()));
+            let sent = self.packet(0, frame);
+            self.timestamp += 160;
+            after(&sent);
+        }
+    }
+
+    pub fn hang_up(mut self) {
+        self.send("BYE");
+        assert_eq!(code(&self.phone.answer("BYE")), 200);
+    }
+
+    /// Waits for the daemon's BYE, and answers it.
+    pub fn expect_bye(self) {
+        self.phone.sip.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut bye = self.phone.hear();
+        while !bye.starts_with("BYE ") {
+            bye = self.phone.hear();
+        }
+        let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let lines = bye.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+        let lines: Vec<&str> = lines.collect();
+        let lines = lines.join("\r\n");
+        self.phone.send(format!("SIP/2.0 200 OK\r\n{lines}\r\nContent-Length: 0\r\n\r\n"));
+    }
+
+    fn send(&mut self, method: &str) {
+        self.cseq += u32::from(method != "ACK");
+        let branch = format!("{method}{}", self.cseq);
+        let head = self.phone.head(method, &branch, &self.to, self.cseq, &self.tag);
+        self.phone.send(format!("{head}Content-Length: 0\r\n\r\n"));
+    }
+
+    fn packet(&mut self, kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x80, kind];
+        packet.extend(self.packets.to_be_bytes());
+        packet.extend(self.timestamp.to_be_bytes());
+        packet.extend(u32::from(self.phone.call_id).to_be_bytes());
+        packet.extend(payload);
+        self.phone.rtp.send_to(&packet, self.audio).unwrap();
+        self.packets += 1;
+        packet
+    }
+}
+
+pub fn code(answer: &str) -> u16 {
+    let code = answer.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3));
+    code.and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
+/// `;tag=…` of the one who answered.
+fn tag(answer: &str) -> &str {
+    let to = answer.lines().find(|line| line.starts_with("To:")).unwrap();
+    to.find(";tag=").map_or("", |at| &to[at..])
+}
+
+fn received(socket: &UdpSocket, packet: &mut [u8]) -> Option<usize> {
+    match socket.recv(packet) {
+        Ok(size) => Some(size),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The payload type of our RFC 4733 events, and the bit beside it that marks a new one.
+const EVENTS: u8 = 101;
+const MARKER: u8 = 0x80;
+/// Longer than a busy machine holds a packet back.
+const SILENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,64 @@
+//! Each fuzz target for a moment: the committed corpus, and damaged versions of it by a fixed
+//! seed. `tests/long/fuzz.rs` runs them for as long as you like.
+
+#[path = "long/mutate.rs"]
+mod mutate;
+
+use std::time::{Duration, Instant};
+
+use afterbeep::fuzz::TARGETS;
+
+#[test]
+fn no_message_breaks_a_promise() {
+    run("message", 3_000);
+}
+
+#[test]
+fn no_stream_breaks_a_promise() {
+    run("stream", 1_500);
+}
+
+#[test]
+fn no_session_description_breaks_a_promise() {
+    run("description", 3_000);
+}
+
+#[test]
+fn no_calls_break_a_promise() {
+    run("dialog", 600);
+}
+
+#[test]
+fn no_offer_and_no_answer_breaks_a_promise() {
+    run("talk", 3_000);
+}
+
+#[test]
+fn no_sidecar_breaks_a_promise() {
+    run("sidecar", 3_000);
+}
+
+#[test]
+fn each_target_has_its_corpus_and_its_file() {
+    for (name, _) in TARGETS {
+        assert!(mutate::corpus(name).len() >= 3, "{name}");
+        let path = format!("{}/tests/fuzz/fuzz_targets/{name}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect(name);
+        assert!(text.contains(&format!("afterbeep::fuzz::{name}(data)")), "{name}");
+    }
+}
+
+fn run(name: &str, inputs: usize) {
+    let (_, target) = TARGETS.into_iter().find(|(known, _)| *known == name).expect("a target");
+    let mut supply = mutate::Inputs::new(name, 1);
+    let begun = Instant::now();
+    for at in 0..inputs {
+        // A machine under load shall not fail for it.
+        if begun.elapsed() > Duration::from_secs(4) {
+            println!("{name}: stopped after {at} inputs");
+            return;
+        }
+        let input = supply.next();
+        target(&input);
+    }
+}
