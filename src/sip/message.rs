@@ -109,9 +109,9 @@ impl Outgoing {
     }
 
     /// The same request once more, with another Via, number and credentials: RFC 3261 §22.2.
-    pub fn again(&self, via: String, number: u32, credentials: Vec<Header>) -> Self {
+    pub fn again(&self, via: &str, number: u32, credentials: Vec<Header>) -> Self {
         let kept = self.headers.iter().filter_map(|header| match header {
-            Header::Via(_) => Some(rsip::headers::Via::new(via.as_str()).into()),
+            Header::Via(_) => Some(rsip::headers::Via::new(via).into()),
             Header::CSeq(_) => {
                 let value = format!("{number} {}", self.method.as_str());
                 Some(rsip::headers::CSeq::new(value).into())

@@ -218,7 +218,8 @@ impl Switchboard {
     }
 
     fn note_standing(&self, key: RegistrationKey, standing: Standing) {
-        let before = lock(&self.standings).insert(key, standing.clone());
+        let mut standings = lock(&self.standings);
+        let before = standings.get(&key);
         match &standing {
             Standing::Registered { aor, expires } => {
                 let refreshed = matches!(before, Some(Standing::Registered { .. }));
@@ -235,6 +236,7 @@ impl Switchboard {
             }
             Standing::Left { aor } => info!(%aor, "no longer registered as {aor}"),
         }
+        standings.insert(key, standing);
     }
 
     /// How we appear to a peer that reached us on `listener`.

@@ -68,9 +68,10 @@ impl Timer {
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
-            Self::D | Self::I | Self::J | Self::K => Duration::ZERO,
-            // These wait as long as their registration says.
-            Self::Refresh | Self::KeepAlive => Duration::ZERO,
+            // The last two wait as long as their registration says.
+            Self::D | Self::I | Self::J | Self::K | Self::Refresh | Self::KeepAlive => {
+                Duration::ZERO
+            }
         }
     }
 

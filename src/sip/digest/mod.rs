@@ -100,7 +100,7 @@ impl Sum<'_> {
                 (count, cnonce, "auth-int", algorithm.hash(&[method, uri, body.as_bytes()]))
             }
         };
-        let [count, cnonce, qop, ha2] = [count, cnonce, qop, &ha2].map(|part| part.as_bytes());
+        let [count, cnonce, qop, ha2] = [count, cnonce, qop, &ha2].map(str::as_bytes);
         algorithm.hash(&[ha1, nonce, count, cnonce, qop, ha2])
     }
 }

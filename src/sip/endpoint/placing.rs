@@ -133,7 +133,7 @@ impl Endpoint {
         let proof = answering.headers(&mut self.chance, method, target, body);
         let branch = self.chance.branch();
         let number = response.identity.sequence.saturating_add(1);
-        let again = invite.again(our_via(&flow, &branch), number, proof);
+        let again = invite.again(&our_via(&flow, &branch), number, proof);
         placing.wish = Wish::Calling;
         let (user, post) = (User::Call(key), &mut self.post);
         placing.transaction = self.transactions.open_client(now, again, &branch, flow, user, post);
