@@ -238,6 +238,7 @@ fn sip_config(config: &Config, calls: usize) -> anyhow::Result<sip::Config> {
             // What is beyond `calls` is refused by name, with what the configuration says.
             calls: calls + 1000,
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
+            session: Duration::from_secs(config.sip.session_expires_seconds.into()),
             ..sip::Limits::default()
         },
         authentication: identity::authentication(config)?,

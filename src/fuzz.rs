@@ -13,7 +13,7 @@ use crate::call::talk::{Talk, answered};
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
-use crate::sip::{Flow, Limits, Link, NameAddr, Reject, Transport, Uri, sdp};
+use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
 use crate::spool::sidecar::{Fallback, Sidecar};
 
 pub type Target = fn(&[u8]);
@@ -120,7 +120,8 @@ pub fn description(data: &[u8]) {
     let local = sdp::Local { address: OURS.ip(), port: 4000, session_id: 1, version: 1 };
     let Some(audio) = offer.audio() else { return };
     let format = audio.formats.first().expect("audio without a format is none");
-    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), Some(20)));
+    let terms = sdp::Terms { ptime: Some(20), maxptime: None, rtcp_mux: audio.rtcp_mux };
+    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), terms));
     assert!(answer.len() <= data.len() + 2_000, "an answer grows without end");
     let read = sdp::read(answer.as_bytes()).expect("our answer can be read");
     let ours = read.audio().expect("our answer has audio");
@@ -169,8 +170,10 @@ pub fn dialog(data: &[u8]) {
         now: Instant::now(),
         script: Script { rest: data },
         calls: Vec::new(),
+        offers: Vec::new(),
         sent: Vec::new(),
         tags: Vec::new(),
+        rseq: String::new(),
         byes: 0,
     };
     for _ in 0..200 {
@@ -188,17 +191,20 @@ struct Play<'a> {
     now: Instant,
     script: Script<'a>,
     calls: Vec<CallKey>,
+    offers: Vec<(CallKey, Ticket)>,
     /// What we said lately; a peer may answer it or send it back.
     sent: Vec<Vec<u8>>,
     /// Tags of ours that a peer has seen.
     tags: Vec<String>,
+    /// `RSeq` of our last reliable response.
+    rseq: String,
     /// Requests that we send unasked: they are not refused for want of room.
     byes: usize,
 }
 
 impl Play<'_> {
     fn step(&mut self) {
-        let verb = self.script.below(20);
+        let verb = self.script.below(21);
         let key = self.calls.get(self.script.below(8)).or(self.calls.last()).copied();
         let now = self.now;
         match (verb, key) {
@@ -212,20 +218,40 @@ impl Play<'_> {
                 }
             }
             (9, _) => self.place(),
-            (10 | 11, _) => {
+            (10, _) => {
                 let time = Duration::from_millis(self.script.wide() / 8);
+                self.pass(time);
+            }
+            // Long enough for a session to need a refresh, or to expire.
+            (11, _) => {
+                let time = Duration::from_millis(self.script.wide() * 2);
                 self.pass(time);
             }
             (12, _) => self.endpoint.transport_failed(now, &tcp()),
             (13, Some(key)) => self.endpoint.ring(now, key),
             (14, Some(key)) => drop(self.endpoint.answer(now, key, "v=0\r\n")),
-            (15, Some(key)) => self.endpoint.accept(now, key, "v=0\r\n"),
-            (16, Some(key)) => self.endpoint.refuse(now, key),
+            (15, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    self.endpoint.accept(now, key, ticket, "v=0\r\n");
+                }
+            }
+            (16, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    self.endpoint.refuse(now, key, ticket);
+                }
+            }
             (17, Some(key)) => self.endpoint.reject(now, key, Reject::BusyHere),
             (18, Some(key)) => self.endpoint.bye(now, key),
             (19, Some(key)) => self.endpoint.give_up(now, key),
+            (20, Some(key)) => self.endpoint.progress(now, key, "v=0\r\n"),
             (_, _) => {}
         }
+    }
+
+    /// An offer within a dialog, new or old.
+    fn offer(&mut self) -> Option<(CallKey, Ticket)> {
+        let at = self.script.below(8);
+        self.offers.get(at).or(self.offers.last()).copied()
     }
 
     fn flow(&mut self) -> Flow {
@@ -239,8 +265,10 @@ impl Play<'_> {
 
     /// A request whose names come from a small world, so that they meet; perhaps damaged.
     fn request(&mut self) -> Vec<u8> {
-        const METHODS: [&str; 8] =
-            ["INVITE", "INVITE", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE"];
+        const METHODS: [&str; 10] = [
+            "INVITE", "INVITE", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "UPDATE",
+            "PRACK",
+        ];
         let script = &mut self.script;
         let method = METHODS[script.below(METHODS.len())];
         let (branch, call, sequence) = (script.below(12), script.below(4), script.below(6));
@@ -249,11 +277,18 @@ impl Play<'_> {
             n => format!(";tag={}", self.tags[n - 1]),
         };
         let cookie = if script.below(8) == 0 { "" } else { "z9hG4bK" };
-        let more = match script.below(8) {
-            0 => "Require: 100rel\r\n",
-            1 => "Record-Route: <sip:10.0.0.7;lr>, <sip:10.0.0.8>\r\n",
-            2 => "Contact: <sip:b@10.0.0.3;transport=tcp>\r\n",
-            _ => "",
+        let tag = self.tags.get(script.below(8)).or(self.tags.last()).map_or("", String::as_str);
+        let rseq = self.rseq.as_str();
+        let more = match script.below(12) {
+            0 => "Require: 100rel\r\n".to_owned(),
+            1 => "Record-Route: <sip:10.0.0.7;lr>, <sip:10.0.0.8>\r\n".to_owned(),
+            2 => "Contact: <sip:b@10.0.0.3;transport=tcp>\r\n".to_owned(),
+            3 => "Session-Expires: 90;refresher=uas\r\n".to_owned(),
+            4 => "Supported: timer\r\nSession-Expires: 90\r\n".to_owned(),
+            5 => format!("P-Asserted-Identity: <sip:{sequence}@h>\r\n"),
+            6 => format!("Replaces: {call};to-tag={tag};from-tag=a{call}\r\n"),
+            7 | 8 => format!("RAck: {rseq} {sequence} INVITE\r\n"),
+            _ => String::new(),
         };
         let body = if script.below(2) == 0 { "" } else { "v=0\r\n" };
         let mut message = format!(
@@ -314,6 +349,7 @@ impl Play<'_> {
                 Output::Gone(key) | Output::Refused(key, _) => {
                     self.calls.retain(|known| *known != key);
                 }
+                Output::Event(key, Event::Offer { ticket, .. }) => self.offers.push((key, ticket)),
                 Output::Event(..)
                 | Output::Taken(..)
                 | Output::Locate(..)
@@ -324,12 +360,18 @@ impl Play<'_> {
         if self.calls.len() > 16 {
             self.calls.remove(0);
         }
+        if self.offers.len() > 8 {
+            self.offers.remove(0);
+        }
     }
 
     fn note(&mut self, wire: &[u8]) {
         let text = String::from_utf8_lossy(wire);
         if text.starts_with("BYE") || text.starts_with("CANCEL") {
             self.byes += 1;
+        }
+        if let Some(rseq) = text.lines().find_map(|line| line.strip_prefix("RSeq: ")) {
+            rseq.clone_into(&mut self.rseq);
         }
         let tags = text.lines().filter_map(|line| line.split_once(";tag=")).map(|(_, tag)| tag);
         for tag in tags {

@@ -61,6 +61,7 @@ const PURE: &[&str] = &[
     "media/press.rs",
     "media/recorder.rs",
     "media/resample.rs",
+    "media/rtcp.rs",
     "media/rtp.rs",
     "media/source.rs",
     "media/tone.rs",

@@ -9,6 +9,8 @@
 mod calls;
 #[path = "daemon/clients.rs"]
 mod clients;
+#[path = "daemon/dialogs.rs"]
+mod dialogs;
 #[path = "daemon/house.rs"]
 mod house;
 #[path = "daemon/operator.rs"]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use afterbeep::media::{
-    Codec, Config, Direction, Ended, Event, Library, Media, OpenError, Port, Recording, Sound,
-    Stream, Take, wav,
+    Codec, Config, Direction, Ended, Event, Library, Media, OpenError, Port, Recording, Rtcp,
+    Sound, Stream, Take, wav,
 };
 
 #[tokio::test]
@@ -195,6 +195,27 @@ async fn a_key_ends_a_recording_without_dead_air() {
 }
 
 #[tokio::test]
+async fn a_port_that_closes_says_goodbye_beside_the_audio_or_among_it() {
+    let (media, caller, reports) = (media(), Caller::new(), Caller::new());
+    for (rtcp, hears) in [(Rtcp::Beside(Some(reports.address())), &reports), (Rtcp::Mux, &caller)] {
+        let mut port = media.open().unwrap();
+        port.connect(Stream { rtcp, ..Stream::new(Some(caller.address()), Codec::Pcmu) });
+        caller.talk(&port, 0, 0..5);
+        port.play(vec![Arc::new(Sound::silence(Duration::from_millis(20), Codec::Pcmu))]);
+        expect_played(&mut port).await;
+        assert_eq!(caller.listen(1)[0].len(), 172);
+        drop(port);
+        let report = &hears.listen(1)[0];
+        // A sender's report with one block, its name, and the BYE.
+        assert_eq!((report[0], report[1], report.len()), (0x81, 200, 28 + 24 + 28 + 8));
+        assert_eq!(report[20..24], 1_u32.to_be_bytes(), "one packet was sent");
+        assert_eq!(report[28..32], 7_u32.to_be_bytes(), "the caller's source");
+        assert_eq!(report[32..36], [0; 4], "nothing was lost");
+        assert_eq!(report[81], 203);
+    }
+}
+
+#[tokio::test]
 async fn a_recording_always_tells_its_end() {
     let (media, caller) = (media(), Caller::new());
     let mut port = media.open().unwrap();
@@ -212,6 +233,7 @@ async fn a_recording_always_tells_its_end() {
 
     let file = tempfile::NamedTempFile::new().unwrap();
     port.record(Take { limit: Duration::from_millis(50), ..take(file.path()) });
+    settle().await;
     caller.talk(&port, 0, 0..5);
     let recording = expect_recorded(&mut port).await;
     assert!(matches!(recording.ended, Ended::Limit));

@@ -1,6 +1,8 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
 //! and mutations of it. Real sockets only in `wire`.
 
+#[path = "sip/abilities.rs"]
+mod abilities;
 #[path = "sip/abroad.rs"]
 mod abroad;
 #[path = "sip/forms.rs"]

@@ -8,14 +8,14 @@ use tokio::select;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
-use super::Inner;
 use super::talk::{Talk, answered, info_key};
+use super::{Inner, route};
 use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
-use crate::media::{self, Codec, Ended, Port, Stream, Take};
+use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
 use crate::pii::Pii;
 use crate::say;
-use crate::sip::{self, Dialog};
+use crate::sip::{self, Dialog, Party};
 use crate::spool::Draft;
 
 /// A call that was answered.
@@ -28,24 +28,23 @@ pub(super) struct Conversation<'h> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) envelope: Envelope,
     pub(super) draft: Option<Draft>,
+    /// What was last agreed; known before the ACK where the caller made the offer.
+    pub(super) stream: Option<Stream>,
 }
 
 /// What the session hears of something, if it concerns it.
 type Heard = Option<ivr::Event>;
 
 impl Conversation<'_> {
-    /// `stream` is known already where the caller made the offer.
-    pub(super) async fn run(
-        mut self,
-        stream: Option<Stream>,
-        begin: impl FnOnce(Instant) -> Session,
-    ) {
-        let Some(codec) = self.confirmed(stream).await else { return };
-        let began = Instant::now();
-        let mut session = begin(began);
+    pub(super) async fn run(mut self, begin: impl FnOnce(Instant) -> Session) {
+        if !self.confirmed().await {
+            return;
+        }
+        let since = Instant::now();
+        let mut session = begin(since);
         loop {
             while let Some(command) = session.poll() {
-                if let Some(event) = self.perform(command, codec).await {
+                if let Some(event) = self.perform(command).await {
                     session.handle(event, Instant::now());
                 }
             }
@@ -54,61 +53,84 @@ impl Conversation<'_> {
             }
             let event = select! {
                 event = self.dialog.next() => self.signalled(event),
-                event = self.port.next() => Some(self.felt(event)),
+                event = self.port.next() => self.felt(event),
                 () = deadline(&session) => Some(ivr::Event::TimedOut),
             };
             if let Some(event) = event {
                 session.handle(event, Instant::now());
             }
         }
-        let media::Statistics { received, lost, late, duplicates, strangers, sent, .. } =
-            self.port.statistics();
+        let media::Statistics {
+            received,
+            lost,
+            late,
+            duplicates,
+            strangers,
+            sent,
+            jitter,
+            round_trip,
+            ..
+        } = self.port.statistics();
         info!(
             mailbox = %self.id,
             caller = %Pii(&self.envelope.caller.number),
-            codec = codec.name(),
-            seconds = began.elapsed().as_secs_f32(),
+            codec = self.codec().name(),
+            seconds = since.elapsed().as_secs_f32(),
             received, lost, late, duplicates, strangers, sent,
+            jitter_ms = jitter.as_secs_f32() * 1000.0,
+            round_trip_ms = round_trip.map(|time| time.as_secs_f32() * 1000.0),
             "a call to {} is over",
             self.id
         );
     }
 
-    /// Waits for the ACK: nobody is spoken to before.
-    async fn confirmed(&mut self, mut stream: Option<Stream>) -> Option<Codec> {
-        if let Some(stream) = stream {
+    /// Waits for the ACK: nobody is spoken to before. False when there is nobody to speak to.
+    async fn confirmed(&mut self) -> bool {
+        if let Some(stream) = self.stream {
             self.port.connect(stream);
         }
         loop {
-            match self.dialog.next().await {
-                sip::Event::Confirmed { answer } => {
-                    if let Some(answer) = answer
-                        && let Ok(agreed) = answered(&answer)
-                    {
-                        self.port.connect(agreed);
-                        stream = Some(agreed);
-                    }
-                    if stream.is_none() {
-                        warn!("the ACK brought no answer that fits our offer; hung up");
-                        self.dialog.bye();
-                    }
-                    return stream.map(|stream| stream.codec);
+            let event = self.dialog.next().await;
+            let confirmed = matches!(event, sip::Event::Confirmed { .. });
+            if let Some(ivr::Event::HungUp) = self.signalled(event) {
+                return false;
+            }
+            if confirmed {
+                if self.stream.is_none() {
+                    warn!("the ACK brought no answer that fits our offer; hung up");
+                    self.dialog.bye();
                 }
-                sip::Event::Bye | sip::Event::Lost => return None,
-                sip::Event::Offer(_) => self.dialog.refuse(),
-                sip::Event::Info { .. } => {}
+                return self.stream.is_some();
             }
         }
     }
 
+    /// Audio goes as agreed from now on.
+    fn connect(&mut self, stream: Stream) {
+        self.port.connect(stream);
+        self.stream = Some(stream);
+    }
+
+    fn codec(&self) -> Codec {
+        self.stream.map_or(Codec::Pcmu, |stream| stream.codec)
+    }
+
+    /// On hold a caller need not be heard (RFC 3264 §8.4).
+    fn on_hold(&self) -> bool {
+        match self.stream.map(|stream| stream.direction) {
+            Some(Direction::ReceiveOnly | Direction::Inactive) => true,
+            Some(Direction::SendReceive | Direction::SendOnly) | None => false,
+        }
+    }
+
     /// Does what the session asks; answers where it asked a question.
-    async fn perform(&mut self, command: Command, codec: Codec) -> Heard {
+    async fn perform(&mut self, command: Command) -> Heard {
         match command {
             Command::Play(prompts) => {
                 let clips = say::clips(&prompts);
                 let owner = (&self.house.directory, &self.id);
                 let language = &self.mailbox.language;
-                let sounds = self.house.sounds.of(clips, owner, language, codec).await;
+                let sounds = self.house.sounds.of(clips, owner, language, self.codec()).await;
                 // Nothing to say is said at once.
                 if sounds.is_empty() {
                     return Some(ivr::Event::PlaybackFinished);
@@ -186,31 +208,45 @@ impl Conversation<'_> {
             sip::Event::Info { content_type, body } => {
                 info_key(&content_type, &body).map(ivr::Event::Key)
             }
-            sip::Event::Offer(Some(offer)) => {
+            sip::Event::Offer { sdp: Some(offer), .. } => {
                 match self.talk.answer(&offer) {
                     Ok((answer, stream)) => {
                         self.dialog.accept(&answer);
-                        self.port.connect(stream);
+                        self.connect(stream);
                     }
                     Err(_) => self.dialog.refuse(),
                 }
                 None
             }
-            sip::Event::Offer(None) => {
+            sip::Event::Offer { sdp: None, .. } => {
                 self.dialog.accept(&self.talk.offer());
                 None
             }
             sip::Event::Confirmed { answer } => {
                 if let Some(Ok(stream)) = answer.as_deref().map(answered) {
-                    self.port.connect(stream);
+                    self.connect(stream);
                 }
+                None
+            }
+            sip::Event::Identity(party) => {
+                self.transferred(&party);
                 None
             }
         }
     }
 
-    fn felt(&mut self, event: media::Event) -> ivr::Event {
-        match event {
+    /// Somebody else is on the line: the message is theirs.
+    fn transferred(&mut self, party: &Party) {
+        let Some(caller) = route::transferred(party, &self.house.config.sip) else { return };
+        info!(caller = %Pii(&caller.number), "the call was transferred");
+        if let Some(draft) = &mut self.draft {
+            draft.is_from(&caller);
+        }
+        self.envelope.caller = caller;
+    }
+
+    fn felt(&mut self, event: media::Event) -> Heard {
+        Some(match event {
             media::Event::Key(key) => ivr::Event::Key(key),
             media::Event::Played => ivr::Event::PlaybackFinished,
             media::Event::Recorded(recording) => {
@@ -226,12 +262,13 @@ impl Conversation<'_> {
                 };
                 ivr::Event::RecordingFinished { duration, ended }
             }
+            media::Event::Silent if self.on_hold() => return None,
             media::Event::Silent => {
                 info!("nothing has been heard for long: hung up");
                 self.dialog.bye();
                 ivr::Event::HungUp
             }
-        }
+        })
     }
 }
 

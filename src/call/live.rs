@@ -20,13 +20,16 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     depositing: HashMap<MailboxId, usize>,
+    /// By Call-ID: a transfer takes over a call, and with it the mailbox.
+    calls: HashMap<String, MailboxId>,
     draining: bool,
 }
 
 /// A call's place; dropped, it is free again.
 pub struct Seat {
     live: Live,
-    mailbox: Option<MailboxId>,
+    /// And the Call-ID of the call that leaves a message there.
+    mailbox: Option<(MailboxId, String)>,
 }
 
 impl Live {
@@ -57,6 +60,11 @@ impl Live {
         self.table(|table| table.depositing.get(mailbox).copied().unwrap_or(0))
     }
 
+    /// Where the call with this Call-ID is leaving a message.
+    pub fn mailbox_of(&self, call_id: &str) -> Option<MailboxId> {
+        self.table(|table| table.calls.get(call_id).cloned())
+    }
+
     /// No new calls; ready when the last one is over.
     pub async fn drain(&self) {
         self.table(|table| table.draining = true);
@@ -72,16 +80,20 @@ impl Live {
 
 impl Seat {
     /// The call may leave a message here.
-    pub fn deposits_in(&mut self, mailbox: &MailboxId) {
-        self.live.table(|table| *table.depositing.entry(mailbox.clone()).or_default() += 1);
-        self.mailbox = Some(mailbox.clone());
+    pub fn deposits_in(&mut self, mailbox: &MailboxId, call_id: &str) {
+        self.live.table(|table| {
+            *table.depositing.entry(mailbox.clone()).or_default() += 1;
+            table.calls.insert(call_id.to_owned(), mailbox.clone());
+        });
+        self.mailbox = Some((mailbox.clone(), call_id.to_owned()));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(mailbox) = self.mailbox.take() {
+        if let Some((mailbox, call_id)) = self.mailbox.take() {
             self.live.table(|table| {
+                table.calls.remove(&call_id);
                 if let Some(count) = table.depositing.get_mut(&mailbox) {
                     *count -= 1;
                     if *count == 0 {
@@ -103,11 +115,13 @@ mod tests {
         let live = Live::new(2);
         let id: MailboxId = "1000".parse().unwrap();
         let mut first = live.admit().unwrap();
-        first.deposits_in(&id);
+        first.deposits_in(&id, "call");
+        assert_eq!(live.mailbox_of("call"), Some(id.clone()));
         let second = live.admit().unwrap();
         assert!(live.admit().is_none());
         assert_eq!((live.count(), live.depositing(&id)), (2, 1));
         drop(first);
+        assert_eq!(live.mailbox_of("call"), None);
         assert_eq!((live.count(), live.depositing(&id)), (1, 0));
         drop(second);
         live.drain().await;

@@ -3,6 +3,7 @@
 //! One small task for each call; its audio passes through none.
 
 mod driver;
+mod early;
 pub mod live;
 mod route;
 pub mod sounds;
@@ -23,6 +24,7 @@ use crate::pii::Pii;
 use crate::sip::{Invite, Reject};
 use crate::spool::Spool;
 use driver::Conversation;
+use early::Early;
 use live::{Live, Seat};
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
@@ -99,12 +101,15 @@ impl Inner {
             info!("refused a call from {}, which is no peer", invite.source);
             return Err(Reject::Forbidden);
         }
-        let (id, mailbox) = self.mailbox(invite)?;
+        let (id, mailbox) = match self.taken_over(invite) {
+            Some(found) => found,
+            None => self.mailbox(invite)?,
+        };
         if !mailbox.enabled {
             info!(mailbox = %id, "refused a call: mailbox {id} is disabled");
             return Err(Reject::TemporarilyUnavailable);
         }
-        seat.deposits_in(&id);
+        seat.deposits_in(&id, &invite.call_id);
         let envelope = Envelope {
             caller: route::caller(invite, &self.config.sip),
             to: invite.request_uri.user.clone(),
@@ -112,6 +117,13 @@ impl Inner {
             ..Envelope::default()
         };
         Ok(Admitted { seat, id, mailbox, envelope })
+    }
+
+    /// An attended transfer goes on where the call that it replaces was.
+    fn taken_over(&self, invite: &Invite) -> Option<(MailboxId, Arc<Mailbox>)> {
+        let id = self.live.mailbox_of(invite.replaces.as_deref()?)?;
+        let mailbox = self.directory.find(&id)?;
+        Some((id, mailbox))
     }
 
     fn mailbox(&self, invite: &Invite) -> Result<(MailboxId, Arc<Mailbox>), Reject> {
@@ -131,7 +143,7 @@ impl Inner {
         Err(Reject::NotFound)
     }
 
-    async fn answer(&self, invite: Invite, admitted: Admitted) {
+    async fn answer(&self, mut invite: Invite, admitted: Admitted) {
         let port = match self.media.open() {
             Ok(port) => port,
             Err(error) => {
@@ -152,6 +164,12 @@ impl Inner {
             None => (talk.offer(), None),
         };
         let Admitted { seat, id, mailbox, envelope } = admitted;
+        let mut early = Early { port, talk, stream, caller: envelope.caller.clone() };
+        let Ok(()) = early.ring(&mut invite, &description, &self.config.sip).await else {
+            return debug!("the caller was gone before the answer");
+        };
+        let Early { port, talk, stream, caller } = early;
+        let envelope = Envelope { caller, ..envelope };
         let Ok(dialog) = invite.answer(description).await else {
             return debug!("the caller was gone before the answer");
         };
@@ -164,10 +182,19 @@ impl Inner {
             beep: mailbox.beep,
             full: self.spool.kept(&id) + others >= limits.max_messages as usize,
         };
-        let conversation =
-            Conversation { house: self, dialog, port, talk, id, mailbox, envelope, draft: None };
+        let conversation = Conversation {
+            house: self,
+            dialog,
+            port,
+            talk,
+            id,
+            mailbox,
+            envelope,
+            draft: None,
+            stream,
+        };
         let policy = policy(&self.config.deposit, limits);
-        conversation.run(stream, |now| Session::deposit(&callee, policy, now)).await;
+        conversation.run(|now| Session::deposit(&callee, policy, now)).await;
         // Only now may another caller have the place.
         drop(seat);
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::config::{Authenticate, Peer, Registration, Service, Sip};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT, MailboxId};
-use crate::sip::{Incoming, NameAddr, Uri};
+use crate::sip::{Incoming, NameAddr, Party, Uri};
 
 /// A mailbox that a call may be for.
 #[derive(Debug)]
@@ -191,7 +191,27 @@ pub(super) fn caller(call: &Incoming, sip: &Sip) -> CallerId {
         Origin::Stranger => false,
     };
     let party = call.asserted.as_ref().filter(|_| trusted).unwrap_or(&call.from);
-    if call.privacy || party.is_anonymous() || call.from.is_anonymous() {
+    named(party, call.privacy || call.from.is_anonymous())
+}
+
+/// Who calls after a transfer, if whoever says so is trusted.
+pub(super) fn transferred(party: &Party, sip: &Sip) -> Option<CallerId> {
+    is_trusted(party.source, sip).then(|| named(&party.name, party.privacy))
+}
+
+/// Only an address is known of who speaks within a call, so peers of which more is asked do not
+/// count here.
+fn is_trusted(source: IpAddr, sip: &Sip) -> bool {
+    let by_address = |peer: &&Peer| {
+        peer.username.is_none()
+            && peer.certificate.is_none()
+            && peer.address.is_some_and(|net| net.contains(source))
+    };
+    sip.peers.iter().find(by_address).is_some_and(Peer::may_assert)
+}
+
+fn named(party: &NameAddr, privacy: bool) -> CallerId {
+    if privacy || party.is_anonymous() {
         return CallerId::default();
     }
     CallerId { number: clean(&party.uri.user), name: clean(display(party)), ext: String::new() }
@@ -234,6 +254,7 @@ mod tests {
             registration: value("registered").map(|aor| aor.parse().expect(aor)),
             local: "192.0.2.9".parse().expect("an address"),
             offer: None,
+            replaces: None,
         }
     }
 

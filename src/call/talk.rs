@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::media::{Codec, Direction, Stream};
-use crate::sip::sdp::{self, Description, Format, Local};
+use crate::media::{Codec, Direction, Rtcp, Stream};
+use crate::sip::sdp::{self, Audio, Description, Format, Local, Terms};
 
 /// What we can speak, best first.
 const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
@@ -12,6 +12,8 @@ const TELEPHONE_EVENT: &str = "telephone-event";
 /// Our payload type for RFC 4733 events, where the offer is ours.
 const OUR_EVENTS: u8 = 101;
 const PTIME: Duration = Duration::from_millis(20);
+/// We send 20 ms in a packet and take up to 60.
+const TERMS: Terms = Terms { ptime: Some(20), maxptime: Some(60), rtcp_mux: false };
 
 /// Why there can be no audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +27,26 @@ pub(crate) enum Disagreement {
 /// One side of one call's negotiation: our address, and how often we have described ourselves.
 pub(crate) struct Talk {
     local: Local,
+    /// The last description.
+    said: String,
 }
 
 impl Talk {
     pub(crate) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
-        Self { local: Local { address, port, session_id, version: 0 } }
+        let local = Local { address, port, session_id, version: 0 };
+        Self { local, said: String::new() }
     }
 
     /// The answer to an offer, and the stream that follows from both.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
         let (description, format, events, stream) = agree(offer)?;
-        self.local.version += 1;
-        let answer = description.answer(&self.local, &format, events.as_ref(), Some(20));
+        let terms = Terms { rtcp_mux: stream.rtcp == Rtcp::Mux, ..TERMS };
+        let answer = self.say(|local| description.answer(local, &format, events.as_ref(), terms));
         Ok((answer, stream))
     }
 
     /// Our offer, for an INVITE that brought none.
     pub(crate) fn offer(&mut self) -> String {
-        self.local.version += 1;
         let mut formats: Vec<Format> = CODECS.iter().map(|codec| format(*codec)).collect();
         formats.push(Format {
             payload_type: OUR_EVENTS,
@@ -51,7 +55,17 @@ impl Talk {
             channels: 1,
             fmtp: Some("0-16".into()),
         });
-        sdp::offer(&self.local, &formats, Some(20))
+        self.say(|local| sdp::offer(local, &formats, TERMS))
+    }
+
+    /// RFC 3264 §8: another version if anything differs from the description before, else the same.
+    fn say(&mut self, describe: impl Fn(&Local) -> String) -> String {
+        let again = describe(&self.local);
+        if again != self.said {
+            self.local.version += 1;
+            self.said = describe(&self.local);
+        }
+        self.said.clone()
     }
 }
 
@@ -76,8 +90,9 @@ fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), D
             event.name.eq_ignore_ascii_case(TELEPHONE_EVENT) && event.clock == format.clock
         })
         .cloned();
+    let remote = audio.address.map(|address| SocketAddr::new(address, audio.port));
     let stream = Stream {
-        remote: audio.address.map(|address| SocketAddr::new(address, audio.port)),
+        remote,
         codec,
         payload_type: format.payload_type,
         telephone_event: events.as_ref().map(|event| event.payload_type),
@@ -89,8 +104,21 @@ fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), D
             sdp::Direction::RecvOnly => Direction::SendOnly,
             sdp::Direction::Inactive => Direction::Inactive,
         },
+        rtcp: rtcp(audio, remote),
     };
     Ok((description, format, events, stream))
+}
+
+fn rtcp(audio: &Audio, remote: Option<SocketAddr>) -> Rtcp {
+    if audio.rtcp_mux {
+        return Rtcp::Mux;
+    }
+    Rtcp::Beside(match audio.rtcp {
+        Some((port, address)) => {
+            address.or(audio.address).map(|address| SocketAddr::new(address, port))
+        }
+        None => remote.and_then(Rtcp::above),
+    })
 }
 
 fn codec(format: &Format) -> Option<Codec> {
@@ -181,6 +209,31 @@ mod tests {
         let (answer, stream) = talk().answer(&offer("0", "a=sendonly\r\n")).unwrap();
         assert_eq!(stream.direction, Direction::ReceiveOnly);
         assert!(answer.contains("a=recvonly"), "{answer}");
+    }
+
+    #[test]
+    fn the_version_counts_what_differs() {
+        let mut talk = talk();
+        let mut version = |rest| {
+            let (answer, _) = talk.answer(&offer("0", rest)).unwrap();
+            answer.split(' ').nth(2).unwrap().to_owned()
+        };
+        assert_eq!(version(""), "1");
+        assert_eq!(version(""), "1", "a refresh changes nothing");
+        assert_eq!(version("a=sendonly\r\n"), "2");
+        assert_eq!(version(""), "3");
+    }
+
+    #[test]
+    fn reports_go_with_the_audio_where_that_is_offered_and_else_where_they_are_wanted() {
+        let (answer, stream) = talk().answer(&offer("0", "a=rtcp-mux\r\n")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Mux);
+        assert!(answer.contains("a=rtcp-mux\r\n"), "{answer}");
+        let (answer, stream) = talk().answer(&offer("0", "a=rtcp:4711\r\n")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Beside(Some("192.0.2.1:4711".parse().unwrap())));
+        assert!(!answer.contains("rtcp"), "{answer}");
+        let (_, stream) = talk().answer(&offer("0", "")).unwrap();
+        assert_eq!(stream.rtcp, Rtcp::Beside(Some("192.0.2.1:4001".parse().unwrap())));
     }
 
     #[test]

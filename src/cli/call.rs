@@ -227,8 +227,8 @@ async fn ended(dialog: &mut Dialog) {
     loop {
         match dialog.next().await {
             sip::Event::Bye | sip::Event::Lost => return,
-            sip::Event::Offer(_) => dialog.refuse(),
-            sip::Event::Confirmed { .. } | sip::Event::Info { .. } => {}
+            sip::Event::Offer { .. } => dialog.refuse(),
+            sip::Event::Confirmed { .. } | sip::Event::Info { .. } | sip::Event::Identity(_) => {}
         }
     }
 }

@@ -65,6 +65,9 @@ fn sip(section: &mut Section, config: &mut Config) {
     section.take("tcp", &mut sip.tcp);
     section.take("max_calls", &mut sip.max_calls);
     section.take("retry_after_seconds", &mut sip.retry_after_seconds);
+    section.take("ringing", &mut sip.ringing);
+    section.take("ring_seconds", &mut sip.ring_seconds);
+    section.take("session_expires_seconds", &mut sip.session_expires_seconds);
     section.take("domains", &mut sip.domains);
     section.take("prefixes", &mut sip.prefixes);
     section.take("peers", &mut sip.peers);

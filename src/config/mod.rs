@@ -37,6 +37,12 @@ pub struct Sip {
     pub max_calls: usize,
     /// Seconds after which a refused caller may try again.
     pub retry_after_seconds: u32,
+    /// What callers are told before the answer.
+    pub ringing: Ringing,
+    /// Seconds between the call and the answer.
+    pub ring_seconds: u32,
+    /// Seconds that a call may go unrefreshed (RFC 4028); 0: as long as the other side wants.
+    pub session_expires_seconds: u32,
     /// Host of the Request-URI to context.
     pub domains: BTreeMap<String, String>,
     /// What a dialled prefix means; it is taken off before the mailbox is looked up.
@@ -51,6 +57,20 @@ pub struct Sip {
     pub registrations: Vec<Registration>,
     /// Whom to ask for names; empty: as the system does.
     pub nameservers: Vec<SocketAddr>,
+}
+
+/// What callers are told between the call and the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Ringing {
+    /// Nothing.
+    #[serde(rename = "none")]
+    Silent,
+    /// 180: their telephone makes the ringing tone.
+    #[serde(rename = "180")]
+    Alerting,
+    /// 183 with audio: we make it.
+    #[serde(rename = "183")]
+    Early,
 }
 
 /// What a caller who dials a prefix wants.
@@ -124,6 +144,9 @@ impl Default for Config {
                 tcp: everywhere(5060),
                 max_calls: 0,
                 retry_after_seconds: 10,
+                ringing: Ringing::Silent,
+                ring_seconds: 0,
+                session_expires_seconds: 1_800,
                 domains: BTreeMap::new(),
                 prefixes: BTreeMap::new(),
                 peers: vec![],
@@ -190,6 +213,17 @@ impl Config {
             self.http.telebroad_offset_base > 1,
             "http.telebroad_offset_base",
             "is 0 or 1".into(),
+        );
+        refuse(
+            (1..90).contains(&self.sip.session_expires_seconds),
+            "sip.session_expires_seconds",
+            "is 0 or at least 90 (RFC 4028 §5)".into(),
+        );
+        // RFC 3261 §16.6: proxies on the way give up after three minutes.
+        refuse(
+            self.sip.ring_seconds > 170,
+            "sip.ring_seconds",
+            "is more than proxies wait for: 170 at most".into(),
         );
         for (host, context) in &self.sip.domains {
             refuse(

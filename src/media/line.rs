@@ -9,12 +9,13 @@ use super::codec::Codec;
 use super::dtmf::Dtmf;
 use super::jitter::Arrival;
 use super::player::Player;
-use super::port::{Counters, Ended, Stream, Take, Teller, Told};
+use super::port::{Counters, Ended, Rtcp, Stream, Take, Teller, Told};
 use super::press::Keys;
 use super::recorder::{Bound, Bounds, Head, Recorder};
+use super::rtcp::{self, Moment, REPORT, Reports, Wall};
 use super::rtp::{self, Incoming, Outgoing, Packet, Step};
 use super::sound::Sound;
-use super::source::{Source, Verdict};
+use super::source::{self, Source, Verdict};
 use super::writer::{Outbox, Receipt};
 
 #[derive(Debug)]
@@ -25,6 +26,9 @@ pub(super) struct Line {
     dtmf: Dtmf,
     intake: Intake,
     outgoing: Outgoing,
+    reports: Reports,
+    /// Where the other side's reports come from, if not by the RTP port.
+    reporter: Option<SocketAddr>,
     playing: Playing,
     /// The tick at which the last frame was sent.
     sent: Option<u64>,
@@ -72,6 +76,7 @@ impl Line {
         teller: Teller,
         counters: Arc<Counters>,
         rtp_timeout: Duration,
+        wall: Wall,
         chance: u64,
     ) -> Self {
         Self {
@@ -81,6 +86,8 @@ impl Line {
             dtmf: Dtmf::default(),
             intake: Intake::Deaf,
             outgoing: Outgoing::new(chance),
+            reports: Reports::new(wall, chance),
+            reporter: None,
             playing: Playing::Nothing,
             sent: None,
             heard: None,
@@ -95,6 +102,10 @@ impl Line {
         let before = self.codec();
         self.stream = Some(stream);
         let changed = self.source.offer(stream.remote);
+        self.reports.begin(now);
+        if changed {
+            self.reporter = None;
+        }
         self.silent_at = stream.direction.receives().then(|| now + self.rtp_timeout);
         if before != stream.codec {
             self.change(stream.codec, now);
@@ -151,6 +162,22 @@ impl Line {
         self.source.target()
     }
 
+    /// Where our reports go: by the RTP socket, or by their own.
+    pub fn report_target(&self) -> Option<(Rtcp, SocketAddr)> {
+        let stream = self.stream?;
+        let target = self.source.target()?;
+        let at = match stream.rtcp {
+            Rtcp::Mux => target,
+            Rtcp::Beside(told) => match self.reporter {
+                Some(reporter) => reporter,
+                // What the description says of ports holds for who it speaks of.
+                None if stream.remote.map(source::plain) == Some(target) => told?,
+                None => Rtcp::above(target)?,
+            },
+        };
+        Some((stream.rtcp, at))
+    }
+
     pub fn record(&mut self, take: Take, now: Instant, out: &mut Outbox) {
         self.stop_recording(now, out);
         let Take { open, limit, silence, silence_level: level } = take;
@@ -178,6 +205,10 @@ impl Line {
         now: Instant,
         out: &mut Outbox,
     ) -> Ear {
+        if self.stream.is_some_and(|stream| stream.rtcp == Rtcp::Mux) && rtcp::is_rtcp(datagram) {
+            self.hear_report(datagram, from, now);
+            return Ear::AsBefore;
+        }
         let Some(packet) = Packet::parse(datagram) else {
             self.counters.malformed.add(1);
             return Ear::AsBefore;
@@ -203,6 +234,9 @@ impl Line {
             Verdict::Locked => Ear::Closed,
         };
         self.note(&packet, now);
+        if is_audio {
+            self.reports.note(&packet, stream.codec.clock(), now);
+        }
         if is_event && let Some(key) = self.dtmf.push(&packet, now) {
             self.teller.key(key);
             if let Intake::Recording(recorder, _) = &mut self.intake {
@@ -213,6 +247,47 @@ impl Line {
         let speech = is_audio && !packet.payload.is_empty() && !self.dtmf.sounding(now);
         self.keep(&packet, speech, now, out);
         ear
+    }
+
+    /// Takes a datagram of RTCP.
+    pub fn hear_report(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
+        let from = source::plain(from);
+        // Behind NAT its port can be any.
+        if self.source.target().is_none_or(|target| target.ip() != from.ip()) {
+            return self.counters.strangers.add(1);
+        }
+        let (ours, theirs) = (self.outgoing.ssrc(), self.incoming.ssrc());
+        if !self.reports.hear(datagram, ours, theirs, now) {
+            return self.counters.malformed.add(1);
+        }
+        self.reporter = Some(from);
+        if let Some(round_trip) = self.reports.round_trip() {
+            let micros = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+            self.counters.round_trip.set(micros.saturating_add(1));
+        }
+    }
+
+    /// Writes the report that is due, if one is, and says how long it is.
+    pub fn report(
+        &mut self,
+        tick: u64,
+        now: Instant,
+        datagram: &mut [u8; REPORT],
+    ) -> Option<usize> {
+        let codec = self.stream.filter(|_| self.reports.is_due(now))?.codec;
+        let moment = Moment { now, timestamp: rtp_time(tick, codec) };
+        Some(self.reports.write(&moment, &mut self.incoming, &self.outgoing, datagram))
+    }
+
+    /// Writes the last report, with a BYE.
+    pub fn farewell(
+        &mut self,
+        tick: u64,
+        now: Instant,
+        datagram: &mut [u8; REPORT],
+    ) -> Option<usize> {
+        let moment = Moment { now, timestamp: rtp_time(tick, self.stream?.codec) };
+        self.reports.farewell(&moment, &mut self.incoming, &self.outgoing, datagram)
     }
 
     /// Writes the frame for `tick` into `packet` and says how long it is, if one is to be sent.
@@ -232,6 +307,7 @@ impl Line {
             return None;
         }
         *head = self.outgoing.header(stream.payload_type, rtp_time(tick, stream.codec), spurt);
+        self.outgoing.sent(length);
         self.counters.sent.add(1);
         Some(rtp::HEADER + length)
     }
@@ -254,6 +330,7 @@ impl Line {
         let began = tick.saturating_sub(u64::from(pressed.frames_ago) * TICKS_PER_FRAME);
         let first = pressed.frames_ago == 0;
         *head = self.outgoing.header(events, rtp_time(began, stream.codec), first);
+        self.outgoing.sent(payload.len());
         self.counters.sent.add(1);
         Some(rtp::HEADER + payload.len())
     }
@@ -273,6 +350,8 @@ impl Line {
             recorder.tick(now);
             self.hand_over(now, out);
         }
+        let jitter = self.reports.jitter(self.codec().clock()).as_micros();
+        self.counters.jitter.set(u64::try_from(jitter).unwrap_or(u64::MAX));
         if self.silent_at.is_some_and(|at| at <= now) {
             self.silent_at = None;
             self.teller.tell(Told::Silent);
@@ -398,9 +477,11 @@ mod tests {
     impl Call {
         fn new() -> Self {
             let (teller, events) = teller();
-            let line = Line::new(teller, Arc::default(), Duration::from_secs(30), 7);
+            let now = Instant::now();
+            let wall = Wall { at: now, unix: Duration::from_secs(1_700_000_000) };
+            let line = Line::new(teller, Arc::default(), Duration::from_secs(30), wall, 7);
             let outbox = Pool::start(1).unwrap().outbox();
-            Self { line, events, outbox, now: Instant::now(), sequence: 0, tick: 0 }
+            Self { line, events, outbox, now, sequence: 0, tick: 0 }
         }
 
         fn connected() -> Self {
@@ -509,6 +590,52 @@ mod tests {
         call.hears(13, &[60]);
         assert_eq!(call.counts(), [2, 0, 2], "comfort noise shows that the caller is there");
         assert_eq!(Call::new().hears(0, &[0xff; 160]), Ear::AsBefore);
+    }
+
+    #[test]
+    fn reports_go_where_the_description_says_until_the_source_shows_otherwise() {
+        let mut call = Call::new();
+        let rtcp = Rtcp::Beside(Some("192.0.2.1:5555".parse().unwrap()));
+        call.line.connect(Stream { rtcp, ..stream(Codec::Pcmu) }, call.now);
+        let target = |call: &Call| call.line.report_target().unwrap().1.to_string();
+        assert_eq!(target(&call), "192.0.2.1:5555");
+        // NAT: audio comes from another port, and reports then from yet another.
+        for sequence in 1..=2 {
+            let datagram = [0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
+            let from = "192.0.2.1:6000".parse().unwrap();
+            call.line.hear(&datagram, from, call.now, &mut call.outbox);
+        }
+        assert_eq!(target(&call), "192.0.2.1:6001");
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+        call.line.hear_report(&report, "203.0.113.5:1".parse().unwrap(), call.now);
+        assert_eq!((target(&call).as_str(), call.counts()[1]), ("192.0.2.1:6001", 2));
+        call.line.hear_report(&report, "192.0.2.1:7000".parse().unwrap(), call.now);
+        assert_eq!(target(&call), "192.0.2.1:7000");
+    }
+
+    #[test]
+    fn reports_among_the_audio_are_told_apart_where_that_was_agreed() {
+        let mut call = Call::new();
+        call.line.connect(Stream { rtcp: Rtcp::Mux, ..stream(Codec::Pcmu) }, call.now);
+        assert_eq!(call.line.report_target(), Some((Rtcp::Mux, phone())));
+        call.hears(0, &[0xff; 160]);
+        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
+        call.line.hear(&report, phone(), call.now, &mut call.outbox);
+        call.line.hear(&[0x80, 201, 0, 9], phone(), call.now, &mut call.outbox);
+        assert_eq!(call.counts(), [1, 0, 0]);
+        assert_eq!(call.line.counters.malformed.count(), 1);
+    }
+
+    #[test]
+    fn a_report_leaves_when_it_is_due() {
+        let mut call = Call::connected();
+        call.hears(0, &[0xff; 160]);
+        let mut datagram = [0; REPORT];
+        assert_eq!(call.line.report(0, call.now, &mut datagram), None);
+        let later = call.now + Duration::from_secs(4);
+        assert_eq!(call.line.report(0, later, &mut datagram), Some(8 + 24 + 28));
+        assert_eq!(call.line.report(0, later, &mut datagram), None);
+        assert_eq!(call.line.farewell(0, later, &mut datagram), Some(8 + 24 + 28 + 8));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod ports;
 mod press;
 mod recorder;
 mod resample;
+mod rtcp;
 mod rtp;
 mod socket;
 mod sound;
@@ -35,15 +36,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use codec::Codec;
 pub use library::Library;
-pub use port::{Direction, Ended, Event, Port, Recording, Statistics, Stream, Take};
+pub use port::{Direction, Ended, Event, Port, Recording, Rtcp, Statistics, Stream, Take};
 pub use sound::{Sound, SoundError};
 
 use line::Line;
 use ports::Ports;
+use rtcp::Wall;
 use socket::{Link, Pair};
 
 #[derive(Debug, Clone)]
@@ -74,6 +76,7 @@ struct Exchange {
     capacity: usize,
     ports: Arc<Mutex<Ports>>,
     links: Vec<Arc<Link>>,
+    wall: Wall,
     chance: AtomicU64,
 }
 
@@ -111,6 +114,10 @@ impl Media {
             capacity,
             ports,
             links,
+            wall: Wall {
+                at: Instant::now(),
+                unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            },
             chance: AtomicU64::new(chance),
         };
         Ok(Self { exchange: Arc::new(exchange) })
@@ -118,13 +125,13 @@ impl Media {
 
     /// Takes a pair of ports for a call. Nothing is received before [`Port::connect`].
     pub fn open(&self) -> Result<Port, OpenError> {
-        let Exchange { bind, rtp_timeout, first, ports, links, chance, .. } = &*self.exchange;
+        let Exchange { bind, rtp_timeout, first, ports, links, wall, chance, .. } = &*self.exchange;
         let pair = Pair::bind(*bind, ports)?.ok_or(OpenError::NoPorts)?;
         let thread = links.iter().min_by_key(|link| link.load()).ok_or(OpenError::Overloaded)?;
         let index = usize::from(pair.number - first) / 2;
         let (port, teller, counters) = Port::new(pair.number, index, Arc::clone(thread));
         let chance = ports::mix(chance.fetch_add(STEP, Ordering::Relaxed));
-        let line = Line::new(teller, counters, *rtp_timeout, chance);
+        let line = Line::new(teller, counters, *rtp_timeout, *wall, chance);
         match thread.open(index, pair, line) {
             Ok(()) => Ok(port),
             Err(pair) => {

@@ -39,6 +39,16 @@ pub struct Stream {
     /// What the peer would like to get. We send 20 ms, which every receiver takes (RFC 3551 §4.2).
     pub ptime: Duration,
     pub direction: Direction,
+    pub rtcp: Rtcp,
+}
+
+/// Where the reports about a stream go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rtcp {
+    /// To this address of the peer's, from our port above RTP's.
+    Beside(Option<SocketAddr>),
+    /// Both ways with RTP itself (RFC 5761).
+    Mux,
 }
 
 /// Who may send (RFC 3264 §5.1), seen from our side.
@@ -111,6 +121,10 @@ pub struct Statistics {
     pub malformed: u64,
     /// Of a payload type that was not agreed; comfort noise (RFC 3389) is among them.
     pub unknown: u64,
+    /// How unevenly packets come (RFC 3550 A.8), seen on a tick of 5 ms.
+    pub jitter: Duration,
+    /// To the peer and back, if it has answered a report of ours.
+    pub round_trip: Option<Duration>,
 }
 
 impl Port {
@@ -199,7 +213,15 @@ impl Stream {
             telephone_event: None,
             ptime: Duration::from_millis(20),
             direction: Direction::SendReceive,
+            rtcp: Rtcp::Beside(remote.and_then(Rtcp::above)),
         }
+    }
+}
+
+impl Rtcp {
+    /// The port above RTP's (RFC 3550 §11), where nothing else was said.
+    pub fn above(rtp: SocketAddr) -> Option<SocketAddr> {
+        Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?))
     }
 }
 
@@ -270,6 +292,10 @@ pub(super) struct Counters {
     pub strangers: Counter,
     pub malformed: Counter,
     pub unknown: Counter,
+    /// In microseconds.
+    pub jitter: Counter,
+    /// In microseconds and one more; 0 while it is not known.
+    pub round_trip: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -277,11 +303,15 @@ pub(super) struct Counter(AtomicU64);
 
 impl Counter {
     pub fn add(&self, more: u64) {
-        self.0.store(self.count().wrapping_add(more), Ordering::Relaxed);
+        self.set(self.count().wrapping_add(more));
+    }
+
+    pub fn set(&self, count: u64) {
+        self.0.store(count, Ordering::Relaxed);
     }
 
     pub fn take_back_one(&self) {
-        self.0.store(self.count().saturating_sub(1), Ordering::Relaxed);
+        self.set(self.count().saturating_sub(1));
     }
 
     pub fn count(&self) -> u64 {
@@ -300,6 +330,8 @@ impl Counters {
             strangers: self.strangers.count(),
             malformed: self.malformed.count(),
             unknown: self.unknown.count(),
+            jitter: Duration::from_micros(self.jitter.count()),
+            round_trip: self.round_trip.count().checked_sub(1).map(Duration::from_micros),
         }
     }
 }

@@ -48,6 +48,24 @@ pub(super) struct Incoming {
     highest: Option<u16>,
     /// Bit n: the packet n before the highest has come.
     seen: u64,
+    /// The first sequence number, and how often they have wrapped since, times 2^16.
+    first: u16,
+    cycles: u32,
+    received: u32,
+    /// Packets expected and received when we last told (RFC 3550 A.3).
+    told: (u32, u32),
+}
+
+/// What a report says of the stream (RFC 3550 §6.4.1).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reception {
+    pub ssrc: u32,
+    /// Lost of those expected since the last report, in 256ths.
+    pub fraction: u8,
+    /// Lost in all; duplicates count against it.
+    pub lost: i32,
+    /// The highest sequence number, with its cycles.
+    pub highest: u32,
 }
 
 /// What a packet tells of those before it.
@@ -72,13 +90,41 @@ impl Incoming {
             let bit = 1 << back;
             let again = self.seen & bit != 0;
             self.seen |= bit;
+            self.received = self.received.wrapping_add(1);
             return if again { Step::Again } else { Step::Found };
         }
-        let missing = if (1..MAX_DROPOUT).contains(&step) { step - 1 } else { 0 };
+        let goes_on = known.filter(|_| (1..MAX_DROPOUT).contains(&step));
+        if let Some(highest) = goes_on {
+            self.cycles = self.cycles.wrapping_add(u32::from(sequence < highest) << 16);
+        } else {
+            (self.first, self.cycles, self.received, self.told) = (sequence, 0, 0, (0, 0));
+        }
+        self.received = self.received.wrapping_add(1);
         self.ssrc = packet.ssrc;
         self.highest = Some(sequence);
         self.seen = self.seen.checked_shl(step.into()).unwrap_or(0) | 1;
-        Step::On { missing }
+        Step::On { missing: goes_on.map_or(0, |_| step - 1) }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// What there is to report, if anything has come; told of, it is the measure of the next.
+    pub fn reception(&mut self) -> Option<Reception> {
+        let highest = self.cycles | u32::from(self.highest?);
+        let expected = highest.wrapping_sub(self.first.into()).wrapping_add(1);
+        let (last_expected, last_received) = self.told;
+        self.told = (expected, self.received);
+        let since = expected.wrapping_sub(last_expected);
+        let lost = since.saturating_sub(self.received.wrapping_sub(last_received));
+        let fraction = (u64::from(lost) << 8).checked_div(since.into()).unwrap_or(0);
+        Some(Reception {
+            ssrc: self.ssrc,
+            fraction: u8::try_from(fraction).unwrap_or(u8::MAX),
+            lost: expected.wrapping_sub(self.received).cast_signed(),
+            highest,
+        })
     }
 }
 
@@ -88,6 +134,8 @@ pub(super) struct Outgoing {
     ssrc: u32,
     sequence: u16,
     epoch: u32,
+    packets: u32,
+    octets: u32,
 }
 
 impl Outgoing {
@@ -99,7 +147,32 @@ impl Outgoing {
             // In the lower half, so that SRTP would not lose count early (RFC 3711 §3.3.1).
             sequence: u16::try_from(part(32) >> 1).unwrap_or_default(),
             epoch: part(48) << 16 | part(8),
+            packets: 0,
+            octets: 0,
         }
+    }
+
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The RTP time of what is sent `elapsed` ticks after the first.
+    pub fn timestamp(&self, elapsed: u32) -> u32 {
+        self.epoch.wrapping_add(elapsed)
+    }
+
+    /// Counts a packet with so much payload as sent.
+    pub fn sent(&mut self, octets: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(u32::try_from(octets).unwrap_or_default());
+    }
+
+    pub fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    pub fn octets(&self) -> u32 {
+        self.octets
     }
 
     /// Writes the header of the next packet. `elapsed` is in ticks of the RTP clock; `spurt` says
@@ -109,7 +182,7 @@ impl Outgoing {
         head[0] = VERSION << 6;
         head[1] = payload_type | if spurt { 0x80 } else { 0 };
         head[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        head[4..8].copy_from_slice(&self.epoch.wrapping_add(elapsed).to_be_bytes());
+        head[4..8].copy_from_slice(&self.timestamp(elapsed).to_be_bytes());
         head[8..].copy_from_slice(&self.ssrc.to_be_bytes());
         self.sequence = self.sequence.wrapping_add(1);
         head
@@ -182,6 +255,30 @@ mod tests {
         assert_eq!(note(30_000, 1), Step::On { missing: 0 }, "a restart");
         assert_eq!(note(5, 2), Step::On { missing: 0 }, "another stream");
         assert_eq!(note(7, 2), Step::On { missing: 1 });
+    }
+
+    #[test]
+    fn what_is_reported_is_counted_as_the_standard_says() {
+        let mut incoming = Incoming::default();
+        assert_eq!(incoming.reception(), None);
+        let note = |incoming: &mut Incoming, sequence| {
+            let packet = Packet { payload_type: 0, sequence, timestamp: 0, ssrc: 7, payload: &[] };
+            incoming.note(&packet);
+        };
+        for sequence in [65_533, 65_534, 1, 2] {
+            note(&mut incoming, sequence);
+        }
+        // Six expected, four came.
+        let expected = Reception { ssrc: 7, fraction: 85, lost: 2, highest: 0x1_0002 };
+        assert_eq!(incoming.reception(), Some(expected));
+        // Nothing new is lost, and one is found.
+        note(&mut incoming, 65_535);
+        note(&mut incoming, 3);
+        let expected = Reception { ssrc: 7, fraction: 0, lost: 1, highest: 0x1_0003 };
+        assert_eq!(incoming.reception(), Some(expected));
+        note(&mut incoming, 30_000);
+        let expected = Reception { ssrc: 7, fraction: 0, lost: 0, highest: 30_000 };
+        assert_eq!(incoming.reception(), Some(expected), "a restart");
     }
 
     #[test]

@@ -20,8 +20,9 @@ use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::line::{Ear, FRAME_PACKET, Line, TICKS_PER_FRAME};
-use super::port::{Stream, Take};
+use super::port::{Rtcp, Stream, Take};
 use super::ports::Ports;
+use super::rtcp::REPORT;
 use super::sound::Sound;
 use super::source;
 use super::writer::Outbox;
@@ -60,7 +61,7 @@ pub(super) enum Command {
 pub(super) struct Pair {
     pub number: u16,
     rtp: UdpSocket,
-    /// Held so that reports find someone at home (RFC 3550 §11); what they say is not used.
+    /// For reports (RFC 3550 §11), unless they come and go with RTP.
     rtcp: UdpSocket,
 }
 
@@ -306,7 +307,7 @@ impl Shard {
                     continue;
                 };
                 if is_rtcp {
-                    wire.ignore_rtcp(&mut self.datagram[..]);
+                    wire.hear_reports(&mut self.datagram[..], now);
                     continue;
                 }
                 // Packets come every fourth tick: whoever is ready twice running has a backlog.
@@ -347,6 +348,7 @@ impl Shard {
         for wire in self.wires.iter_mut().skip(first).step_by(stride).flatten() {
             let ear = wire.line.tick(now, &mut self.outbox);
             wire.set_reach(&ear, self.bind);
+            wire.report(self.tick, now, self.bind);
         }
     }
 
@@ -399,6 +401,10 @@ impl Shard {
         let Some(mut wire) = self.wires.get_mut(index).and_then(Option::take) else { return };
         wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
         wire.line.stop_recording(now, &mut self.outbox);
+        let mut report = [0; REPORT];
+        if let Some(length) = wire.line.farewell(self.tick, now, &mut report) {
+            wire.send_report(&report[..length], self.bind);
+        }
         wire.pair.give_back(&self.ports);
         self.lines.fetch_sub(1, Ordering::Relaxed);
     }
@@ -445,12 +451,29 @@ impl Wire {
         }
     }
 
-    fn ignore_rtcp(&self, datagram: &mut [u8]) {
+    fn hear_reports(&mut self, datagram: &mut [u8], now: Instant) {
         for _ in 0..MOST_PACKETS {
-            if self.pair.rtcp.recv(datagram).is_err() {
-                return;
-            }
+            let Ok((length, from)) = self.pair.rtcp.recv_from(datagram) else { return };
+            self.line.hear_report(&datagram[..length], from, now);
         }
+    }
+
+    fn report(&mut self, tick: u64, now: Instant, bind: IpAddr) {
+        let mut report = [0; REPORT];
+        if let Some(length) = self.line.report(tick, now, &mut report) {
+            self.send_report(&report[..length], bind);
+        }
+    }
+
+    fn send_report(&self, report: &[u8], bind: IpAddr) {
+        let Some((rtcp, target)) = self.line.report_target() else { return };
+        let target = source::reachable(target, bind);
+        // What cannot leave now is told again in five seconds.
+        let _ = match (rtcp, &self.reach) {
+            (Rtcp::Mux, Reach::Source) => self.pair.rtp.send(report),
+            (Rtcp::Mux, Reach::Anyone) => self.pair.rtp.send_to(report, target),
+            (Rtcp::Beside(_), _) => self.pair.rtcp.send_to(report, target),
+        };
     }
 
     fn send(&mut self, tick: u64, bind: IpAddr) {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
+use rsip::{Header, Headers};
 
 use super::message::{ACK, INVITE, Method, Outgoing, Request, Response, every, first};
 use super::name_addr::NameAddr;
@@ -90,13 +90,18 @@ impl Dialog {
         in_order
     }
 
-    /// RFC 3261 §12.2.2: a re-INVITE may move the other side.
+    /// RFC 3261 §12.2.2, RFC 3311 §5.2: a re-INVITE or UPDATE may move the other side.
     pub fn refresh(&mut self, request: &Request, flow: Flow) {
-        if let Some(target) = contact(first!(request.headers, Contact)) {
-            self.target = target;
-        }
+        self.move_to(&request.headers);
         self.behind_nat = request.identity.via.behind_nat(flow.remote);
         self.flow = flow;
+    }
+
+    /// RFC 3261 §12.2.1.2: and so may the 2xx to one of ours.
+    pub fn move_to(&mut self, headers: &Headers) {
+        if let Some(target) = contact(first!(headers, Contact)) {
+            self.target = target;
+        }
     }
 
     /// A new request within the dialog: RFC 3261 §12.2.1.1.

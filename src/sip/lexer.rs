@@ -204,6 +204,12 @@ fn read_headers(lines: &mut Lines<'_>) -> (Headers, Option<&'static str>) {
 
 /// `rsip`'s type for a name, long or compact (RFC 3261 §7.3.3, RFC 3515, RFC 4028, RFC 6665).
 fn named(name: &str, value: String) -> Header {
+    let name = match name {
+        "x" | "X" => "Session-Expires",
+        "r" | "R" => "Refer-To",
+        "b" | "B" => "Referred-By",
+        name => name,
+    };
     let known: Option<fn(String) -> Header> = match name.to_ascii_lowercase().as_str() {
         "via" | "v" => Some(|v| headers::Via::new(v).into()),
         "from" | "f" => Some(|v| headers::From::new(v).into()),

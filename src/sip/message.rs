@@ -26,6 +26,8 @@ pub(super) const ACK: Method = Method::Known(rsip::Method::Ack);
 pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
 pub(super) const REGISTER: Method = Method::Known(rsip::Method::Register);
 pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
+pub(super) const PRACK: Method = Method::Known(rsip::Method::PRack);
+pub(super) const UPDATE: Method = Method::Known(rsip::Method::Update);
 
 impl Method {
     /// RFC 3261 §7.1: methods are case-sensitive.
@@ -127,6 +129,14 @@ impl Outgoing {
     /// The ACK for a failure: RFC 3261 §17.1.1.3.
     pub fn ack(&self, to: &str) -> Self {
         self.derived(ACK, Some(to))
+    }
+
+    /// The ACK for a 2xx of a dialog that is over: RFC 3261 §13.2.2.4.
+    pub fn ack_success(&self, via: Header) -> Self {
+        let mut ack = self.derived(ACK, None);
+        ack.headers.retain(|header| !matches!(header, Header::Via(_)));
+        ack.headers.insert(0, via);
+        ack
     }
 
     /// RFC 3261 §9.1.
@@ -263,6 +273,7 @@ pub(super) fn reason(code: u16) -> &'static str {
     match code {
         100 => "Trying",
         180 => "Ringing",
+        183 => "Session Progress",
         200 => "OK",
         400 => "Bad Request",
         401 => "Unauthorized",
@@ -275,6 +286,8 @@ pub(super) fn reason(code: u16) -> &'static str {
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
+        422 => "Session Interval Too Small",
+        469 => "Bad Info Package",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",
@@ -284,6 +297,7 @@ pub(super) fn reason(code: u16) -> &'static str {
         491 => "Request Pending",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        504 => "Server Time-out",
         505 => "Version Not Supported",
         603 => "Decline",
         _ => "Server Internal Error",

@@ -26,6 +26,7 @@ mod message;
 mod name_addr;
 mod registration;
 pub mod sdp;
+mod session;
 mod socket;
 mod text;
 mod timer;
@@ -81,6 +82,9 @@ pub struct Limits {
     pub retry_after: Duration,
     /// Wrong passwords from one source in a minute; beyond, 403 until a minute has passed.
     pub failures_per_minute: u32,
+    /// How long a call may go unrefreshed, where the other side knows of session timers
+    /// (RFC 4028); zero: as long as the other side wants.
+    pub session: Duration,
 }
 
 impl Default for Limits {
@@ -95,6 +99,7 @@ impl Default for Limits {
             backlog: 1_024,
             retry_after: Duration::from_secs(5),
             failures_per_minute: 10,
+            session: Duration::from_secs(1_800),
         }
     }
 }
@@ -139,7 +144,8 @@ pub struct Incoming {
     pub request_uri: Uri,
     pub from: NameAddr,
     pub to: NameAddr,
-    /// The first P-Asserted-Identity (RFC 3325); whether to believe it depends on `source`.
+    /// The first P-Asserted-Identity (RFC 3325), else Remote-Party-ID; whether to believe it
+    /// depends on `source`.
     pub asserted: Option<NameAddr>,
     /// Privacy asks for `id`, `user` or `header` (RFC 3323, RFC 3325 §9.3).
     pub privacy: bool,
@@ -162,6 +168,24 @@ pub struct Incoming {
     pub local: IpAddr,
     /// The session description, also out of `multipart/mixed`; `None` asks us to offer.
     pub offer: Option<Vec<u8>>,
+    /// The Call-ID of a call here that this one takes over when it is answered (RFC 3891): an
+    /// attended transfer.
+    pub replaces: Option<String>,
+}
+
+/// Which offer an answer is for: a cancelled one may be followed by another before its owner has
+/// spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// Who the other side of a call is now said to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Party {
+    pub name: NameAddr,
+    /// It does not want to be named.
+    pub privacy: bool,
+    /// Who says so; whether to believe it depends on that.
+    pub source: IpAddr,
 }
 
 /// What happens in a dialog.
@@ -170,13 +194,17 @@ pub enum Event {
     /// The ACK for our 2xx came, with the answer if the offer was ours. A re-INVITE is confirmed
     /// in the same way.
     Confirmed { answer: Option<Vec<u8>> },
-    /// A re-INVITE, which waits for `accept` or `refuse`; without a body it asks us to offer.
-    Offer(Option<Vec<u8>>),
-    /// INFO; 200 is sent already.
+    /// A re-INVITE, UPDATE or PRACK that waits for `accept` or `refuse`; without a description it
+    /// asks us to offer.
+    Offer { ticket: Ticket, sdp: Option<Vec<u8>> },
+    /// INFO with a key; 200 is sent already.
     Info { content_type: String, body: Vec<u8> },
+    /// The call was transferred: P-Asserted-Identity or Remote-Party-ID of a request within the
+    /// dialog names somebody else than before.
+    Identity(Party),
     /// The other side hung up.
     Bye,
-    /// Nobody acknowledged our 2xx for 64·T1: hung up from here.
+    /// Nobody acknowledged our 2xx for 64·T1, or refreshed the session in time: hung up from here.
     Lost,
 }
 

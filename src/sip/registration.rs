@@ -89,7 +89,7 @@ enum Wish {
 
 pub(super) struct Enrolment {
     pub wanted: Registration,
-    pub armed: Armed,
+    pub armed: Armed<2>,
     /// RFC 3261 §10.2: the same for every REGISTER to one registrar.
     pub call_id: String,
     pub tag: String,

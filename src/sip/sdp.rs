@@ -63,6 +63,19 @@ pub struct Audio {
     /// `RTP/AVP` or `RTP/AVPF`.
     pub profile: String,
     pub rtcp_mux: bool,
+    /// Where `a=rtcp` (RFC 3605) wants reports: a port, and an address if it differs.
+    pub rtcp: Option<(u16, Option<IpAddr>)>,
+}
+
+/// What an answer says of our stream beside its formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// Milliseconds in a packet that we send.
+    pub ptime: Option<u8>,
+    /// The most that we take in a packet.
+    pub maxptime: Option<u8>,
+    /// RFC 5761: reports go with the audio.
+    pub rtcp_mux: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +123,7 @@ impl Description {
         local: &Local,
         chosen: &Format,
         telephone_event: Option<&Format>,
-        ptime: Option<u8>,
+        terms: Terms,
     ) -> String {
         let mut out = head(local, self.session.times.first().map(|t| (t.start_time, t.stop_time)));
         for (at, media) in self.session.medias.iter().enumerate() {
@@ -118,7 +131,7 @@ impl Description {
                 Some((ours, audio)) if *ours == at => {
                     let formats: Vec<&Format> =
                         [chosen].into_iter().chain(telephone_event).collect();
-                    stream(&mut out, &audio.profile, local.port, &formats, ptime);
+                    stream(&mut out, &audio.profile, local.port, &formats, terms);
                     line(&mut out, "a", audio.direction.mirrored().name());
                     // RFC 5888 §9.1: the name of a stream is kept.
                     if let Some(mid) = value(media, "mid") {
@@ -139,9 +152,9 @@ impl Description {
 }
 
 /// Our offer of one audio stream, formats in the order of preference.
-pub fn offer(local: &Local, formats: &[Format], ptime: Option<u8>) -> String {
+pub fn offer(local: &Local, formats: &[Format], terms: Terms) -> String {
     let mut out = head(local, None);
-    stream(&mut out, "RTP/AVP", local.port, &formats.iter().collect::<Vec<_>>(), ptime);
+    stream(&mut out, "RTP/AVP", local.port, &formats.iter().collect::<Vec<_>>(), terms);
     line(&mut out, "a", Direction::SendRecv.name());
     out
 }
@@ -181,7 +194,15 @@ fn audio(session: &Session, media: &Media) -> Option<Audio> {
         direction: if held { Direction::SendOnly } else { direction },
         profile,
         rtcp_mux: media.attributes.iter().any(|a| a.attribute == "rtcp-mux"),
+        rtcp: value(media, "rtcp").and_then(rtcp),
     })
+}
+
+/// RFC 3605 §2.1: `53020`, or `53020 IN IP4 126.16.64.4`.
+fn rtcp(text: &str) -> Option<(u16, Option<IpAddr>)> {
+    let mut words = text.split_ascii_whitespace();
+    let port = words.next()?.parse().ok().filter(|port| *port > 0)?;
+    Some((port, words.nth(2).and_then(|address| address.parse().ok())))
 }
 
 /// Some senders write `20.0` or `20 `.
@@ -250,7 +271,7 @@ fn head(local: &Local, time: Option<(u64, u64)>) -> String {
     out
 }
 
-fn stream(out: &mut String, profile: &str, port: u16, formats: &[&Format], ptime: Option<u8>) {
+fn stream(out: &mut String, profile: &str, port: u16, formats: &[&Format], terms: Terms) {
     let mut types = String::new();
     for format in formats {
         let _a_string_takes_all = write!(types, " {}", format.payload_type);
@@ -272,8 +293,14 @@ fn stream(out: &mut String, profile: &str, port: u16, formats: &[&Format], ptime
             line(out, "a", &format!("fmtp:{payload_type} {fmtp}"));
         }
     }
-    if let Some(ptime) = ptime {
+    if let Some(ptime) = terms.ptime {
         line(out, "a", &format!("ptime:{ptime}"));
+    }
+    if let Some(maxptime) = terms.maxptime {
+        line(out, "a", &format!("maxptime:{maxptime}"));
+    }
+    if terms.rtcp_mux {
+        line(out, "a", "rtcp-mux");
     }
 }
 
@@ -339,6 +366,22 @@ mod tests {
         m=audio 6000 RTP/AVP 96 8 0 101\na=rtpmap:96 opus/48000/2\na=fmtp:96 useinbandfec=1\n\
         a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\na=ptime:20\na=mid:a1\na=sendonly\n";
 
+    const TERMS: Terms = Terms { ptime: Some(20), maxptime: Some(60), rtcp_mux: true };
+
+    #[test]
+    fn where_reports_go() {
+        let rtcp = |line: &str| {
+            let text = OFFER.replace("a=ptime:20\n", &format!("a=ptime:20\n{line}"));
+            described(&text).audio().expect("audio").rtcp
+        };
+        assert_eq!(rtcp(""), None);
+        assert_eq!(rtcp("a=rtcp:53020\n"), Some((53_020, None)));
+        let elsewhere = "126.16.64.4".parse().ok();
+        assert_eq!(rtcp("a=rtcp:53020 IN IP4 126.16.64.4\n"), Some((53_020, elsewhere)));
+        assert_eq!(rtcp("a=rtcp:0\n"), None);
+        assert_eq!(rtcp("a=rtcp:mux\n"), None);
+    }
+
     #[test]
     fn the_audio_of_an_offer() {
         let offer = described(OFFER);
@@ -356,13 +399,13 @@ mod tests {
     fn an_answer_has_as_many_streams_and_mirrors_the_direction() {
         let offer = described(OFFER);
         let formats = &offer.audio().expect("audio").formats;
-        let answer = offer.answer(&local(), &formats[1], Some(&formats[3]), Some(20));
+        let answer = offer.answer(&local(), &formats[1], Some(&formats[3]), TERMS);
         assert_eq!(
             answer.replace("\r\n", "\n"),
             "v=0\no=- 7 1 IN IP4 192.0.2.9\ns=-\nc=IN IP4 192.0.2.9\nt=0 0\n\
              m=video 0 RTP/AVP 96\n\
              m=audio 4000 RTP/AVP 8 101\na=rtpmap:8 PCMA/8000\n\
-             a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\na=ptime:20\na=recvonly\na=mid:a1\n"
+             a=rtpmap:101 telephone-event/8000\na=fmtp:101 0-15\na=ptime:20\na=maxptime:60\na=rtcp-mux\na=recvonly\na=mid:a1\n"
         );
     }
 
@@ -398,7 +441,7 @@ mod tests {
             fmtp: None,
         };
         let formats = [format(0, "PCMU"), format(101, "TELEPHONE-EVENT")];
-        let offer = read(offer(&local(), &formats, Some(20)).as_bytes()).expect("an offer");
+        let offer = read(offer(&local(), &formats, TERMS).as_bytes()).expect("an offer");
         let audio = offer.audio().expect("audio");
         assert_eq!(audio.formats[0], formats[0]);
         assert_eq!(audio.formats[1].fmtp.as_deref(), Some("0-16"));

@@ -13,6 +13,9 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 /// 64·T1: how long a transaction may take, and how long its stragglers may be about.
 pub const LIFETIME: Duration = Duration::from_secs(32);
+/// How often a session is looked at. A note in the agenda outlives its call, so none is made for
+/// the half hour that a session may last.
+const LOOK: Duration = Duration::from_mins(1);
 
 /// Named by what happens when it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,20 +54,28 @@ pub(super) enum Timer {
     Refresh,
     /// RFC 5626 §4.4: a translator is reminded of us.
     KeepAlive,
+    /// RFC 3262 §3: our reliable 18x is sent again.
+    Repeat18x,
+    /// RFC 3262 §3: no PRACK came for our reliable 18x.
+    Unpracked,
+    /// RFC 4028 §10: whether the session must be refreshed, or has expired, is looked at.
+    Session,
 }
 
 impl Timer {
     /// How long after its start it fires first.
     pub fn first(self, reliable: bool) -> Duration {
         match self {
-            Self::A | Self::E | Self::G | Self::Repeat2xx => T1,
+            Self::A | Self::E | Self::G | Self::Repeat2xx | Self::Repeat18x => T1,
             Self::B
             | Self::F
             | Self::H
             | Self::L
             | Self::M
             | Self::Forgotten
-            | Self::Unacknowledged => LIFETIME,
+            | Self::Unacknowledged
+            | Self::Unpracked => LIFETIME,
+            Self::Session => LOOK,
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
@@ -75,22 +86,31 @@ impl Timer {
         }
     }
 
-    /// How long after firing it fires again; A doubles for ever, the others up to T2
-    /// (RFC 3261 §17.1.1.2, §17.1.2.2, §17.2.1, §13.3.1.4).
+    /// How long after firing it fires again; A and the 18x double for ever, the others up to T2
+    /// (RFC 3261 §17.1.1.2, §17.1.2.2, §17.2.1, §13.3.1.4, RFC 3262 §3).
     pub fn again(self, last: Duration) -> Duration {
-        if self == Self::A { last * 2 } else { (last * 2).min(T2) }
+        match self {
+            Self::A | Self::Repeat18x => last * 2,
+            _ => (last * 2).min(T2),
+        }
     }
 }
 
-/// The timers of one machine: at most two run at a time.
-#[derive(Debug, Default)]
-pub(super) struct Armed([Option<(Timer, Instant)>; 2]);
+/// The timers of one machine, of which at most `N` run at a time.
+#[derive(Debug)]
+pub(super) struct Armed<const N: usize>([Option<(Timer, Instant)>; N]);
 
-impl Armed {
+impl<const N: usize> Default for Armed<N> {
+    fn default() -> Self {
+        Self([None; N])
+    }
+}
+
+impl<const N: usize> Armed<N> {
     pub fn set(&mut self, timer: Timer, at: Instant) {
         self.stop(timer);
         let free = self.0.iter_mut().find(|slot| slot.is_none());
-        debug_assert!(free.is_some(), "a machine with three timers");
+        debug_assert!(free.is_some(), "a machine with more than {N} timers");
         if let Some(slot) = free {
             *slot = Some((timer, at));
         }
@@ -102,10 +122,6 @@ impl Armed {
                 *slot = None;
             }
         }
-    }
-
-    pub fn clear(&mut self) {
-        self.0 = [None; 2];
     }
 
     /// Whether a note of the agenda still holds; if so, the timer is taken.
@@ -147,5 +163,39 @@ impl<K: Ord + Copy> Agenda<K> {
             return None;
         }
         self.notes.pop().map(|Reverse(note)| note)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_4_of_rfc_3261() {
+        // Timer, first over UDP, first over TCP, then again after each firing; in milliseconds.
+        let rows: [(Timer, u64, u64, &[u64]); 12] = [
+            (Timer::A, 500, 500, &[1_000, 2_000, 4_000, 8_000, 16_000]),
+            (Timer::B, 32_000, 32_000, &[]),
+            (Timer::D, 32_000, 0, &[]),
+            (Timer::E, 500, 500, &[1_000, 2_000, 4_000, 4_000]),
+            (Timer::F, 32_000, 32_000, &[]),
+            (Timer::G, 500, 500, &[1_000, 2_000, 4_000, 4_000]),
+            (Timer::H, 32_000, 32_000, &[]),
+            (Timer::I, 5_000, 0, &[]),
+            (Timer::J, 32_000, 0, &[]),
+            (Timer::K, 5_000, 0, &[]),
+            (Timer::L, 32_000, 32_000, &[]),
+            (Timer::M, 32_000, 32_000, &[]),
+        ];
+        for (timer, datagrams, stream, again) in rows {
+            let first = timer.first(false);
+            assert_eq!(first, Duration::from_millis(datagrams), "{timer:?}");
+            assert_eq!(timer.first(true), Duration::from_millis(stream), "{timer:?}");
+            let mut last = first;
+            for wait in again {
+                last = timer.again(last);
+                assert_eq!(last, Duration::from_millis(*wait), "{timer:?}");
+            }
+        }
     }
 }

@@ -191,45 +191,121 @@ const FAILED: Step = Some((Machine::Terminated, &[Action::Fail]));
 mod tests {
     use super::*;
 
-    /// Walks a machine through inputs and notes `State` and actions after each.
-    fn walk(mut machine: Machine, inputs: &[Input]) -> Machine {
-        for input in inputs {
-            if let Some((next, _)) = machine.step(*input) {
-                machine = next;
+    /// Every arrow of the four figures: state, input, next state, actions.
+    const ARROWS: &str = "
+        InviteServer Proceeding  Request          Proceeding  Repeat
+        InviteServer Proceeding  Provisional      Proceeding  Send
+        InviteServer Proceeding  Success          Accepted    Send Start(L)
+        InviteServer Proceeding  Failure          Completed   Send Start(G) Start(H)
+        InviteServer Accepted    Fires(L)         Terminated
+        InviteServer Completed   Request          Completed   Repeat
+        InviteServer Completed   Fires(G)         Completed   Repeat Start(G)
+        InviteServer Completed   Ack              Confirmed   Stop(G) Stop(H) Start(I)
+        InviteServer Completed   Fires(H)         Terminated
+        InviteServer Confirmed   Fires(I)         Terminated
+
+        Server       Trying      Provisional      Proceeding  Send
+        Server       Trying      Success          Completed   Send Start(J)
+        Server       Trying      Failure          Completed   Send Start(J)
+        Server       Proceeding  Request          Proceeding  Repeat
+        Server       Proceeding  Provisional      Proceeding  Send
+        Server       Proceeding  Success          Completed   Send Start(J)
+        Server       Proceeding  Failure          Completed   Send Start(J)
+        Server       Completed   Request          Completed   Repeat
+        Server       Completed   Fires(J)         Terminated
+
+        InviteClient Calling     Request          Calling     Send Start(A) Start(B)
+        InviteClient Calling     Fires(A)         Calling     Repeat Start(A)
+        InviteClient Calling     Fires(B)         Terminated  Fail
+        InviteClient Calling     TransportFailed  Terminated  Fail
+        InviteClient Calling     Provisional      Proceeding  Stop(A) Stop(B) Tell
+        InviteClient Calling     Success          Accepted    Stop(A) Stop(B) Start(M) Tell
+        InviteClient Calling     Failure          Completed   Stop(A) Stop(B) Acknowledge Start(D) Tell
+        InviteClient Proceeding  Provisional      Proceeding  Tell
+        InviteClient Proceeding  TransportFailed  Terminated  Fail
+        InviteClient Proceeding  Cancel           Proceeding  Start(Forgotten)
+        InviteClient Proceeding  Fires(Forgotten) Terminated  Fail
+        InviteClient Proceeding  Success          Accepted    Stop(Forgotten) Start(M) Tell
+        InviteClient Proceeding  Failure          Completed   Stop(Forgotten) Acknowledge Start(D) Tell
+        InviteClient Accepted    Success          Accepted    Tell
+        InviteClient Accepted    Fires(M)         Terminated
+        InviteClient Completed   Failure          Completed   Repeat
+        InviteClient Completed   Fires(D)         Terminated
+
+        Client       Trying      Request          Trying      Send Start(E) Start(F)
+        Client       Trying      Fires(E)         Trying      Repeat Start(E)
+        Client       Trying      Fires(F)         Terminated  Fail
+        Client       Trying      TransportFailed  Terminated  Fail
+        Client       Trying      Provisional      Proceeding  Tell
+        Client       Trying      Success          Completed   Stop(E) Stop(F) Start(K) Tell
+        Client       Trying      Failure          Completed   Stop(E) Stop(F) Start(K) Tell
+        Client       Proceeding  Fires(E)         Proceeding  Repeat Start(E)
+        Client       Proceeding  Fires(F)         Terminated  Fail
+        Client       Proceeding  TransportFailed  Terminated  Fail
+        Client       Proceeding  Provisional      Proceeding  Tell
+        Client       Proceeding  Success          Completed   Stop(E) Stop(F) Start(K) Tell
+        Client       Proceeding  Failure          Completed   Stop(E) Stop(F) Start(K) Tell
+        Client       Completed   Fires(K)         Terminated
+    ";
+
+    #[test]
+    fn every_arrow_and_no_other() {
+        let wanted = ARROWS.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut wanted: Vec<String> =
+            wanted.filter(|words| !words.is_empty()).map(|words| words.join(" ")).collect();
+        let mut drawn: Vec<String> = Vec::new();
+        for machine in machines() {
+            for input in inputs() {
+                if let Some((next, actions)) = machine.step(input) {
+                    let actions: String = actions.iter().map(|a| format!(" {a:?}")).collect();
+                    let next = named(next).split(' ').next_back().unwrap_or("").to_owned();
+                    drawn.push(format!("{} {input:?} {next}{actions}", named(machine)));
+                }
             }
         }
-        machine
+        wanted.sort();
+        drawn.sort();
+        assert_eq!(drawn, wanted);
+        assert!(inputs().iter().all(|input| Machine::Terminated.step(*input).is_none()));
     }
 
-    #[test]
-    fn an_accepted_invite_swallows_copies_until_timer_l() {
-        let start = Machine::InviteServer(InviteServer::Proceeding);
-        let accepted = walk(start, &[Input::Request, Input::Provisional, Input::Success]);
-        assert_eq!(accepted, Machine::InviteServer(InviteServer::Accepted));
-        assert_eq!(accepted.step(Input::Request), None);
-        assert_eq!(walk(accepted, &[Input::Fires(Timer::L)]), Machine::Terminated);
+    /// `Client Trying`.
+    fn named(machine: Machine) -> String {
+        format!("{machine:?}").replace('(', " ").replace(')', "")
     }
 
-    #[test]
-    fn a_refused_invite_is_repeated_until_ack() {
-        let start = Machine::InviteServer(InviteServer::Proceeding);
-        let completed = walk(start, &[Input::Failure, Input::Fires(Timer::G)]);
-        assert_eq!(completed.step(Input::Request).map(|s| s.1), Some(&[Action::Repeat][..]));
-        let confirmed = walk(completed, &[Input::Ack]);
-        assert_eq!(confirmed, Machine::InviteServer(InviteServer::Confirmed));
-        assert_eq!(confirmed.step(Input::Ack), None);
-        assert_eq!(walk(confirmed, &[Input::Fires(Timer::I)]), Machine::Terminated);
+    fn machines() -> Vec<Machine> {
+        use Machine::{Client, InviteClient, InviteServer, Server};
+        vec![
+            InviteServer(super::InviteServer::Proceeding),
+            InviteServer(super::InviteServer::Accepted),
+            InviteServer(super::InviteServer::Completed),
+            InviteServer(super::InviteServer::Confirmed),
+            Server(super::Server::Trying),
+            Server(super::Server::Proceeding),
+            Server(super::Server::Completed),
+            InviteClient(super::InviteClient::Calling),
+            InviteClient(super::InviteClient::Proceeding),
+            InviteClient(super::InviteClient::Accepted),
+            InviteClient(super::InviteClient::Completed),
+            Client(super::Client::Trying),
+            Client(super::Client::Proceeding),
+            Client(super::Client::Completed),
+        ]
     }
 
-    #[test]
-    fn our_invite_fails_only_before_the_first_answer() {
-        let calling = Machine::InviteClient(InviteClient::Calling);
-        assert_eq!(calling.step(Input::Fires(Timer::B)), FAILED);
-        let proceeding = walk(calling, &[Input::Provisional]);
-        assert_eq!(proceeding.step(Input::Fires(Timer::B)), None);
-        assert_eq!(
-            walk(proceeding, &[Input::Failure]),
-            Machine::InviteClient(InviteClient::Completed)
-        );
+    fn inputs() -> Vec<Input> {
+        use Timer::{A, B, D, E, F, Forgotten, G, H, I, J, K, L, M};
+        let timers = [A, B, D, E, F, G, H, I, J, K, L, M, Forgotten];
+        let others = [
+            Input::Request,
+            Input::Ack,
+            Input::Provisional,
+            Input::Success,
+            Input::Failure,
+            Input::Cancel,
+            Input::TransportFailed,
+        ];
+        others.into_iter().chain(timers.map(Input::Fires)).collect()
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::RegistrationKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
-use super::timer::{Agenda, Armed, T1, Timer};
+use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
 use super::{Flow, Transport};
 
@@ -34,6 +34,15 @@ pub(super) enum User {
     Nobody,
     Call(CallKey),
     Registration(RegistrationKey),
+    /// A request of ours within this call's dialog.
+    Within(CallKey, Purpose),
+}
+
+/// What a request of ours within a dialog is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The session goes on (RFC 4028 §10).
+    Refresh,
 }
 
 /// What the user of a transaction must be told.
@@ -47,7 +56,7 @@ pub(super) enum Upward {
 
 struct Transaction {
     machine: Machine,
-    armed: Armed,
+    armed: Armed<2>,
     /// The present distance between two sendings.
     interval: Duration,
     flow: Flow,
@@ -134,7 +143,7 @@ impl Transactions {
     pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
         match self.table.get(&id)?.user {
             User::Call(call) => Some(call),
-            User::Nobody | User::Registration(_) => None,
+            User::Within(..) | User::Registration(_) | User::Nobody => None,
         }
     }
 
@@ -204,9 +213,17 @@ impl Transactions {
                 Action::Stop(timer) => transaction.armed.stop(*timer),
             }
         }
-        if transaction.machine == Machine::InviteServer(InviteServer::Accepted) {
+        match transaction.machine {
             // The call repeats the 2xx itself; 64·T1 is long to keep a body for nothing.
-            transaction.last = None;
+            Machine::InviteServer(InviteServer::Accepted) => transaction.last = None,
+            // RFC 3261 §8.2.2.2 speaks of requests in progress. After a failure a proxy that tries
+            // one target after another (§16.7) may come here again with the same request.
+            Machine::InviteServer(InviteServer::Completed) => {
+                if let Some(merge) = transaction.merge.take() {
+                    self.merges.remove(&merge);
+                }
+            }
+            _ => {}
         }
         if over {
             self.remove(id);
@@ -307,7 +324,10 @@ impl Transaction {
         if repeats && reliable {
             return true;
         }
-        let wait = if input == Input::Fires(timer) {
+        let wait = if self.machine == Machine::Client(Client::Proceeding) && timer == Timer::E {
+            // RFC 3261 §17.1.2.2: whoever has heard that it is being worked on asks seldom.
+            T2
+        } else if input == Input::Fires(timer) {
             timer.again(self.interval)
         } else {
             timer.first(reliable)

@@ -13,7 +13,7 @@ use super::layout::Layout;
 use super::publish::Prepared;
 use super::sidecar::Sidecar;
 use super::{Audio, Error, Reader};
-use crate::mailbox::{Envelope, Folder, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::{CallerId, Envelope, Folder, MailboxId, Message, MessageId, Stem};
 
 pub struct Draft {
     layout: Layout,
@@ -75,6 +75,12 @@ impl Draft {
             sidecar,
             fields,
         }
+    }
+
+    /// The call was transferred: the message will be from whoever speaks now.
+    pub fn is_from(&mut self, caller: &CallerId) {
+        self.envelope.caller = caller.clone();
+        self.fields = Sidecar::draft(&self.mailbox, self.owner, self.id, &self.envelope);
     }
 
     /// Whose it is, and its recording.

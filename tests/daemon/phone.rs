@@ -27,6 +27,9 @@ pub struct Call<'p> {
     pub audio: SocketAddr,
     packets: u16,
     timestamp: u32,
+    /// The payload type of our audio, and where it comes from.
+    kind: u8,
+    from: UdpSocket,
     pub timing: Timing,
 }
 
@@ -55,8 +58,18 @@ impl Phone {
         self.answer_to_invite(to)
     }
 
+    /// The same, with more header fields.
+    pub fn invite_with(&self, to: &str, more: &str, sdp: &str) -> String {
+        self.send_invite_with(to, more, sdp);
+        self.answer_to_invite(to)
+    }
+
     pub fn send_invite(&self, to: &str, sdp: &str) {
-        let head = self.head("INVITE", "1", to, 1, "");
+        self.send_invite_with(to, "", sdp);
+    }
+
+    fn send_invite_with(&self, to: &str, more: &str, sdp: &str) {
+        let head = self.head("INVITE", "1", to, 1, "") + more;
         let kind = "Content-Type: application/sdp\r\n";
         self.send(format!("{head}{kind}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
     }
@@ -99,6 +112,8 @@ impl Phone {
             audio,
             packets: 0,
             timestamp: 0,
+            kind: 0,
+            from: self.rtp.try_clone().unwrap(),
             timing: Timing { answer: acknowledged - began, sound: Duration::ZERO },
         };
         call.send("ACK");
@@ -200,10 +215,41 @@ impl Call<'_> {
         {
             let due = Duration::from_millis(20) * u32::try_from(at - frames.start).unwrap();
             thread::sleep(due.saturating_sub(began.elapsed()));
-            let sent = self.packet(0, frame);
+            let sent = self.packet(self.kind, frame);
             self.timestamp += 160;
             after(&sent);
         }
+    }
+
+    /// Sends a request within the call, and says what was answered; a re-INVITE is acknowledged.
+    pub fn request(&mut self, method: &str, more: &str, sdp: &str) -> String {
+        self.cseq += 1;
+        let branch = format!("{method}{}", self.cseq);
+        let head = self.phone.head(method, &branch, &self.to, self.cseq, &self.tag);
+        let kind = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        self.phone.send(format!("{head}{more}{kind}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+        let answer = self.phone.answer(method);
+        if method == "INVITE" {
+            self.send("ACK");
+        }
+        answer
+    }
+
+    /// From now on audio comes from here, in this payload type.
+    pub fn goes_on_from(&mut self, socket: &UdpSocket, kind: u8) {
+        (self.from, self.kind) = (socket.try_clone().unwrap(), kind);
+    }
+
+    /// The port of our audio.
+    pub fn port(&self) -> u16 {
+        self.from.local_addr().unwrap().port()
+    }
+
+    /// What names this call in an attended transfer (RFC 3891).
+    pub fn replaces(&self) -> String {
+        let (id, here) = (self.phone.call_id, self.phone.sip.local_addr().unwrap());
+        let tag = self.tag.replace(";tag=", "");
+        format!("{id}@{here};to-tag={tag};from-tag={id}")
     }
 
     pub fn hang_up(mut self) {
@@ -238,7 +284,7 @@ impl Call<'_> {
         packet.extend(self.timestamp.to_be_bytes());
         packet.extend(u32::from(self.phone.call_id).to_be_bytes());
         packet.extend(payload);
-        self.phone.rtp.send_to(&packet, self.audio).unwrap();
+        self.from.send_to(&packet, self.audio).unwrap();
         self.packets += 1;
         packet
     }

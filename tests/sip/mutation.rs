@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use afterbeep::sip::endpoint::{CallKey, Endpoint, Output};
-use afterbeep::sip::{Limits, Reject, framing, sdp};
+use afterbeep::sip::{Event, Limits, Reject, Ticket, framing, sdp};
 
 use crate::malformed::flow;
 use crate::pair::Dice;
@@ -16,6 +16,7 @@ fn damaged_messages_harm_nothing() {
     let mut dice = Dice(0x5EED);
     let mut now = Instant::now();
     let mut calls: Vec<CallKey> = Vec::new();
+    let mut offers: Vec<(CallKey, Ticket)> = Vec::new();
     let mut sent: Vec<Vec<u8>> = MODELS.iter().map(|model| model.as_bytes().to_vec()).collect();
     for round in 0..20_000 {
         let mut bytes = sent
@@ -27,7 +28,7 @@ fn damaged_messages_harm_nothing() {
         let _no_panic = framing::next(&bytes);
         let _no_panic = sdp::read(&bytes);
         endpoint.receive(now, flow(), &bytes);
-        act(&mut endpoint, &mut calls, &mut dice, now);
+        act(&mut endpoint, &mut calls, &mut offers, &mut dice, now);
         now += Duration::from_millis(u64::from(dice.below(100)));
         endpoint.wake(now);
         while let Some(output) = endpoint.poll() {
@@ -42,6 +43,7 @@ fn damaged_messages_harm_nothing() {
                         sent.push(bytes.to_vec());
                     }
                 }
+                Output::Event(key, Event::Offer { ticket, .. }) => offers.push((key, ticket)),
                 Output::Gone(_)
                 | Output::Event(..)
                 | Output::Taken(..)
@@ -62,15 +64,23 @@ fn damaged_messages_harm_nothing() {
 }
 
 /// The owners of the calls are as wild as the messages.
-fn act(endpoint: &mut Endpoint, calls: &mut Vec<CallKey>, dice: &mut Dice, now: Instant) {
+fn act(
+    endpoint: &mut Endpoint,
+    calls: &mut Vec<CallKey>,
+    offers: &mut Vec<(CallKey, Ticket)>,
+    dice: &mut Dice,
+    now: Instant,
+) {
     let Some(key) = calls.last().copied() else { return };
-    match dice.below(8) {
+    let offer = offers.last().copied();
+    match dice.below(9) {
         0 => endpoint.ring(now, key),
         1 | 2 => drop(endpoint.answer(now, key, "v=0\r\n")),
         3 => endpoint.reject(now, key, Reject::NotFound),
-        4 => endpoint.accept(now, key, "v=0\r\n"),
-        5 => endpoint.refuse(now, key),
+        4 => offer.into_iter().for_each(|(key, it)| endpoint.accept(now, key, it, "v=0\r\n")),
+        5 => offers.pop().into_iter().for_each(|(key, it)| endpoint.refuse(now, key, it)),
         6 => endpoint.bye(now, key),
+        7 => endpoint.progress(now, key, "v=0\r\n"),
         _ => drop(calls.pop()),
     }
 }

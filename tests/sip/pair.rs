@@ -33,6 +33,36 @@ fn a_call_over_a_good_line_takes_no_retransmission() {
 }
 
 #[test]
+fn a_session_is_kept_alive_over_a_bad_line() {
+    let mut kept = 0;
+    for seed in 0..100 {
+        let mut pair = Pair::new(seed, 30);
+        pair.place();
+        // Some six refreshes.
+        pair.run_for(Duration::from_mins(5));
+        kept += u32::from(pair.caller.calls() == 1 && pair.callee.calls() == 1);
+        if let Some(key) = pair.callee_key {
+            pair.callee.bye(pair.now, key);
+            pair.collect();
+        }
+        pair.settle(seed);
+    }
+    assert!(kept > 90, "only {kept} of 100 calls lasted");
+}
+
+#[test]
+fn whoever_vanishes_is_not_waited_for() {
+    let mut pair = Pair::new(1, 0);
+    pair.place();
+    pair.run_for(Duration::from_secs(10));
+    pair.loss = 100;
+    pair.run_for(Duration::from_mins(3));
+    assert_eq!((pair.caller.calls(), pair.callee.calls()), (0, 0));
+    assert!(pair.told.contains(&(Side::Callee, "lost")), "{:?}", pair.told);
+    pair.settle(1);
+}
+
+#[test]
 fn a_cancel_and_an_answer_may_cross_anywhere() {
     for seed in 0..400 {
         let mut pair = Pair::new(seed, 20);
@@ -72,7 +102,8 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, loss: u32) -> Self {
-        let endpoint = |byte| Endpoint::new("", Limits::default(), [byte; 32]);
+        let limits = Limits { session: Duration::from_secs(90), ..Limits::default() };
+        let endpoint = |byte| Endpoint::new("", limits.clone(), [byte; 32]);
         Self {
             caller: endpoint(1),
             callee: endpoint(2),
@@ -201,7 +232,8 @@ fn flow(side: Side) -> Flow {
 fn name(event: &Event) -> &'static str {
     match event {
         Event::Confirmed { .. } => "confirmed",
-        Event::Offer(_) => "offer",
+        Event::Offer { .. } => "offer",
+        Event::Identity(_) => "identity",
         Event::Info { .. } => "info",
         Event::Bye => "bye",
         Event::Lost => "lost",

@@ -98,6 +98,14 @@ pub(super) fn duration(samples: u64, rate: u32) -> Duration {
         + Duration::from_nanos(samples % rate * 1_000_000_000 / rate)
 }
 
+/// So much time, as ticks of a clock that is short of wrapping: quicker than [`samples`], which
+/// takes any time.
+pub(super) fn ticks(time: Duration, clock: u32) -> u64 {
+    let clock = u64::from(clock);
+    let part = u64::from(time.subsec_nanos()) * clock / 1_000_000_000;
+    time.as_secs().wrapping_mul(clock).wrapping_add(part)
+}
+
 /// So much time, as samples at `rate`.
 pub(super) fn samples(time: Duration, rate: u32) -> u64 {
     let samples = time.as_nanos() * u128::from(rate) / 1_000_000_000;

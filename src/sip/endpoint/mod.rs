@@ -6,15 +6,21 @@
 //! - `identifying` asks callers who they are (§22);
 //! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
 //! - `within` takes requests that do belong to one (§12.2.2);
+//! - `ringing` is what is said before the answer (§13.3.1.1, RFC 3262);
 //! - `answering` does what the owner of a call wants of it;
+//! - `refreshing` keeps sessions alive (RFC 4028);
 //! - `placing` is the calling side (§13.2);
-//! - `registering` keeps us registered elsewhere (§10.2).
+//! - `registering` keeps us registered elsewhere (§10.2);
+//! - `abilities` is what we say that we can do.
 
+mod abilities;
 mod answering;
 mod identifying;
 mod outside;
 mod placing;
+mod refreshing;
 mod registering;
+mod ringing;
 mod within;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -110,6 +116,7 @@ pub struct Endpoint {
     dialogs: HashMap<String, CallKey>,
     post: Post,
     last_call: u64,
+    last_ticket: u64,
     door: Door,
 }
 
@@ -135,6 +142,7 @@ impl Endpoint {
             dialogs: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
+            last_ticket: 0,
             door: Door::Open,
         }
     }
@@ -272,6 +280,10 @@ impl Endpoint {
                 }
             }
             Upward::Tell(User::Registration(key)) => self.hear_registrar(now, key, response),
+            Upward::Tell(User::Within(key, purpose)) => {
+                let invite = invite.as_ref().map(|(invite, flow)| (invite, *flow));
+                self.hear_within(now, key, purpose, invite, response);
+            }
             Upward::Tell(User::Nobody) | Upward::Nothing => {}
             upward @ Upward::Fail(_) => self.hear(now, upward),
         }
@@ -279,6 +291,7 @@ impl Endpoint {
 
     fn hear(&mut self, now: Instant, upward: Upward) {
         match upward {
+            Upward::Fail(User::Within(key, _)) => self.unheard_within(now, key),
             Upward::Fail(User::Call(key)) => self.placing_failed(key),
             Upward::Fail(User::Registration(key)) => self.registrar_silent(now, key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
@@ -317,7 +330,11 @@ impl Endpoint {
     /// 200 for a request that must not happen twice: a transaction answers its copies, if there
     /// is room for one.
     fn confirm(&mut self, now: Instant, arrival: &Arrival) {
-        let wire = self.print(&arrival.request.headers, 200, None, "", Vec::new(), &[]);
+        self.confirm_with(now, arrival, Vec::new());
+    }
+
+    fn confirm_with(&mut self, now: Instant, arrival: &Arrival, more: Vec<Header>) {
+        let wire = self.print(&arrival.request.headers, 200, None, "", more, &[]);
         match self.transactions.open_server(&arrival.request, arrival.reply) {
             Some(id) => {
                 self.transactions.step(now, id, Input::Success, Some(&wire), &mut self.post);
@@ -411,19 +428,6 @@ fn contact(flow: &Flow) -> Header {
     headers::Contact::new(format!("<sip:{}{transport}>", flow.local)).into()
 }
 
-fn allow() -> Header {
-    headers::Allow::new(ALLOWED).into()
-}
-
-/// RFC 3261 §13.2.1: what a call should be told about us.
-fn abilities() -> [Header; 2] {
-    [allow(), headers::Supported::new("").into()]
-}
-
-fn accept() -> Header {
-    headers::Accept::new("application/sdp, multipart/mixed").into()
-}
-
 fn retry_after(wait: Duration) -> Header {
     headers::RetryAfter::new(wait.as_secs().max(1).to_string()).into()
 }
@@ -431,5 +435,3 @@ fn retry_after(wait: Duration) -> Header {
 fn sdp_type() -> Header {
     headers::ContentType::new("application/sdp").into()
 }
-
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";

@@ -2,22 +2,22 @@
 
 use std::time::Instant;
 
-use rsip::Header;
-use rsip::headers::{self, UntypedHeader};
+use rsip::{Header, Headers};
 
+use super::abilities::{accept, all_abilities, allow, requires, unsupported, unsupported_body};
 use super::identifying::Who;
-use super::{
-    Arrival, CallKey, Door, Endpoint, Failure, Output, abilities, accept, allow, retry_after,
-};
+use super::refreshing::means;
+use super::{Arrival, CallKey, Door, Endpoint, Failure, Output, retry_after};
 use crate::sip::body::{self, Body};
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{Call, Offer, Pending, Phase};
-use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, Request, every, other};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, UPDATE, every, other};
 use crate::sip::name_addr::NameAddr;
-use crate::sip::text::list;
-use crate::sip::timer::Armed;
+use crate::sip::session::{self, Agreed, TooSmall};
+use crate::sip::text::{Params, list};
 use crate::sip::transaction::Input;
 use crate::sip::uri::Scheme;
+use crate::sip::via::Via;
 use crate::sip::{Flow, Incoming};
 
 impl Endpoint {
@@ -29,6 +29,11 @@ impl Endpoint {
             // RFC 3261 §15.1.2.
             method if *method == BYE => self.respond(&arrival, 481, Vec::new()),
             Method::Known(rsip::Method::Options) => self.receive_options(&arrival),
+            Method::Known(rsip::Method::Refer) => self.receive_refer(&arrival),
+            // RFC 3311 §5.2, RFC 3262 §3: they make sense only within a dialog.
+            method if *method == UPDATE || *method == PRACK => {
+                self.respond(&arrival, 481, Vec::new());
+            }
             // RFC 3261 §8.2.1, §21.5.2: 405 for what we know and do not do, 501 for the rest.
             Method::Known(_) => self.respond(&arrival, 405, vec![allow()]),
             Method::Unknown(_) => self.respond(&arrival, 501, vec![allow()]),
@@ -43,7 +48,7 @@ impl Endpoint {
         };
         let key = self.transactions.call(id);
         let call = key.and_then(|key| self.calls.get(&key));
-        let waits = call.is_some_and(|call| call.pending().is_some_and(|p| p.transaction == id));
+        let waits = call.is_some_and(|call| call.waits(id));
         let tag = call.map(|call| call.dialog.local_tag.clone());
         let tag = tag.unwrap_or_else(|| self.chance.token_for(&arrival.request.identity.call_id));
         self.respond_as(arrival, 200, &tag, Vec::new());
@@ -58,9 +63,7 @@ impl Endpoint {
         if let Some((code, more)) = self.objection(&arrival.request) {
             return self.respond(arrival, code, more);
         }
-        let mut more: Vec<Header> = abilities().into();
-        more.push(accept());
-        self.respond(arrival, 200, more);
+        self.respond(arrival, 200, all_abilities());
     }
 
     fn receive_invite(&mut self, now: Instant, arrival: Arrival) {
@@ -82,7 +85,41 @@ impl Endpoint {
         if !takes_sdp(&arrival.request) {
             return self.respond(&arrival, 406, vec![accept()]);
         }
-        self.open_call(now, arrival, offer, who);
+        let session = match session::agree(&arrival.request.headers, self.limits.session) {
+            Ok(session) => session,
+            Err(TooSmall) => return self.respond(&arrival, 422, vec![session::minimum()]),
+        };
+        match self.replaced(&arrival.request) {
+            Ok(replaces) => {
+                let opening = Opening { offer, session, replaces, who };
+                self.open_call(now, arrival, opening);
+            }
+            Err(code) => self.respond(&arrival, code, Vec::new()),
+        }
+    }
+
+    /// The call that an INVITE takes over, or why it cannot: RFC 3891 §3.
+    fn replaced(&self, request: &Request) -> Result<Option<CallKey>, u16> {
+        let mut values = other(&request.headers, "Replaces");
+        let Some(value) = values.next() else { return Ok(None) };
+        let (call_id, params) = value.split_once(';').ok_or(400_u16)?;
+        let params = Params::read(params);
+        let (Some(to), Some(from), None) =
+            (params.value("to-tag"), params.value("from-tag"), values.next())
+        else {
+            return Err(400);
+        };
+        let key = self.dialogs.get(to).copied().ok_or(481_u16)?;
+        let call = self.calls.get(&key).ok_or(481_u16)?;
+        if call.dialog.call_id != call_id.trim() || call.dialog.remote_tag != from {
+            return Err(481);
+        }
+        match call.phase {
+            // An early dialog that the other side began cannot be replaced.
+            Phase::Offered(..) => Err(481),
+            Phase::Answered(_) | Phase::Up if params.has("early-only") => Err(486),
+            Phase::Answered(_) | Phase::Up => Ok(Some(key)),
+        }
     }
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
@@ -91,7 +128,7 @@ impl Endpoint {
             Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
             Scheme::Other(_) => return Some((416, Vec::new())),
         }
-        if self.transactions.is_merged(request) {
+        if self.transactions.is_merged(request) || self.has_looped(request) {
             return Some((482, Vec::new()));
         }
         if let Some(unsupported) = unsupported(request) {
@@ -103,7 +140,19 @@ impl Endpoint {
         }
     }
 
-    fn open_call(&mut self, now: Instant, arrival: Arrival, offer: Option<Vec<u8>>, who: Who) {
+    /// A request of ours that has come back: voicemail must not leave messages for itself.
+    fn has_looped(&self, request: &Request) -> bool {
+        // Nearly always there is nothing that could have.
+        if self.placings.is_empty() {
+            return false;
+        }
+        let hops = every!(request.headers, Via).flat_map(list).filter_map(Via::read);
+        hops.filter_map(|via| via.branch().map(str::to_owned))
+            .any(|branch| self.transactions.client(&branch, &request.method).is_some())
+    }
+
+    fn open_call(&mut self, now: Instant, arrival: Arrival, opening: Opening) {
+        let Opening { offer, session, replaces, who } = opening;
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -120,49 +169,75 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let incoming = incoming(&request, flow, offer, who);
+        let mut incoming = incoming(&request, flow, offer, who);
+        let replaced = replaces.and_then(|key| self.calls.get(&key));
+        incoming.replaces = replaced.map(|call| call.dialog.call_id.clone());
         let pending = Pending {
             transaction,
             sequence: request.identity.sequence,
             headers: kept(&request),
             reply,
             offer: kind,
+            session,
         };
         self.dialogs.insert(tag, key);
         self.transactions.belongs_to(transaction, key);
-        let phase = Phase::Offered(pending);
-        self.calls.insert(key, Call { dialog, phase, armed: Armed::default() });
+        let provisional = self.provisional(requires(&request, "100rel"));
+        let allowed: Vec<&str> = every!(request.headers, Allow).flat_map(list).collect();
+        let phase = Phase::Offered(pending, provisional);
+        let mut call = Call::new(dialog, phase, means(&allowed));
+        call.party.clone_from(&incoming.asserted);
+        call.replaces = replaces;
+        self.calls.insert(key, call);
         self.post.outputs.push_back(Output::Incoming(key, Box::new(incoming)));
     }
 
     /// A CANCEL or an early BYE for an INVITE that waits.
     pub(super) fn cancelled(&mut self, now: Instant, key: CallKey) {
+        self.drop_asked(now, key);
         let Some(call) = self.calls.get_mut(&key) else { return };
         let tag = call.dialog.local_tag.clone();
         match std::mem::replace(&mut call.phase, Phase::Up) {
-            Phase::Offered(pending) => {
+            Phase::Offered(pending, _) => {
                 self.conclude(now, &pending, &tag, Failure::plain(487));
                 self.remove_call(key);
                 self.post.outputs.push_back(Output::Gone(key));
             }
-            // RFC 3261 §14.2: the session stays as it was.
-            Phase::Reoffered(pending) => self.conclude(now, &pending, &tag, Failure::plain(487)),
             phase @ (Phase::Answered(_) | Phase::Up) => call.phase = phase,
         }
     }
+
+    /// An offer within the dialog will have no answer; the session stays as it was (RFC 3261
+    /// §14.2).
+    pub(super) fn drop_asked(&mut self, now: Instant, key: CallKey) {
+        let Some(call) = self.calls.get_mut(&key) else { return };
+        if let Some(asked) = call.asked.take() {
+            let tag = call.dialog.local_tag.clone();
+            self.conclude(now, &asked.pending, &tag, Failure::plain(487));
+        }
+    }
+}
+
+/// What an INVITE that may come in wants.
+struct Opening {
+    offer: Option<Vec<u8>>,
+    session: Option<Agreed>,
+    replaces: Option<CallKey>,
+    who: Who,
 }
 
 fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>, who: Who) -> Incoming {
     let (headers, uri) = (&request.headers, &request.uri);
     let named = |name| other(headers, name).flat_map(NameAddr::list);
+    let (asserted, hidden) = party(headers).unzip();
     Incoming {
         target: uri.target(),
         cause: uri.cause(),
         request_uri: uri.clone(),
         from: request.identity.from.clone(),
         to: request.identity.to.clone(),
-        asserted: named("P-Asserted-Identity").next(),
-        privacy: other(headers, "Privacy").any(is_private),
+        asserted,
+        privacy: hidden.unwrap_or(false) || is_hidden(headers),
         diversion: named("Diversion").collect(),
         history: named("History-Info").collect(),
         call_id: request.identity.call_id.clone(),
@@ -172,7 +247,27 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>, who: Who) -> 
         registration: who.registration,
         local: flow.local.ip(),
         offer,
+        replaces: None,
     }
+}
+
+/// Who the other side is said to be, and whether it wants to be named: P-Asserted-Identity
+/// (RFC 3325), or Remote-Party-ID, which older PBXs still send.
+pub(super) fn party(headers: &Headers) -> Option<(NameAddr, bool)> {
+    let named = |name| other(headers, name).flat_map(NameAddr::list);
+    if let Some(asserted) = named("P-Asserted-Identity").next() {
+        return Some((asserted, is_hidden(headers)));
+    }
+    let is = |party: &NameAddr, param: &str, wanted: &str| {
+        party.params.value(param).is_none_or(|value| value.eq_ignore_ascii_case(wanted))
+    };
+    let party = named("Remote-Party-ID").find(|party| is(party, "party", "calling"))?;
+    let hidden = !is(&party, "privacy", "off") || is_hidden(headers);
+    Some((party, hidden))
+}
+
+fn is_hidden(headers: &Headers) -> bool {
+    other(headers, "Privacy").any(is_private)
 }
 
 /// RFC 3323 §4.2: values are separated by semicolons, and in the wild by commas.
@@ -184,7 +279,7 @@ fn is_private(value: &str) -> bool {
 }
 
 /// What later responses to an INVITE copy of it.
-pub(super) fn kept(request: &Request) -> rsip::Headers {
+pub(super) fn kept(request: &Request) -> Headers {
     let copied = request.headers.iter().filter(|header| {
         matches!(
             header,
@@ -199,12 +294,6 @@ pub(super) fn kept(request: &Request) -> rsip::Headers {
     copied.cloned().collect::<Vec<_>>().into()
 }
 
-/// RFC 3261 §8.2.2.3: we know no extension that a request could require.
-pub(super) fn unsupported(request: &Request) -> Option<Header> {
-    let wanted: Vec<&str> = every!(request.headers, Require).flat_map(list).collect();
-    (!wanted.is_empty()).then(|| headers::Unsupported::new(wanted.join(", ")).into())
-}
-
 /// RFC 3261 §20.1: without Accept, `application/sdp` is taken.
 fn takes_sdp(request: &Request) -> bool {
     let mut kinds = every!(request.headers, Accept).flat_map(list).map(|range| {
@@ -213,9 +302,4 @@ fn takes_sdp(request: &Request) -> bool {
     });
     every!(request.headers, Accept).next().is_none()
         || kinds.any(|kind| matches!(kind.as_str(), "application/sdp" | "application/*" | "*/*"))
-}
-
-/// RFC 3261 §8.2.3.
-pub(super) fn unsupported_body() -> Vec<Header> {
-    vec![accept(), headers::AcceptEncoding::new("identity").into()]
 }

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CallKey, Endpoint, Output, abilities, contact, sdp_type};
+use super::abilities::abilities_of_a_caller;
+use super::refreshing::means;
+use super::{CallKey, Endpoint, Output, contact, sdp_type};
 use crate::sip::dialog::{Dialog, Opening, our_via};
 use crate::sip::digest::Answering;
 use crate::sip::identity::Credentials;
 use crate::sip::invite::{Call, Phase, Placing, Wish};
-use crate::sip::message::{BYE, Outgoing, Response, first, reason};
+use crate::sip::message::{BYE, Outgoing, Response, every, first, reason};
 use crate::sip::name_addr::NameAddr;
-use crate::sip::timer::Armed;
+use crate::sip::session;
+use crate::sip::text::list;
 use crate::sip::transaction::Input;
 use crate::sip::transactions::User;
 use crate::sip::uri::Uri;
@@ -54,7 +57,7 @@ impl Endpoint {
             flow,
         };
         let mut more = self.user_agent();
-        more.extend(abilities());
+        more.extend(abilities_of_a_caller());
         more.push(sdp_type());
         let invite = opening.invite(more, offer.into_bytes());
         let key = self.new_key();
@@ -171,7 +174,11 @@ impl Endpoint {
         match wanted {
             Some(Wish::Calling | Wish::Ringing) => {
                 self.dialogs.insert(dialog.local_tag.clone(), key);
-                self.calls.insert(key, Call { dialog, phase: Phase::Up, armed: Armed::default() });
+                let allowed: Vec<&str> = every!(response.headers, Allow).flat_map(list).collect();
+                let mut call = Call::new(dialog, Phase::Up, means(&allowed));
+                call.described = String::from_utf8_lossy(&invite.body).into_owned();
+                self.calls.insert(key, call);
+                self.keep_alive(now, key, session::agreed(&response.headers));
                 self.post.outputs.push_back(Output::Taken(key, response.body.clone()));
             }
             // Too late to cancel, or another branch of a fork, or hung up already.

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
-use super::{Endpoint, Output, Owner, allow};
+use super::abilities::allow;
+use super::{Endpoint, Output, Owner};
 use crate::sip::dialog::our_via;
 use crate::sip::message::{Outgoing, REGISTER, Response};
 use crate::sip::registration::{Enrolment, Registration, RegistrationKey, Step};
-use crate::sip::timer::Timer;
+use crate::sip::timer::{Armed, Timer};
 use crate::sip::transactions::User;
 use crate::sip::uri::Uri;
 use crate::sip::{Flow, Transport};
@@ -36,7 +37,7 @@ impl Endpoint {
     pub fn unregister(&mut self, now: Instant) {
         for key in self.registrations.keys().copied().collect::<Vec<_>>() {
             self.step(now, key, |enrolment, chance| {
-                enrolment.armed.clear();
+                enrolment.armed = Armed::default();
                 enrolment.leave(now, chance)
             });
         }
@@ -92,7 +93,7 @@ impl Endpoint {
         }
         if let Some(flow) = enrolment.bound(now) {
             self.post.transmit(flow, PING.into());
-            self.keep_alive(now, key);
+            self.keep_open(now, key);
         }
     }
 
@@ -132,7 +133,7 @@ impl Endpoint {
                 enrolment.armed.set(Timer::Refresh, at);
                 self.post.agenda.note(at, Timer::Refresh, Owner::Registration(key));
                 self.post.outputs.push_back(Output::Registration(key, standing));
-                self.keep_alive(now, key);
+                self.keep_open(now, key);
             }
             Step::Wait => {}
             Step::End(standing) => {
@@ -144,7 +145,7 @@ impl Endpoint {
 
     /// RFC 5626 §4.4: a translator forgets a datagram's way within half a minute, a connection's
     /// within some.
-    fn keep_alive(&mut self, now: Instant, key: RegistrationKey) {
+    fn keep_open(&mut self, now: Instant, key: RegistrationKey) {
         let Some(enrolment) = self.registrations.get_mut(&key) else { return };
         let Some(flow) = enrolment.bound(now) else {
             return enrolment.armed.stop(Timer::KeepAlive);

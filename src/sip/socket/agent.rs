@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::{Placed, Switchboard, lock};
 use crate::sip::endpoint::CallKey;
 use crate::sip::{
-    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refusal, Reject, Standing, Transport, Uri,
+    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refusal, Reject, Standing, Ticket,
+    Transport, Uri,
 };
 
 /// A handle to the listeners and all that goes on behind them.
@@ -104,6 +105,16 @@ struct Line {
     key: CallKey,
 }
 
+impl Line {
+    fn accept(&self, ticket: Ticket, sdp: &str) {
+        self.board.with(|endpoint, now| endpoint.accept(now, self.key, ticket, sdp));
+    }
+
+    fn refuse(&self, ticket: Ticket) {
+        self.board.with(|endpoint, now| endpoint.refuse(now, self.key, ticket));
+    }
+}
+
 /// A call of ours that has no answer yet; dropped, it is cancelled.
 struct Attempt {
     line: Option<Line>,
@@ -122,6 +133,8 @@ impl Drop for Attempt {
 pub struct Invite {
     incoming: Incoming,
     waiting: Option<(Line, mpsc::Receiver<Event>)>,
+    /// The offer that was told last.
+    ticket: Option<Ticket>,
 }
 
 impl Invite {
@@ -131,7 +144,7 @@ impl Invite {
         incoming: Incoming,
         events: mpsc::Receiver<Event>,
     ) -> Self {
-        Self { incoming, waiting: Some((Line { board, key }, events)) }
+        Self { incoming, waiting: Some((Line { board, key }, events)), ticket: None }
     }
 
     /// 180 Ringing.
@@ -141,13 +154,47 @@ impl Invite {
         }
     }
 
-    /// 200 with this description; [`Event::Confirmed`] follows when the ACK comes.
+    /// 183 with our answer, or our offer if the INVITE had none; audio may flow before the 200. To
+    /// a caller who lacks RFC 3262 an offer of ours is not sent.
+    pub fn progress(&self, sdp: &str) {
+        if let Some((Line { board, key }, _)) = &self.waiting {
+            board.with(|endpoint, now| endpoint.progress(now, *key, sdp));
+        }
+    }
+
+    /// What happens while it rings: an offer by UPDATE or PRACK, or another identity.
+    pub async fn next(&mut self) -> Result<Event, Gone> {
+        let Some((_, events)) = &mut self.waiting else { return Err(Gone) };
+        let event = events.recv().await.ok_or(Gone)?;
+        if let Event::Offer { ticket, .. } = &event {
+            self.ticket = Some(*ticket);
+        }
+        Ok(event)
+    }
+
+    /// 200 for the offer that came last.
+    pub fn accept(&mut self, sdp: &str) {
+        if let (Some((line, _)), Some(ticket)) = (&self.waiting, self.ticket.take()) {
+            line.accept(ticket, sdp);
+        }
+    }
+
+    /// 488 for it.
+    pub fn refuse_offer(&mut self) {
+        if let (Some((line, _)), Some(ticket)) = (&self.waiting, self.ticket.take()) {
+            line.refuse(ticket);
+        }
+    }
+
+    /// 200 with this description, unless a reliable 183 has settled it before; [`Event::Confirmed`] follows when the ACK comes.
     #[expect(clippy::unused_async, reason = "a transport that must wait may come")]
     pub async fn answer(mut self, sdp: String) -> Result<Dialog, Gone> {
         let (line, events) = self.waiting.take().ok_or(Gone)?;
         let offer = self.incoming.offer.take();
         line.board.with(|endpoint, now| endpoint.answer(now, line.key, &sdp))?;
-        Ok(Dialog::new(line, events, offer))
+        let mut dialog = Dialog::new(line, events, offer);
+        dialog.ticket = self.ticket.take();
+        Ok(dialog)
     }
 
     pub fn reject(mut self, why: Reject) {
@@ -156,9 +203,10 @@ impl Invite {
 
     /// Waits until the caller hangs up; for whoever lets a call ring.
     pub async fn gone(&mut self) -> Gone {
-        if let Some((_, events)) = &mut self.waiting {
-            // Before the answer nothing is told but the end.
-            while events.recv().await.is_some() {}
+        while let Ok(event) = self.next().await {
+            if let Event::Offer { .. } = event {
+                self.refuse_offer();
+            }
         }
         Gone
     }
@@ -194,6 +242,8 @@ impl Drop for Invite {
 pub struct Dialog {
     state: State,
     remote_body: Option<Vec<u8>>,
+    /// The offer that was told last.
+    ticket: Option<Ticket>,
 }
 
 enum State {
@@ -203,7 +253,7 @@ enum State {
 
 impl Dialog {
     fn new(line: Line, events: mpsc::Receiver<Event>, remote_body: Option<Vec<u8>>) -> Self {
-        Self { state: State::Up(line, events), remote_body }
+        Self { state: State::Up(line, events), remote_body, ticket: None }
     }
 
     /// What happens next. After [`Event::Bye`], [`Event::Lost`] or our own `bye` it waits for
@@ -214,10 +264,14 @@ impl Dialog {
         let event = events.recv().await.unwrap_or(Event::Lost);
         match &event {
             Event::Bye | Event::Lost => self.state = State::Over,
-            Event::Confirmed { answer: Some(body) } | Event::Offer(Some(body)) => {
-                self.remote_body = Some(body.clone());
+            Event::Confirmed { answer } => {
+                self.remote_body = answer.clone().or(self.remote_body.take());
             }
-            Event::Confirmed { answer: None } | Event::Offer(None) | Event::Info { .. } => {}
+            Event::Offer { ticket, sdp } => {
+                self.ticket = Some(*ticket);
+                self.remote_body = sdp.clone().or(self.remote_body.take());
+            }
+            Event::Info { .. } | Event::Identity(_) => {}
         }
         event
     }
@@ -227,17 +281,18 @@ impl Dialog {
         self.remote_body.as_deref()
     }
 
-    /// 200 for a re-INVITE: our answer, or our offer if it brought none.
+    /// 200 for the [`Event::Offer`] that was told last: our answer, or our offer if it brought
+    /// none. If it was cancelled meanwhile, nothing happens, whatever has come since.
     pub fn accept(&mut self, sdp: &str) {
-        if let State::Up(Line { board, key }, _) = &self.state {
-            board.with(|endpoint, now| endpoint.accept(now, *key, sdp));
+        if let (State::Up(line, _), Some(ticket)) = (&self.state, self.ticket.take()) {
+            line.accept(ticket, sdp);
         }
     }
 
-    /// 488 for a re-INVITE.
+    /// 488 for it.
     pub fn refuse(&mut self) {
-        if let State::Up(Line { board, key }, _) = &self.state {
-            board.with(|endpoint, now| endpoint.refuse(now, *key));
+        if let (State::Up(line, _), Some(ticket)) = (&self.state, self.ticket.take()) {
+            line.refuse(ticket);
         }
     }
 

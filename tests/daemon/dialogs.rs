@@ -1,0 +1,121 @@
+//! What a PBX does with a call while it lasts: hold, another codec, transfer.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use crate::calls::assert_whole;
+use crate::house::{House, field};
+use crate::phone::{Phone, code};
+use crate::voice::{Law, Voice, wav_samples};
+
+#[test]
+fn a_caller_may_be_held_and_go_on_in_another_codec_from_another_address() {
+    let house = House::new("");
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let (first, second) = (Voice::new(Law::Mu, 2.0, 21), Voice::new(Law::A, 2.0, 22));
+    call.say(&first, 0..first.len());
+
+    let held = call.request("UPDATE", "", &phone.sdp("0", "a=sendonly\r\n"));
+    assert!(code(&held) == 200 && held.contains("a=recvonly"), "{held}");
+    assert_eq!(version(&held), 2);
+    let inactive = phone.sdp("0", "a=inactive\r\n").replace("IP4 127.0.0.1", "IP4 0.0.0.0");
+    let held = call.request("INVITE", "", &inactive);
+    assert!(code(&held) == 200 && held.contains("a=inactive"), "{held}");
+    assert_eq!(version(&held), 3);
+    let again = call.request("UPDATE", "", &inactive);
+    assert_eq!(version(&again), 3, "nothing has changed");
+
+    let moved = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = moved.local_addr().unwrap().port();
+    let sdp =
+        phone.sdp("8", "").replace(&format!("audio {} ", call.port()), &format!("audio {port} "));
+    let resumed = call.request("INVITE", "", &sdp);
+    assert!(code(&resumed) == 200 && resumed.contains("a=sendrecv"), "{resumed}");
+    assert!(resumed.contains("RTP/AVP 8\r\n") && version(&resumed) == 4, "{resumed}");
+    call.goes_on_from(&moved, 8);
+    call.say(&second, 0..second.len());
+    call.hang_up();
+
+    let recorded = wav_samples(&house.message());
+    assert_whole(&first, &recorded);
+    assert_whole(&second, &recorded);
+}
+
+#[test]
+fn a_transferred_caller_is_who_the_message_is_from() {
+    let house = House::new("[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]");
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let voice = Voice::new(Law::Mu, 2.5, 23);
+    call.say(&voice, 0..50);
+    let bob = "P-Asserted-Identity: \"Bob\" <sip:200@pbx.example>\r\n";
+    assert_eq!(code(&call.request("UPDATE", bob, "")), 200);
+    call.say(&voice, 50..voice.len());
+    call.hang_up();
+    let audio = house.message();
+    assert_eq!(field(&audio, "callerid"), "\"Bob\" <200>");
+    assert!(audio.to_str().unwrap().contains("_200_"), "{}", audio.display());
+}
+
+#[test]
+fn whom_nobody_trusts_cannot_change_the_caller() {
+    let house = House::new("");
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let voice = Voice::new(Law::Mu, 2.5, 24);
+    let bob = "P-Asserted-Identity: \"Bob\" <sip:200@pbx.example>\r\n";
+    assert_eq!(code(&call.request("UPDATE", bob, "")), 200);
+    call.say(&voice, 0..voice.len());
+    call.hang_up();
+    assert_eq!(field(&house.message(), "caller_num"), "+12125550142");
+}
+
+#[test]
+fn an_attended_transfer_leaves_its_message_where_the_first_call_was() {
+    let house = House::new("");
+    let (alice, bob) = (Phone::new(&house), Phone::new(&house));
+    let first = alice.call("1000");
+    let replaces = format!("Replaces: {}\r\n", first.replaces());
+    // A REFER names our Contact, which has no user part.
+    let began = Instant::now();
+    let answer = bob.invite_with("unknown", &replaces, &bob.sdp("0 101", EVENTS));
+    let mut second = bob.accepted("unknown", &answer, began);
+    first.expect_bye();
+    second.skip_to_the_end_of_the_beep();
+    let voice = Voice::new(Law::Mu, 2.5, 25);
+    second.say(&voice, 0..voice.len());
+    second.hang_up();
+    assert_whole(&voice, &wav_samples(&house.message()));
+}
+
+#[test]
+fn a_call_rings_as_long_as_is_configured() {
+    let house = House::new("[sip]\nringing = '180'\nring_seconds = 1");
+    let phone = Phone::new(&house);
+    let call = phone.call("1000");
+    assert!(call.timing.answer >= Duration::from_secs(1), "{:?}", call.timing.answer);
+    call.hang_up();
+
+    // With early media the tone is there before the answer.
+    let house = House::new("[sip]\nringing = '183'\nring_seconds = 1");
+    let phone = Phone::new(&house);
+    let began = Instant::now();
+    phone.send_invite("1000", &phone.sdp("0", ""));
+    phone.rtp.recv(&mut [0; 2048]).expect("no ringing tone");
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    let answer = phone.answer_to_invite("1000");
+    assert!(answer.contains("m=audio"), "{answer}");
+    phone.accepted("1000", &answer, began).hang_up();
+}
+
+/// Of the description in an answer.
+fn version(answer: &str) -> u32 {
+    let origin = answer.lines().find_map(|line| line.strip_prefix("o=")).expect(answer);
+    origin.split(' ').nth(2).unwrap().parse().unwrap()
+}
+
+const EVENTS: &str = "a=rtpmap:101 telephone-event/8000\r\n";
