@@ -4,15 +4,17 @@
 //! `<state>/control.sock` (0600): one JSON object a line, and one line in answer.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::accept::accept;
 use crate::directory::{Directory, Settings};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message};
 use crate::spool::{Query, Reader, Spool};
@@ -96,6 +98,15 @@ impl Stores {
         state: &Path,
         reader: Reader,
     ) -> anyhow::Result<(Self, Vec<String>)> {
+        for dir in [spool, state] {
+            if let Some(owner) = owned_by_another(dir, Uid::effective()) {
+                let (name, dir) = (owner_name(owner), dir.display());
+                anyhow::bail!(
+                    "{dir} belongs to {name}, who could not use what root makes there: run this as \
+                     that user (sudo -u {name} afterbeep ...), or while the daemon runs"
+                );
+            }
+        }
         Self::try_open(spool, state, reader).await.map_err(|error| {
             if error.root_cause().is::<io::Error>() { error.context(ADVICE) } else { error }
         })
@@ -223,6 +234,17 @@ impl Stores {
     }
 }
 
+/// Whose directory it is, if root would work there in place of somebody else.
+fn owned_by_another(dir: &Path, me: Uid) -> Option<Uid> {
+    let owner = Uid::from_raw(dir.metadata().ok()?.uid());
+    (me.is_root() && owner != me).then_some(owner)
+}
+
+fn owner_name(owner: Uid) -> String {
+    let known = nix::unistd::User::from_uid(owner).ok().flatten();
+    known.map_or_else(|| format!("#{owner}"), |user| user.name)
+}
+
 const ADVICE: &str = "spool and state must be directories that this user may write; change their owner, or \
                       name others with --spool and --state";
 
@@ -248,12 +270,8 @@ pub fn listen(state: &Path, stores: &Stores) -> io::Result<impl Future<Output = 
     let stores = stores.clone();
     Ok(async move {
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(answer(stream, stores.clone()));
-                }
-                Err(error) => warn!("the control socket took no connection: {error}"),
-            }
+            let (stream, _) = accept("the control socket", || listener.accept()).await;
+            tokio::spawn(answer(stream, stores.clone()));
         }
     })
 }
@@ -315,5 +333,21 @@ impl Operator {
             Reply::Refused { why } => Err(anyhow::anyhow!(why)),
             reply => Ok(reply),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_leaves_the_directories_of_others_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        // Only root may give it away; for anybody else it is another's already.
+        let _ = nix::unistd::chown(dir.path(), Some(Uid::from_raw(1)), None);
+        assert!(owned_by_another(dir.path(), Uid::from_raw(0)).is_some());
+        assert!(owned_by_another(dir.path(), Uid::from_raw(2)).is_none());
+        assert!(owned_by_another(Path::new("/"), Uid::from_raw(0)).is_none());
+        assert!(owned_by_another(&dir.path().join("none"), Uid::from_raw(0)).is_none());
     }
 }

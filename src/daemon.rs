@@ -4,7 +4,7 @@ mod identity;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -67,15 +67,22 @@ impl Daemon {
                     config.state.display()
                 )
             })?;
-        for problem in problems.iter().chain(&loose(&config.spool)) {
+        for problem in problems.iter().chain(&loose(config)) {
             warn!("{problem}");
         }
         let media = Media::start(media_config(config)).context("cannot start the media threads")?;
-        let most = most_calls(config, &media, files);
+        let share = Share::of(files, config.http.max_connections);
+        if share.http < config.http.max_connections {
+            let wanted = config.http.max_connections;
+            warn!("http.max_connections is {wanted}, but open files allow only {}", share.http);
+        }
+        let most = most_calls(config, &media, share.calls);
         info!(
             calls = most,
             files,
             ports = media.capacity() * 2,
+            sip_connections = share.sip,
+            http_connections = share.http,
             "takes up to {most} calls at once"
         );
         let live = Live::new(most);
@@ -87,7 +94,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most)?).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most, share.sip)?).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -97,23 +104,15 @@ impl Daemon {
         let guard = Guard::new(&stores.state)?;
         let house =
             House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
-        let router = http::router(&house, &faces(config));
+        let limits = http::Limits { connections: share.http, ..http::Limits::default() };
+        let server = http::Server::new(http::router(&house, &faces(config)), limits);
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
             let address = listener.local_addr()?;
             info!("listens for HTTP on {address}");
             http.push(address);
-            let mut stopped = stopped.clone();
-            let stop = async move {
-                let _ = stopped.wait_for(|stopped| *stopped).await;
-            };
-            let serving = http::serve(listener, router.clone(), stop);
-            tasks.push(tokio::spawn(async move {
-                if let Err(error) = serving.await {
-                    warn!("HTTP on {address} ended: {error}");
-                }
-            }));
+            tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
         }
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         let control = control::listen(&config.state, &stores).with_context(|| {
@@ -123,13 +122,17 @@ impl Daemon {
         Ok(Self { stores, sip, http, agent, live, stop, tasks })
     }
 
-    /// Serves until SIGINT or SIGTERM.
+    /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
     pub async fn serve(self) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let mut hang_up = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hang_up.recv() => self.agent.reload().await,
+            }
         }
         self.stop().await;
         Ok(())
@@ -182,8 +185,7 @@ async fn try_again(spool: Spool) {
 /// what went wrong.
 pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
     let level = if as_configured { &log.level } else { "warn" };
-    let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))?;
+    let filter = filter(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -193,6 +195,12 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// What `log.level` lets through.
+pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level)
+        .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))
 }
 
 /// As many open files as the system lets us have.
@@ -206,8 +214,28 @@ fn raise_file_limit() -> usize {
     usize::try_from(limit.unwrap_or(1024)).unwrap_or(usize::MAX)
 }
 
-fn most_calls(config: &Config, media: &Media, files: usize) -> usize {
-    let possible = media.capacity().min(files.saturating_sub(OTHER_FILES) / FILES_A_CALL).max(1);
+/// Who may have how many of the open files: each connection needs one.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    calls: usize,
+    sip: usize,
+    http: usize,
+}
+
+impl Share {
+    /// Connections get what they may have, but together no more than a quarter.
+    fn of(files: usize, http: usize) -> Self {
+        let sip = sip::Limits::default().connections;
+        let files = files.saturating_sub(OTHER_FILES);
+        let wanted = sip + http;
+        let connections = wanted.min(files / 4);
+        let part = |of: usize| (of * connections / wanted).max(1);
+        Self { calls: (files - connections) / FILES_A_CALL, sip: part(sip), http: part(http) }
+    }
+}
+
+fn most_calls(config: &Config, media: &Media, by_files: usize) -> usize {
+    let possible = media.capacity().min(by_files).max(1);
     match config.sip.max_calls {
         0 => possible,
         wanted if wanted > possible => {
@@ -228,18 +256,26 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize) -> anyhow::Result<sip::Config> {
+fn sip_config(config: &Config, calls: usize, connections: usize) -> anyhow::Result<sip::Config> {
+    let defaults = sip::Limits::default();
     Ok(sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
         user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
+        tls: config.sip.tls.clone(),
+        ws: config.sip.ws.clone(),
+        wss: config.sip.wss.clone(),
+        certificates: certificates(&config.sip),
+        origins: config.sip.ws_origins.clone(),
         advertised: config.media.advertise,
         limits: sip::Limits {
             // What is beyond `calls` is refused by name, with what the configuration says.
             calls: calls + 1000,
             retry_after: Duration::from_secs(config.sip.retry_after_seconds.into()),
             session: Duration::from_secs(config.sip.session_expires_seconds.into()),
-            ..sip::Limits::default()
+            connections,
+            connections_per_peer: defaults.connections_per_peer.min(connections),
+            ..defaults
         },
         authentication: identity::authentication(config)?,
         registrations: identity::registrations(config)?,
@@ -247,18 +283,39 @@ fn sip_config(config: &Config, calls: usize) -> anyhow::Result<sip::Config> {
     })
 }
 
+/// The files that the configuration names.
+pub fn certificates(sip: &config::Sip) -> sip::Certificates {
+    let pair = sip.tls_certificate.clone().zip(sip.tls_key.clone());
+    sip::Certificates {
+        own: pair.map(|(certificate, key)| sip::Identity { certificate, key }),
+        client_ca: sip.tls_client_ca.clone(),
+        ca: sip.tls_ca.clone(),
+    }
+}
+
 fn faces(config: &Config) -> Faces {
     let offset_base = config.http.telebroad_offset_base;
     Faces { telebroad: config.http.telebroad.then_some(Telebroad { offset_base }) }
 }
 
-/// Who else may read the spool.
-pub fn loose(dir: &Path) -> Vec<String> {
+/// Who else may read what is kept.
+pub fn loose(config: &Config) -> Vec<String> {
     use std::os::unix::fs::PermissionsExt;
-    match std::fs::metadata(dir) {
-        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-            vec![format!("{} can be read by others: chmod 700 it", dir.display())]
-        }
-        Ok(_) | Err(_) => vec![],
+    let is_loose =
+        |dir: &&PathBuf| dir.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+    let dirs = [&config.spool, &config.state].into_iter().filter(is_loose);
+    dirs.map(|dir| format!("{} can be read by others: chmod 700 it", dir.display())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_calls() {
+        assert_eq!(Share::of(65_536, 512), Share { calls: 15_950, sip: 1_024, http: 512 });
+        assert_eq!(Share::of(1_024, 512), Share { calls: 154, sip: 137, http: 68 });
+        assert_eq!(Share::of(0, 512), Share { calls: 0, sip: 1, http: 1 });
+        assert!(Share::of(usize::MAX, 512).calls > 1_000_000);
     }
 }

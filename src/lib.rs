@@ -8,6 +8,7 @@
 //! call      http     control         the shell: three ways in
 //! spool     directory                what is kept, in the tree
 //! state                              what is kept beside it
+//! accept                             connections, also when there are none to take
 //! sip       media    config          protocols and wishes; they know nothing of voicemail
 //! ivr  →  say  →  mailbox            the core: no I/O, no clock, no async, cannot fail
 //! ```
@@ -17,6 +18,7 @@
 //! outside becomes a path, a header or a log line without the type that escapes it.
 //! `tests/architecture.rs` holds the house to this map.
 
+pub mod accept;
 pub mod call;
 pub mod cli;
 pub mod config;

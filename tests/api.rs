@@ -102,7 +102,12 @@ async fn serve(stores: &Stores, offset_base: u8) -> SocketAddr {
     let router = http::router(&house, &Faces { telebroad: Some(Telebroad { offset_base }) });
     let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(http::serve(listener, router, std::future::pending()));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let server = http::Server::new(router, http::Limits::default());
+    tokio::spawn(async move {
+        server.serve(listener, stopped).await;
+        drop(stop);
+    });
     address
 }
 

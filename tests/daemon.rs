@@ -1,10 +1,13 @@
-//! The whole daemon, called by real clients: `SIPp`, baresip, our own caller, and a bare socket.
+//! The whole daemon, called by real clients: `SIPp`, baresip, linphone, our own caller, and a bare
+//! socket.
 //!
 //! Every test runs a daemon of its own, on its own spool and ports. `tests/run` installs the
 //! clients.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where anything fails")]
 
+#[path = "sip/authority.rs"]
+mod authority;
 #[path = "daemon/calls.rs"]
 mod calls;
 #[path = "daemon/clients.rs"]
@@ -21,5 +24,7 @@ mod phone;
 mod refusals;
 #[path = "daemon/survival.rs"]
 mod survival;
+#[path = "daemon/transports.rs"]
+mod transports;
 #[path = "daemon/voice.rs"]
 mod voice;

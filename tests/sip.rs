@@ -1,10 +1,16 @@
 //! SIP against the pure endpoint, in virtual time: transcripts, a lossy pair, what is malformed,
-//! and mutations of it. Real sockets only in `wire`.
+//! and mutations of it. Real sockets only in `wire`, `connections` and `browser`.
 
 #[path = "sip/abilities.rs"]
 mod abilities;
 #[path = "sip/abroad.rs"]
 mod abroad;
+#[path = "sip/authority.rs"]
+mod authority;
+#[path = "sip/browser.rs"]
+mod browser;
+#[path = "sip/connections.rs"]
+mod connections;
 #[path = "sip/forms.rs"]
 mod forms;
 #[path = "sip/malformed.rs"]

@@ -14,7 +14,7 @@ use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
 use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
 use crate::pii::Pii;
-use crate::say;
+use crate::say::{self, Prompt};
 use crate::sip::{self, Dialog, Party};
 use crate::spool::Draft;
 
@@ -30,6 +30,8 @@ pub(super) struct Conversation<'h> {
     pub(super) draft: Option<Draft>,
     /// What was last agreed; known before the ACK where the caller made the offer.
     pub(super) stream: Option<Stream>,
+    /// What is being said now, for a codec that changes in the middle of it.
+    pub(super) saying: Vec<Prompt>,
 }
 
 /// What the session hears of something, if it concerns it.
@@ -52,7 +54,7 @@ impl Conversation<'_> {
                 break;
             }
             let event = select! {
-                event = self.dialog.next() => self.signalled(event),
+                event = self.dialog.next() => self.signalled(event).await,
                 event = self.port.next() => self.felt(event),
                 () = deadline(&session) => Some(ivr::Event::TimedOut),
             };
@@ -92,7 +94,7 @@ impl Conversation<'_> {
         loop {
             let event = self.dialog.next().await;
             let confirmed = matches!(event, sip::Event::Confirmed { .. });
-            if let Some(ivr::Event::HungUp) = self.signalled(event) {
+            if let Some(ivr::Event::HungUp) = self.signalled(event).await {
                 return false;
             }
             if confirmed {
@@ -105,10 +107,12 @@ impl Conversation<'_> {
         }
     }
 
-    /// Audio goes as agreed from now on.
-    fn connect(&mut self, stream: Stream) {
+    /// Audio goes as agreed from now on. In another codec, what is being said begins anew.
+    async fn connect(&mut self, stream: Stream) -> Heard {
+        let before = self.codec();
         self.port.connect(stream);
         self.stream = Some(stream);
+        if before == stream.codec || self.saying.is_empty() { None } else { self.say().await }
     }
 
     fn codec(&self) -> Codec {
@@ -127,17 +131,13 @@ impl Conversation<'_> {
     async fn perform(&mut self, command: Command) -> Heard {
         match command {
             Command::Play(prompts) => {
-                let clips = say::clips(&prompts);
-                let owner = (&self.house.directory, &self.id);
-                let language = &self.mailbox.language;
-                let sounds = self.house.sounds.of(clips, owner, language, self.codec()).await;
-                // Nothing to say is said at once.
-                if sounds.is_empty() {
-                    return Some(ivr::Event::PlaybackFinished);
-                }
-                self.port.play(sounds);
+                self.saying = prompts;
+                return self.say().await;
             }
-            Command::StopPlayback => self.port.stop_playing(),
+            Command::StopPlayback => {
+                self.saying.clear();
+                self.port.stop_playing();
+            }
             Command::Record { limit, silence } => return self.record(limit, silence).await,
             Command::StopRecording => self.port.stop_recording(),
             Command::Deliver => return Some(ivr::Event::Delivered { saved: self.deliver().await }),
@@ -145,6 +145,24 @@ impl Conversation<'_> {
             Command::HangUp => self.dialog.bye(),
         }
         None
+    }
+
+    async fn say(&mut self) -> Heard {
+        let clips = say::clips(&self.saying);
+        let owner = (&self.house.directory, &self.id);
+        let language = &self.mailbox.language;
+        let sounds = self.house.sounds.of(clips, owner, language, self.codec()).await;
+        // Nothing to say is said at once.
+        if sounds.is_empty() {
+            return Some(self.said());
+        }
+        self.port.play(sounds);
+        None
+    }
+
+    fn said(&mut self) -> ivr::Event {
+        self.saying.clear();
+        ivr::Event::PlaybackFinished
     }
 
     async fn record(&mut self, limit: Duration, silence: Option<Duration>) -> Heard {
@@ -202,32 +220,28 @@ impl Conversation<'_> {
         }
     }
 
-    fn signalled(&mut self, event: sip::Event) -> Heard {
+    async fn signalled(&mut self, event: sip::Event) -> Heard {
         match event {
             sip::Event::Bye | sip::Event::Lost => Some(ivr::Event::HungUp),
             sip::Event::Info { content_type, body } => {
                 info_key(&content_type, &body).map(ivr::Event::Key)
             }
             sip::Event::Offer { sdp: Some(offer), .. } => {
-                match self.talk.answer(&offer) {
-                    Ok((answer, stream)) => {
-                        self.dialog.accept(&answer);
-                        self.connect(stream);
-                    }
-                    Err(_) => self.dialog.refuse(),
-                }
-                None
+                let Ok((answer, stream)) = self.talk.answer(&offer) else {
+                    self.dialog.refuse();
+                    return None;
+                };
+                self.dialog.accept(&answer);
+                self.connect(stream).await
             }
             sip::Event::Offer { sdp: None, .. } => {
                 self.dialog.accept(&self.talk.offer());
                 None
             }
-            sip::Event::Confirmed { answer } => {
-                if let Some(Ok(stream)) = answer.as_deref().map(answered) {
-                    self.connect(stream);
-                }
-                None
-            }
+            sip::Event::Confirmed { answer } => match answer.as_deref().map(answered) {
+                Some(Ok(stream)) => self.connect(stream).await,
+                Some(Err(_)) | None => None,
+            },
             sip::Event::Identity(party) => {
                 self.transferred(&party);
                 None
@@ -248,7 +262,7 @@ impl Conversation<'_> {
     fn felt(&mut self, event: media::Event) -> Heard {
         Some(match event {
             media::Event::Key(key) => ivr::Event::Key(key),
-            media::Event::Played => ivr::Event::PlaybackFinished,
+            media::Event::Played => self.said(),
             media::Event::Recorded(recording) => {
                 let duration = recording.duration();
                 let ended = match recording.ended {

@@ -67,7 +67,8 @@ impl Reception {
 
     /// Takes one call, from its INVITE to the last byte on disk.
     pub async fn receive(self, invite: Invite) {
-        let span = info_span!("call", id = %invite.call_id.escape_debug());
+        let id = route::clean(&invite.call_id, LONGEST);
+        let span = info_span!("call", id = %id.escape_debug());
         async {
             match self.0.admit(&invite) {
                 Ok(admitted) => self.0.answer(invite, admitted).await,
@@ -112,8 +113,8 @@ impl Inner {
         seat.deposits_in(&id, &invite.call_id);
         let envelope = Envelope {
             caller: route::caller(invite, &self.config.sip),
-            to: invite.request_uri.user.clone(),
-            sip_call_id: invite.call_id.clone(),
+            to: route::clean(&invite.request_uri.user, LONGEST),
+            sip_call_id: route::clean(&invite.call_id, LONGEST),
             ..Envelope::default()
         };
         Ok(Admitted { seat, id, mailbox, envelope })
@@ -192,6 +193,7 @@ impl Inner {
             envelope,
             draft: None,
             stream,
+            saying: vec![],
         };
         let policy = policy(&self.config.deposit, limits);
         conversation.run(|now| Session::deposit(&callee, policy, now)).await;
@@ -229,6 +231,8 @@ fn policy(deposit: &Deposit, limits: Limits) -> Policy {
     }
 }
 
+/// Characters that are kept of a Call-ID and of what was dialled.
+const LONGEST: usize = 256;
 /// How long a caller may stay silent where a key is asked for.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -153,18 +153,20 @@ fn fits(peer: &Peer, call: &Incoming) -> bool {
     let Peer { address, certificate, username, .. } = peer;
     address.is_none_or(|address| address.contains(call.source.ip()))
         && username.as_ref().is_none_or(|name| call.authenticated.as_ref() == Some(name))
-        && certificate.as_deref().is_none_or(|name| shows(call, name))
+        && certificate.as_deref().is_none_or(|name| shows(call.certificate.as_deref(), name))
 }
 
-/// Whether the other end of a call's connection has proved to own a name.
-fn shows(_call: &Incoming, _name: &str) -> bool {
-    false
+/// Whether a name is one of those in a certificate.
+fn shows(certificate: Option<&str>, name: &str) -> bool {
+    certificate.unwrap_or("").split(' ').any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Whether calls from there must prove by a password who they are.
-pub fn must_authenticate(source: IpAddr, sip: &Sip) -> bool {
+pub fn must_authenticate(source: IpAddr, certificate: Option<&str>, sip: &Sip) -> bool {
     let mut known = sip.peers.iter().filter(|peer| {
-        peer.certificate.is_none() && peer.address.is_some_and(|net| net.contains(source))
+        (peer.address.is_some() || peer.certificate.is_some())
+            && peer.address.is_none_or(|net| net.contains(source))
+            && peer.certificate.as_deref().is_none_or(|name| shows(certificate, name))
     });
     match (sip.authenticate, known.next()) {
         (Authenticate::All, _) | (Authenticate::Strangers, None) => true,
@@ -214,6 +216,7 @@ fn named(party: &NameAddr, privacy: bool) -> CallerId {
     if privacy || party.is_anonymous() {
         return CallerId::default();
     }
+    let clean = |text| clean(text, 128);
     CallerId { number: clean(&party.uri.user), name: clean(display(party)), ext: String::new() }
 }
 
@@ -221,9 +224,9 @@ fn display(party: &NameAddr) -> &str {
     party.display.as_deref().unwrap_or("")
 }
 
-/// What is kept of a name or number: no control characters, and no more than anyone reads.
-fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(128).collect::<String>().trim().to_owned()
+/// What is kept of what a caller says: no control characters, and no more than anyone reads.
+pub(super) fn clean(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(most).collect::<String>().trim().to_owned()
 }
 
 #[cfg(test)]
@@ -250,6 +253,7 @@ mod tests {
             call_id: "1".to_owned(),
             source: format!("{source}:5060").parse().expect(source),
             transport: Transport::Udp,
+            certificate: value("certificate").map(str::to_owned),
             authenticated: value("auth").map(str::to_owned),
             registration: value("registered").map(|aor| aor.parse().expect(aor)),
             local: "192.0.2.9".parse().expect("an address"),
@@ -340,13 +344,20 @@ mod tests {
     fn who_must_prove_who_he_is() {
         let asked = |mode: &str, source: &str| {
             let sip = rules(&format!("authenticate = '{mode}'\n{PEERS}"));
-            must_authenticate(source.parse().expect(source), &sip)
+            must_authenticate(source.parse().expect(source), None, &sip)
         };
         // A peer by address, one with a password, a stranger.
         let asks = |mode| ["10.0.0.1", "10.0.0.4", "203.0.113.1"].map(|source| asked(mode, source));
         assert_eq!(asks("peers"), [false, true, false]);
         assert_eq!(asks("strangers"), [false, true, true]);
         assert_eq!(asks("all"), [true, true, true]);
+        let text = "authenticate = 'strangers'\n[[sip.peers]]\ncertificate = 'pbx.example'\n";
+        let sip = rules(text);
+        let stranger = "203.0.113.1".parse().expect("an address");
+        assert!(!must_authenticate(stranger, Some("a.example PBX.example"), &sip));
+        assert!(must_authenticate(stranger, Some("pbx.example.org"), &sip));
+        let shown = &[("certificate", "pbx.example")];
+        assert!(is_welcome(&call("203.0.113.1", "sip:1@h", shown), &sip));
         let strict = rules(&format!("authenticate = 'strangers'\n{PEERS}"));
         let proven = &[("auth", "box")];
         assert!(is_welcome(&call("10.0.0.4", "sip:1@h", proven), &strict));
@@ -368,5 +379,11 @@ mod tests {
             let told = config::parse(&format!("[sip]\n{text}")).expect_err(text);
             assert!(told.iter().any(|problem| problem.text.contains(why)), "{text}: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_a_caller_says_is_kept_short_and_printable() {
+        assert_eq!(clean(" a\0\n\u{1b}[2J\u{85}b ", 256), "a[2Jb");
+        assert_eq!(clean(&"\u{e9}".repeat(5_000), 256), "\u{e9}".repeat(256));
     }
 }

@@ -18,7 +18,8 @@ use crate::sip::{self, Credentials, Dialog, NameAddr, Uri};
 
 #[derive(Args)]
 pub(super) struct Call {
-    /// Whom to call, such as sip:1000@192.0.2.5 or sip:1000@192.0.2.5:5070;transport=tcp
+    /// Whom to call, such as sip:1000@192.0.2.5, sip:1000@192.0.2.5:5070;transport=tcp or
+    /// sips:1000@vm.example.com
     target: String,
     /// Leave this recording after the beep (any file that symphonia reads)
     #[arg(long, value_name = "FILE")]
@@ -26,9 +27,9 @@ pub(super) struct Call {
     /// Press these keys before (0-9 * # A-D; `,` waits a second), for example '#' to skip a greeting
     #[arg(long, value_name = "KEYS")]
     keys: Option<String>,
-    /// The number that calls
-    #[arg(long, default_value = "afterbeep")]
-    from: String,
+    /// The number that calls; without one the caller is anonymous
+    #[arg(long)]
+    from: Option<String>,
     /// The name that calls
     #[arg(long)]
     name: Option<String>,
@@ -44,6 +45,9 @@ pub(super) struct Call {
     /// Keep what was heard in this WAV file
     #[arg(long, value_name = "FILE")]
     heard: Option<PathBuf>,
+    /// The authorities (PEM) that vouch for whom you call by TLS, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// How many seconds to wait for the beep, or to listen where nothing is left
     #[arg(long, default_value_t = 30)]
     wait: u64,
@@ -81,12 +85,13 @@ impl Call {
             target: target.to_owned(),
             wav: Some(wav.to_owned()),
             keys: None,
-            from: from.0.to_owned(),
+            from: Some(from.0.to_owned()),
             name: Some(from.1.to_owned()),
             user: None,
             password_file: None,
             realm: None,
             heard: None,
+            ca: None,
             wait: 30,
         }
     }
@@ -99,13 +104,9 @@ impl Call {
         let here = SocketAddr::new(way, 0);
         let config = sip::Config {
             udp: vec![here],
-            tcp: vec![],
+            certificates: sip::Certificates { ca: self.ca.clone(), ..Default::default() },
             user_agent: concat!("afterbeep-call/", env!("CARGO_PKG_VERSION")).into(),
-            advertised: None,
-            limits: sip::Limits::default(),
-            authentication: sip::Authentication::default(),
-            registrations: vec![],
-            nameservers: vec![],
+            ..sip::Config::default()
         };
         let (agent, _invites) = sip::bind(config).await?;
         let media = Media::start(media::Config {
@@ -116,7 +117,11 @@ impl Call {
         })?;
         let mut port = media.open()?;
         let mut talk = Talk::new(way, port.number(), u64::from(std::process::id()));
-        let mut from = NameAddr::new(Uri::sip(&self.from, &way.to_string(), None));
+        let mut from = NameAddr::new(match &self.from {
+            Some(number) => Uri::sip(number, &way.to_string(), None),
+            // RFC 3323 §4.1.1.3.
+            None => Uri::sip("anonymous", "anonymous.invalid", None),
+        });
         from.display.clone_from(&self.name);
         let began = Instant::now();
         let credentials = self.credentials()?;

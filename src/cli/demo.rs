@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -34,7 +35,7 @@ const USER: &str = "demo";
 
 impl Demo {
     pub(super) async fn run(self, place: &Place) -> anyhow::Result<()> {
-        let dir = std::env::temp_dir().join(format!("afterbeep-demo-{}", std::process::id()));
+        let dir = fresh_dir()?;
         let config = demo_config(place, &dir)?;
         let daemon = Daemon::start(&config).await?;
         let password = random_password()?;
@@ -61,15 +62,25 @@ impl Demo {
         let message = stored(&daemon.stores).await?;
         show_files(&daemon.stores, &message)?;
         show_list(http, &password).await?;
-        show_phone(sip, http, &password, &dir);
         if self.once {
             daemon.stop().await;
             std::fs::remove_dir_all(&dir).context("cannot remove the demonstration's files")?;
             return Ok(());
         }
+        show_phone(sip, http, &password, &dir);
         println!("\nCtrl-C ends it. The messages stay in {}.", config.spool.display());
         daemon.serve().await
     }
+}
+
+/// A directory that nobody can have prepared for us.
+fn fresh_dir() -> anyhow::Result<PathBuf> {
+    let dir = std::env::temp_dir().join(format!("afterbeep-demo-{}", random_password()?));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&dir)
+        .with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
 }
 
 /// The flags, or a directory of its own and ports that are free.
@@ -81,7 +92,6 @@ fn demo_config(place: &Place, dir: &Path) -> anyhow::Result<Config> {
     if place.state.is_none() && place.config.is_none() {
         config.state = dir.join("state");
     }
-    crate::state::make_private(dir)?;
     if place.sip.is_none() && place.config.is_none() {
         let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let free = |port: &u16| UdpSocket::bind(everywhere(*port)).is_ok();

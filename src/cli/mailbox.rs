@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::control::{Command, Operator, Reply};
 use crate::directory::Settings;
@@ -15,7 +16,7 @@ use crate::mailbox::{DEFAULT_CONTEXT, MailboxId};
 pub(super) enum Verb {
     /// Make a mailbox, or a range; prints the PIN of each, this once
     Add(Wishes),
-    /// Change settings; what is not named stays
+    /// Change settings; what is not named stays, and empty text takes an optional one away
     Edit(Wishes),
     /// List mailboxes with their new and old messages
     List {
@@ -52,7 +53,7 @@ pub(super) struct Wishes {
     settings: Set,
 }
 
-/// Every setting by the name that mailbox.toml gives it. Empty text takes a setting away.
+/// Every setting by the name that mailbox.toml gives it. Empty text takes an optional one away.
 #[derive(Args, Serialize)]
 struct Set {
     /// The owner's full name
@@ -120,17 +121,17 @@ struct Set {
     #[serde(skip_serializing_if = "Option::is_none")]
     transcribe: Option<bool>,
     /// How many messages it holds
-    #[arg(long)]
+    #[arg(long, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_messages: Option<u32>,
+    max_messages: Option<Value>,
     /// The longest message
-    #[arg(long)]
+    #[arg(long, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    max_seconds: Option<u32>,
+    max_seconds: Option<Value>,
     /// The shortest message that is kept
-    #[arg(long)]
+    #[arg(long, value_parser = number)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    min_seconds: Option<u32>,
+    min_seconds: Option<Value>,
 }
 
 #[derive(Clone, Copy, ValueEnum, Serialize)]
@@ -142,15 +143,23 @@ enum NotifyEmail {
     Delete,
 }
 
+/// A number, or the empty text that takes one away.
+fn number(text: &str) -> Result<Value, String> {
+    if text.is_empty() {
+        return Ok(text.into());
+    }
+    text.parse::<u32>().map(Into::into).map_err(|error| error.to_string())
+}
+
 impl Set {
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = match serde_json::to_value(self)? {
-            serde_json::Value::Object(settings) => settings,
+            Value::Object(settings) => settings,
             _ => Settings::new(),
         };
         // `--email ""` takes the addresses away.
         for key in ["email", "mwi"] {
-            if let Some(serde_json::Value::Array(addresses)) = settings.get_mut(key) {
+            if let Some(Value::Array(addresses)) = settings.get_mut(key) {
                 addresses.retain(|address| address.as_str() != Some(""));
             }
         }
@@ -294,7 +303,7 @@ async fn show(operator: &mut Operator, mailbox: String) -> anyhow::Result<()> {
     }
 }
 
-fn toml_text(settings: &BTreeMap<String, serde_json::Value>) -> anyhow::Result<String> {
+fn toml_text(settings: &BTreeMap<String, Value>) -> anyhow::Result<String> {
     let mut text = String::new();
     for (key, value) in settings {
         // Strings, numbers, booleans and lists of strings read the same in JSON and TOML.

@@ -20,8 +20,9 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let mut problems = daemon::loose(&config.spool);
-    problems.extend(daemon::loose(&config.state));
+    let mut problems = daemon::loose(&config);
+    problems.extend(daemon::filter(&config.log.level).err().map(|error| told(&error)));
+    problems.extend(daemon::certificates(&config.sip).check().err().map(|e| e.to_string()));
     if config.spool.exists() && config.state.exists() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let reached = runtime.block_on(Operator::reach(&config.spool, &config.state, daemon::WAV));

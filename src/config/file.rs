@@ -63,6 +63,14 @@ fn sip(section: &mut Section, config: &mut Config) {
     let sip = &mut config.sip;
     section.take("udp", &mut sip.udp);
     section.take("tcp", &mut sip.tcp);
+    section.take("tls", &mut sip.tls);
+    section.take("ws", &mut sip.ws);
+    section.take("wss", &mut sip.wss);
+    section.take_some("tls_certificate", &mut sip.tls_certificate);
+    section.take_some("tls_key", &mut sip.tls_key);
+    section.take_some("tls_client_ca", &mut sip.tls_client_ca);
+    section.take_some("tls_ca", &mut sip.tls_ca);
+    section.take("ws_origins", &mut sip.ws_origins);
     section.take("max_calls", &mut sip.max_calls);
     section.take("retry_after_seconds", &mut sip.retry_after_seconds);
     section.take("ringing", &mut sip.ringing);
@@ -104,6 +112,7 @@ fn sounds(section: &mut Section, config: &mut Config) {
 fn http(section: &mut Section, config: &mut Config) {
     let http = &mut config.http;
     section.take("listen", &mut http.listen);
+    section.take("max_connections", &mut http.max_connections);
     section.take("telebroad", &mut http.telebroad);
     section.take("telebroad_offset_base", &mut http.telebroad_offset_base);
 }
@@ -273,6 +282,21 @@ mod tests {
     fn broken_toml_is_told_with_its_line() {
         assert!(problems("[sip]\nudp = [\n")[0].starts_with("line "));
         assert!(problems("sip = 3")[0].contains("[sip]"));
+    }
+
+    #[test]
+    fn what_cannot_work_is_told() {
+        for wrong in [
+            "[media]\nports = [10001, 10002]",
+            "[media]\nthreads = 100000",
+            "[deposit]\nmax_seconds = 4000000000",
+            "[deposit]\nsilence_level = 40000",
+            "[http]\nmax_connections = 0",
+        ] {
+            let told = problems(wrong);
+            assert!(told.len() == 1 && told[0].starts_with("line 2: "), "{wrong}: {told:?}");
+        }
+        assert!(parse("[media]\nports = [10001, 10003]").is_ok());
     }
 
     #[test]

@@ -33,6 +33,18 @@ pub struct Config {
 pub struct Sip {
     pub udp: Vec<SocketAddr>,
     pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    /// WebSocket for browsers, in the clear and over TLS.
+    pub ws: Vec<SocketAddr>,
+    pub wss: Vec<SocketAddr>,
+    /// PEM files: the certificate with its chain, and its key.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// PEM files of authorities: for those who call us, and for those whom we call.
+    pub tls_client_ca: Option<PathBuf>,
+    pub tls_ca: Option<PathBuf>,
+    /// Origins of web pages that may call; empty: all.
+    pub ws_origins: Vec<String>,
     /// The most calls at once; 0: as many as ports and file descriptors allow.
     pub max_calls: usize,
     /// Seconds after which a refused caller may try again.
@@ -114,6 +126,8 @@ pub struct Sounds {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Http {
     pub listen: Vec<SocketAddr>,
+    /// Connections at one time; further ones wait.
+    pub max_connections: usize,
     pub telebroad: bool,
     /// What Telebroad's `offset` counts from; 0 and 1 both name the first record where it is 1.
     pub telebroad_offset_base: u8,
@@ -142,6 +156,14 @@ impl Default for Config {
             sip: Sip {
                 udp: everywhere(5060),
                 tcp: everywhere(5060),
+                tls: vec![],
+                ws: vec![],
+                wss: vec![],
+                tls_certificate: None,
+                tls_key: None,
+                tls_client_ca: None,
+                tls_ca: None,
+                ws_origins: vec![],
                 max_calls: 0,
                 retry_after_seconds: 10,
                 ringing: Ringing::Silent,
@@ -174,6 +196,7 @@ impl Default for Config {
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+                max_connections: 512,
                 telebroad: true,
                 telebroad_offset_base: 1,
             },
@@ -181,6 +204,9 @@ impl Default for Config {
         }
     }
 }
+
+/// In seconds.
+const A_DAY: u64 = 86_400;
 
 impl Config {
     /// What cannot work, each in a sentence that says what to do.
@@ -197,10 +223,32 @@ impl Config {
             "media.ports",
             format!("{first} to {last} is no range of ports: write [FIRST, LAST] above 1023"),
         );
+        let Sip { udp, tcp, tls, ws, wss, .. } = &self.sip;
         refuse(
-            self.sip.udp.is_empty() && self.sip.tcp.is_empty(),
+            first >= 1024 && last > first && first.next_multiple_of(2) >= last,
+            "media.ports",
+            format!("{first} to {last} has no even port with the odd one above it"),
+        );
+        refuse(
+            [udp, tcp, tls, ws, wss].iter().all(|listeners| listeners.is_empty()),
             "sip.udp",
-            "nothing listens for SIP: name an address in sip.udp or sip.tcp".into(),
+            "nothing listens for SIP: name an address in sip.udp, tcp, tls, ws or wss".into(),
+        );
+        let identity = (&self.sip.tls_certificate, &self.sip.tls_key);
+        refuse(
+            !(tls.is_empty() && wss.is_empty()) && identity == (&None, &None),
+            if tls.is_empty() { "sip.wss" } else { "sip.tls" },
+            "needs sip.tls_certificate and sip.tls_key".into(),
+        );
+        refuse(
+            identity.0.is_some() && identity.1.is_none(),
+            "sip.tls_certificate",
+            "needs its key in sip.tls_key".into(),
+        );
+        refuse(
+            identity.0.is_none() && identity.1.is_some(),
+            "sip.tls_key",
+            "needs its certificate in sip.tls_certificate".into(),
         );
         let Deposit { max_seconds, min_seconds, max_messages, .. } = self.deposit;
         refuse(
@@ -209,6 +257,22 @@ impl Config {
             format!("must be more than min_seconds, {min_seconds}"),
         );
         refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
+        for (value, key, most) in [
+            (max_seconds.into(), "deposit.max_seconds", A_DAY),
+            (self.deposit.silence_seconds.into(), "deposit.silence_seconds", A_DAY),
+            (self.deposit.silence_level.into(), "deposit.silence_level", 32_767),
+            (self.sip.retry_after_seconds.into(), "sip.retry_after_seconds", A_DAY),
+            (self.sip.session_expires_seconds.into(), "sip.session_expires_seconds", A_DAY),
+            (self.sip.max_calls as u64, "sip.max_calls", 1_000_000),
+            (self.media.threads as u64, "media.threads", 1_024),
+        ] {
+            refuse(value > most, key, format!("is {most} at most"));
+        }
+        refuse(
+            !(1..=65_536).contains(&self.http.max_connections),
+            "http.max_connections",
+            "is 1 to 65536".into(),
+        );
         refuse(
             self.http.telebroad_offset_base > 1,
             "http.telebroad_offset_base",

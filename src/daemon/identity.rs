@@ -27,7 +27,9 @@ pub(super) fn authentication(config: &Config) -> anyhow::Result<Authentication> 
         })?);
     }
     let rules = config.sip.clone();
-    let demand = Demand::new(move |source| call::must_authenticate(source, &rules));
+    let demand = Demand::new(move |source, certificate| {
+        call::must_authenticate(source, certificate, &rules)
+    });
     Ok(Authentication { realm: config.sip.realm.clone(), algorithms, accounts, demand })
 }
 

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -136,6 +137,7 @@ impl Directory {
         }
         let owner = FIRST_OWNER + self.0.state.next(Counter::Mailbox).await?;
         let mut mailbox = apply(Mailbox::new(Uuid::new_v4(), owner, now), settings)?;
+        self.refuse_taken(id, &mailbox)?;
         let pin = match pin {
             Some(pin) => pin.to_owned(),
             None => drawn(id)?,
@@ -156,6 +158,7 @@ impl Directory {
     ) -> Result<(), Error> {
         let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
         let mut mailbox = apply((*kept).clone(), settings)?;
+        self.refuse_taken(id, &mailbox)?;
         if let Some(pin) = pin {
             self.set_pin(id, &mut mailbox, pin)?;
         }
@@ -185,6 +188,17 @@ impl Directory {
         mailbox.pin = self.0.state.pin_key().seal(mailbox.uuid, pin)?;
         mailbox.pin_weak = false;
         Ok(())
+    }
+
+    /// Calls to a name that two mailboxes share reach neither.
+    fn refuse_taken(&self, id: &MailboxId, mailbox: &Mailbox) -> Result<(), Error> {
+        match self.read(|table| table.taken(id, mailbox)) {
+            Some((name, owner)) => {
+                let name = name.escape_debug();
+                Err(Error::Refused(format!("`{name}` belongs to mailbox {owner} already")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn write(&self, id: &MailboxId, mailbox: Mailbox) -> Result<(), Error> {
@@ -233,7 +247,12 @@ fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
         }
     }
     let mailbox: Mailbox = serde_json::from_value(written).map_err(|e| refuse(e.to_string()))?;
-    let problems = mailbox.problems();
+    let mut problems = mailbox.problems();
+    if let Some(zone) = &mailbox.time_zone
+        && TimeZone::get(zone).is_err()
+    {
+        problems.push(format!("time_zone `{}` is not like Europe/Berlin", zone.escape_debug()));
+    }
     if problems.is_empty() { Ok(mailbox) } else { Err(refuse(problems.join("; "))) }
 }
 
@@ -295,6 +314,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_belongs_to_one_mailbox_is_refused_to_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(dir.path()).await;
+        let [first, second] = ["1000", "1000@sales"].map(|id| id.parse().unwrap());
+        let hers = json!({"e164": "+12125550100", "sip_address": "jane@example.com"});
+        directory.add(&first, &settings(&hers), None, 7).await.unwrap();
+        directory.edit(&first, &settings(&hers), None, 8).unwrap();
+        for wish in [json!({"e164": "+12125550100"}), json!({"sip_address": "Jane@Example.com"})] {
+            let added = directory.add(&second, &settings(&wish), None, 7).await;
+            assert!(matches!(added, Err(Error::Refused(_))), "{wish}: {added:?}");
+        }
+        directory.add(&second, &Settings::new(), None, 7).await.unwrap();
+        assert!(directory.edit(&second, &settings(&hers), None, 8).is_err());
+    }
+
+    #[tokio::test]
     async fn settings_survive_and_strangers_keys_stay() {
         let dir = tempfile::tempdir().unwrap();
         let id: MailboxId = "1000".parse().unwrap();
@@ -342,6 +377,8 @@ mod tests {
             json!({"notify_email": "sometimes"}),
             json!({"notify_email": "yes"}),
             json!({"email": ["no address"]}),
+            json!({"time_zone": "Europe/Atlantis"}),
+            json!({"min_seconds": 9, "max_seconds": 3}),
         ] {
             let added = directory.add(&id, &settings(&wrong), None, 0).await;
             assert!(matches!(added, Err(Error::Refused(_))), "{wrong}: {added:?}");

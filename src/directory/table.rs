@@ -66,6 +66,15 @@ impl Table {
         })
     }
 
+    /// A name that this mailbox would take from another one, and that one.
+    pub(super) fn taken(&self, id: &MailboxId, mailbox: &Mailbox) -> Option<(String, MailboxId)> {
+        names(mailbox).find_map(|name| {
+            let owners = self.by_name.get(&name)?;
+            let owner = owners.first().filter(|_| !owners.contains(id))?.clone();
+            Some((name, owner))
+        })
+    }
+
     /// By number within the context, then by SIP address, outside number or UUID.
     pub(super) fn resolve(&self, dialled: &Dialled) -> Result<(MailboxId, Arc<Mailbox>), NotFound> {
         let Dialled { context, user, host } = dialled;

@@ -4,6 +4,7 @@
 //! hash, so that a client that lists every second costs nothing. Wrong ones are never remembered.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::state::user::User;
 use crate::state::{self, State};
@@ -36,7 +37,9 @@ pub struct Guard(Arc<Inner>);
 struct Inner {
     state: State,
     key: [u8; 32],
-    checks: Semaphore,
+    checks: Arc<Semaphore>,
+    /// Logins that are checked or wait for it, by where they come from.
+    pending: Mutex<HashMap<IpAddr, usize>>,
     known: Mutex<Known>,
 }
 
@@ -48,10 +51,26 @@ struct Known {
     until: HashMap<[u8; 32], (Principal, Instant)>,
 }
 
+/// A login's place in the queue; dropped, it is free again.
+struct Place {
+    guard: Guard,
+    origin: IpAddr,
+}
+
+/// A login that is being checked. It goes with the work: a client that hangs up does not end it.
+struct Turn {
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
 const REMEMBERED: Duration = Duration::from_secs(60);
 const MOST_KNOWN: usize = 1000;
 /// Checks at once: each fills 19 MiB and a core.
 const CHECKS: usize = 2;
+/// Logins that are checked or wait for it, and how many of them from one origin: a stranger who
+/// fills his share leaves the rest to others. All that come through one proxy share one.
+const PENDING: usize = 64;
+const PENDING_PER_ORIGIN: usize = 24;
 /// How long a login may wait for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,13 +81,14 @@ impl Guard {
         Ok(Self(Arc::new(Inner {
             state: state.clone(),
             key,
-            checks: Semaphore::new(CHECKS),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+            pending: Mutex::default(),
             known: Mutex::default(),
         })))
     }
 
     /// HTTP Basic, RFC 7617.
-    pub async fn basic(&self, headers: &HeaderMap) -> Result<Principal, Denied> {
+    pub async fn basic(&self, headers: &HeaderMap, from: IpAddr) -> Result<Principal, Denied> {
         let (name, password) = credentials(headers).ok_or(Denied::Unknown)?;
         let digest = self.digest(&name, &password);
         let now = Instant::now();
@@ -76,11 +96,34 @@ impl Guard {
         if let Some(principal) = self.recall(&digest, version, now) {
             return Ok(principal);
         }
-        let turn = tokio::time::timeout(PATIENCE, self.0.checks.acquire());
-        let _turn = turn.await.map_err(|_| Denied::Busy)?.map_err(|_| Denied::Busy)?;
-        let user = self.0.state.authenticate(&name, &password).await?.ok_or(Denied::Unknown)?;
+        let turn = self.turn(origin(from)).await.ok_or(Denied::Busy)?;
+        let user = self.0.state.authenticate(&name, &password, turn).await?;
+        let user = user.ok_or(Denied::Unknown)?;
         self.remember(digest, version, user.clone(), now);
         Ok(user)
+    }
+
+    async fn turn(&self, origin: IpAddr) -> Option<Turn> {
+        let place = self.place(origin)?;
+        let permit = Arc::clone(&self.0.checks).acquire_owned();
+        let permit = tokio::time::timeout(PATIENCE, permit).await.ok()?.ok()?;
+        Some(Turn { _place: place, _permit: permit })
+    }
+
+    fn place(&self, origin: IpAddr) -> Option<Place> {
+        self.pending(|pending| {
+            let all: usize = pending.values().sum();
+            let of_origin = pending.get(&origin).copied().unwrap_or(0);
+            let free = all < PENDING && of_origin < PENDING_PER_ORIGIN;
+            free.then(|| {
+                pending.insert(origin, of_origin + 1);
+                Place { guard: self.clone(), origin }
+            })
+        })
+    }
+
+    fn pending<T>(&self, with: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T) -> T {
+        with(&mut self.0.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn recall(&self, digest: &[u8; 32], version: u64, now: Instant) -> Option<Principal> {
@@ -115,6 +158,27 @@ impl Guard {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.guard.pending(|pending| {
+            if let Some(count) = pending.get_mut(&self.origin) {
+                *count -= 1;
+                if *count == 0 {
+                    pending.remove(&self.origin);
+                }
+            }
+        });
+    }
+}
+
+/// One site has a /64 of IPv6 at the least (RFC 6177).
+fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
@@ -136,6 +200,27 @@ mod tests {
         HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
     }
 
+    const HERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+    async fn guard() -> (tempfile::TempDir, Guard) {
+        let dir = tempfile::tempdir().unwrap();
+        let guard = Guard::new(&State::open(dir.path()).await.unwrap()).unwrap();
+        (dir, guard)
+    }
+
+    #[tokio::test]
+    async fn one_origin_leaves_places_to_others_and_all_together_have_few() {
+        let (_dir, guard) = guard().await;
+        let site = |n: u16| origin(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into());
+        let all = |n| std::iter::from_fn(|| guard.place(site(n))).collect::<Vec<_>>();
+        let (first, second, third) = (all(1), all(2), all(3));
+        assert_eq!((first.len(), second.len()), (PENDING_PER_ORIGIN, PENDING_PER_ORIGIN));
+        assert_eq!(first.len() + second.len() + third.len(), PENDING);
+        assert!(guard.place(site(4)).is_none());
+        drop(first);
+        assert!(guard.place(site(4)).is_some());
+    }
+
     #[tokio::test]
     async fn a_right_password_is_remembered_until_the_users_change() {
         let dir = tempfile::tempdir().unwrap();
@@ -144,23 +229,22 @@ mod tests {
         let alice = User { name: "alice".into(), role: Role::Admin };
         state.set_user(&alice, "correct:horse", 0).await.unwrap();
         let right = basic("alice:correct:horse");
-        assert_eq!(guard.basic(&right).await.unwrap(), alice);
+        assert_eq!(guard.basic(&right, HERE).await.unwrap(), alice);
         assert!(guard.recall(&guard.digest("alice", "correct:horse"), 1, Instant::now()).is_some());
-        assert_eq!(guard.basic(&right).await.unwrap(), alice);
+        assert_eq!(guard.basic(&right, HERE).await.unwrap(), alice);
         let later = Instant::now() + REMEMBERED;
         assert!(guard.recall(&guard.digest("alice", "correct:horse"), 1, later).is_none());
         state.remove_user("alice").await.unwrap();
-        assert!(matches!(guard.basic(&right).await, Err(Denied::Unknown)));
+        assert!(matches!(guard.basic(&right, HERE).await, Err(Denied::Unknown)));
     }
 
     #[tokio::test]
     async fn what_is_no_credential_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let guard = Guard::new(&State::open(dir.path()).await.unwrap()).unwrap();
+        let (_dir, guard) = guard().await;
         for value in ["", "Basic", "Basic !!!", "Bearer abc", "Basic YWxpY2U="] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert!(matches!(guard.basic(&headers).await, Err(Denied::Unknown)), "{value}");
+            assert!(matches!(guard.basic(&headers, HERE).await, Err(Denied::Unknown)), "{value}");
         }
-        assert!(matches!(guard.basic(&HeaderMap::new()).await, Err(Denied::Unknown)));
+        assert!(matches!(guard.basic(&HeaderMap::new(), HERE).await, Err(Denied::Unknown)));
     }
 }

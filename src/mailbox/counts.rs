@@ -12,14 +12,6 @@ pub struct Counts {
 }
 
 impl Counts {
-    pub fn of<'m>(messages: impl IntoIterator<Item = &'m Message>) -> Self {
-        let mut counts = Self::default();
-        for message in messages {
-            counts.add(message);
-        }
-        counts
-    }
-
     pub fn add(&mut self, message: &Message) {
         let (all, urgent) = match message.folder {
             Folder::Inbox | Folder::Urgent if message.heard.is_none() => {

@@ -223,6 +223,11 @@ impl Mailbox {
             !is_language(&self.language),
             format!("language `{}` is not like `en` or `pt-BR`", self.language.escape_debug()),
         );
+        let shortest = self.min_seconds.unwrap_or(0);
+        refuse(
+            self.max_seconds.is_some_and(|longest| longest <= shortest),
+            format!("max_seconds must be more than min_seconds, {shortest}"),
+        );
         problems
     }
 }
@@ -249,11 +254,14 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The mailbox's own come first. Joined, they may not fit each other: the longest message is
+    /// then longer than the shortest all the same, or every one would be thrown away.
     pub fn of(self, mailbox: &Mailbox) -> Self {
+        let max_seconds = mailbox.max_seconds.unwrap_or(self.max_seconds).max(1);
         Self {
             max_messages: mailbox.max_messages.unwrap_or(self.max_messages),
-            max_seconds: mailbox.max_seconds.unwrap_or(self.max_seconds),
-            min_seconds: mailbox.min_seconds.unwrap_or(self.min_seconds),
+            max_seconds,
+            min_seconds: mailbox.min_seconds.unwrap_or(self.min_seconds).min(max_seconds - 1),
         }
     }
 }
@@ -320,6 +328,23 @@ mod tests {
         mailbox.e164 = Some("12".into());
         mailbox.mwi = vec!["sip:a b@c".into()];
         mailbox.language = "../en".into();
-        assert_eq!(mailbox.problems().len(), 4);
+        (mailbox.min_seconds, mailbox.max_seconds) = (Some(5), Some(5));
+        assert_eq!(mailbox.problems().len(), 5);
+    }
+
+    #[test]
+    fn some_message_is_always_long_enough_and_not_too_long() {
+        let house = Limits { max_messages: 100, max_seconds: 180, min_seconds: 2 };
+        for (min, max, joined) in [
+            (None, None, (2, 180)),
+            (None, Some(1), (0, 1)),
+            (Some(300), None, (179, 180)),
+            (None, Some(0), (0, 1)),
+        ] {
+            let mut mailbox = Mailbox::new(Uuid::nil(), 1, 0);
+            (mailbox.min_seconds, mailbox.max_seconds) = (min, max);
+            let limits = house.of(&mailbox);
+            assert_eq!((limits.min_seconds, limits.max_seconds), joined, "{min:?} {max:?}");
+        }
     }
 }

@@ -365,9 +365,9 @@ impl Line {
     }
 
     fn change(&mut self, codec: Codec, now: Instant) {
-        // What was to be played is encoded for the other codec, so it is over.
-        if let Playing::Sounds(_, playback) = self.playing {
-            self.played(playback, codec);
+        // What plays is encoded for the other codec: whoever agreed to this one plays it anew.
+        if let Playing::Sounds(..) = self.playing {
+            self.playing = Playing::Nothing;
         }
         match &mut self.intake {
             Intake::Deaf => {}
@@ -575,11 +575,11 @@ mod tests {
     }
 
     #[test]
-    fn another_codec_ends_what_plays() {
+    fn another_codec_ends_what_plays_and_is_not_told() {
         let mut call = Call::connected();
         call.line.play(sound(60), 1);
         call.line.connect(stream(Codec::Pcma), call.now);
-        assert_eq!((call.sends(), call.told()), (None, "P".to_owned()));
+        assert_eq!((call.sends(), call.told()), (None, String::new()));
     }
 
     #[test]

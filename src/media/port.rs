@@ -133,7 +133,8 @@ impl Port {
         self.number
     }
 
-    /// Says what was agreed: after the answer, and again after each re-INVITE.
+    /// Says what was agreed: after the answer, and again after each re-INVITE. Another codec stops
+    /// the sounds that play, which do not tell their end: play them anew, encoded for it.
     pub fn connect(&mut self, stream: Stream) {
         self.send(Command::Connect(stream));
     }

@@ -8,7 +8,7 @@ use rsip::{Header, Headers};
 use super::message::{ACK, INVITE, Method, Outgoing, Request, Response, every, first};
 use super::name_addr::NameAddr;
 use super::text::{find_outside_quotes, list};
-use super::uri::Uri;
+use super::uri::{Scheme, Uri};
 use super::{Flow, Link, Transport};
 
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(super) struct Dialog {
     routes: Vec<String>,
     /// RFC 3261 §12.1.1: the Contact of the other side, as written.
     target: String,
+    /// RFC 3261 §12.1.1: `sips` where the whole way is to be secure.
+    pub scheme: Scheme,
     /// How the other side was last heard.
     pub flow: Flow,
     behind_nat: bool,
@@ -37,6 +39,10 @@ impl Dialog {
         let identity = &request.identity;
         let to = first!(request.headers, To).unwrap_or_default();
         let from = first!(request.headers, From).unwrap_or_default();
+        let routes = record_route(every!(request.headers, RecordRoute));
+        let target = contact(first!(request.headers, Contact)).or_else(|| older(request))?;
+        let back = routes.first().map_or(target.as_str(), |route| between_brackets(route));
+        let secure = is_sips(&request.target) || is_sips(back);
         Some(Self {
             call_id: identity.call_id.clone(),
             remote_tag: identity.from.tag().unwrap_or("").to_owned(),
@@ -45,8 +51,9 @@ impl Dialog {
             local_tag,
             local_sequence: 0,
             remote_sequence: Some(identity.sequence),
-            routes: record_route(every!(request.headers, RecordRoute)),
-            target: contact(first!(request.headers, Contact)).or_else(|| older(request))?,
+            routes,
+            target,
+            scheme: if secure { Scheme::Sips } else { Scheme::Sip },
             behind_nat: identity.via.behind_nat(flow.remote),
             flow,
         })
@@ -69,6 +76,7 @@ impl Dialog {
             remote_sequence: None,
             routes,
             target: target.unwrap_or_else(|| invite.target.clone()),
+            scheme: if is_sips(&invite.target) { Scheme::Sips } else { Scheme::Sip },
             flow,
             behind_nat: false,
         }
@@ -157,16 +165,17 @@ impl Dialog {
         {
             return self.flow;
         }
-        let transport = match uri.params.value("transport") {
-            Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-            Some(name) if name.eq_ignore_ascii_case("udp") => Transport::Udp,
-            _ => self.flow.transport,
-        };
-        let remote = SocketAddr::new(ip, uri.port.unwrap_or(5060));
+        let transport = Transport::wanted_by(&uri).unwrap_or(self.flow.transport);
+        // RFC 7118 §5: a browser's Contact leads nowhere, and we open no WebSocket.
+        if transport.is_web() || (self.flow.transport.is_web() && self.routes.is_empty()) {
+            return self.flow;
+        }
+        let remote = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
         // A connection that is open already is the best way back to the host at its other end.
-        let open = transport == Transport::Tcp && ip == self.flow.remote.ip();
+        let open = transport.is_reliable() && ip == self.flow.remote.ip();
         match (transport == self.flow.transport, open) {
-            (true, true) => self.flow,
+            // Should it be gone by then, the address leads on.
+            (true, true) => Flow { remote, ..self.flow },
             (true, false) if transport == Transport::Udp => Flow { remote, ..self.flow },
             _ => Flow { transport, remote, link: Link::Any, ..self.flow },
         }
@@ -179,6 +188,10 @@ pub(super) fn our_via(flow: &Flow, branch: &str) -> String {
 
 fn record_route<'a>(values: impl Iterator<Item = &'a str>) -> Vec<String> {
     values.flat_map(list).map(str::to_owned).collect()
+}
+
+fn is_sips(uri: &str) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("sips:"))
 }
 
 fn contact(value: Option<&str>) -> Option<String> {

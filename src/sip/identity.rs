@@ -23,7 +23,7 @@ impl Default for Authentication {
             realm: "afterbeep".to_owned(),
             algorithms: Algorithm::STRONGEST_FIRST.to_vec(),
             accounts: Vec::new(),
-            demand: Demand::new(|_| false),
+            demand: Demand::new(|_, _| false),
         }
     }
 }
@@ -36,15 +36,18 @@ pub struct Account {
 
 /// Whose calls are challenged; the rule belongs to whoever knows the peers.
 #[derive(Clone)]
-pub struct Demand(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>);
+pub struct Demand(Arc<Rule>);
+
+/// By the source, and by the names in the certificate that it has shown.
+type Rule = dyn Fn(IpAddr, Option<&str>) -> bool + Send + Sync;
 
 impl Demand {
-    pub fn new(rule: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(rule: impl Fn(IpAddr, Option<&str>) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(rule))
     }
 
-    pub(super) fn is_on(&self, source: IpAddr) -> bool {
-        (self.0)(source)
+    pub(super) fn is_on(&self, source: IpAddr, certificate: Option<&str>) -> bool {
+        (self.0)(source, certificate)
     }
 }
 

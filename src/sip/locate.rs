@@ -16,15 +16,13 @@ pub(super) enum Search {
 }
 
 pub(super) fn search(uri: &Uri) -> Search {
-    let named = uri.params.value("transport");
-    let named = named
-        .and_then(|name| WAYS.iter().find(|way| way.transport.name().eq_ignore_ascii_case(name)));
-    let transport = named.map_or(Transport::Udp, |way| way.transport);
+    let named = Transport::wanted_by(uri);
+    let transport = named.unwrap_or(Transport::Udp);
     // A name without a dot is one of a local network, and nobody keeps SRV records there.
     match (uri.port, named) {
         (Some(port), _) => Search::Host { transport, port },
         (None, _) if uri.ip().is_some() || !uri.host.contains('.') => {
-            Search::Host { transport, port: 5060 }
+            Search::Host { transport, port: transport.default_port() }
         }
         (None, Some(_)) => Search::Service(transport),
         (None, None) => Search::Anything,
@@ -50,7 +48,9 @@ pub(super) fn services(host: &str, mut records: Vec<Naptr>) -> Vec<(Transport, S
     });
     let found: Vec<_> = usable.take(MOST).collect();
     if found.is_empty() {
-        WAYS.iter().map(|way| (way.transport, service(way.transport, host))).collect()
+        // Who wants TLS says so, by NAPTR or in the URI.
+        let plain = WAYS.iter().filter(|way| !way.transport.is_secure());
+        plain.map(|way| (way.transport, service(way.transport, host))).collect()
     } else {
         found
     }
@@ -100,9 +100,10 @@ struct Way {
 }
 
 /// What we speak, preferred first where the other side has no preference.
-const WAYS: [Way; 2] = [
+const WAYS: [Way; 3] = [
     Way { transport: Transport::Udp, service: "SIP+D2U", prefix: "_sip._udp" },
     Way { transport: Transport::Tcp, service: "SIP+D2T", prefix: "_sip._tcp" },
+    Way { transport: Transport::Tls, service: "SIPS+D2T", prefix: "_sips._tcp" },
 ];
 
 /// Targets that are tried at most: a zone may name thousands.
@@ -126,6 +127,8 @@ mod tests {
         assert_eq!(search_for("sip:asterisk"), host(udp, 5060));
         assert_eq!(search_for("sip:a@example.com;transport=TCP"), Search::Service(tcp));
         assert_eq!(search_for("sip:a@example.com"), Search::Anything);
+        assert_eq!(search_for("sips:a@example.com"), Search::Service(Transport::Tls));
+        assert_eq!(search_for("sips:a@10.0.0.1"), host(Transport::Tls, 5061));
     }
 
     #[test]

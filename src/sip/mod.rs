@@ -32,10 +32,12 @@ mod text;
 mod timer;
 mod transaction;
 mod transactions;
+mod transport;
 mod uri;
 mod via;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use digest::Algorithm;
@@ -44,12 +46,20 @@ pub use name_addr::NameAddr;
 pub use registration::{Registration, RegistrationKey, Standing};
 pub use socket::{Agent, Dialog, Invite, bind};
 pub use text::Params;
+pub use transport::Transport;
 pub use uri::{BadUri, Scheme, Uri};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     pub udp: Vec<SocketAddr>,
     pub tcp: Vec<SocketAddr>,
+    pub tls: Vec<SocketAddr>,
+    pub ws: Vec<SocketAddr>,
+    pub wss: Vec<SocketAddr>,
+    pub certificates: Certificates,
+    /// The web pages that may call us over WebSocket, as RFC 6454 writes an origin
+    /// (`https://phone.example.com`); empty lets all.
+    pub origins: Vec<String>,
     /// What Server and User-Agent say; empty says nothing.
     pub user_agent: String,
     /// What peers are told instead of our own address: set it behind a translator that forwards
@@ -63,6 +73,25 @@ pub struct Config {
     pub nameservers: Vec<SocketAddr>,
 }
 
+/// PEM files for TLS. They are read again when they change.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    /// Needed to listen on TLS and WSS; shown, if asked for, to whom we call.
+    pub own: Option<Identity>,
+    /// Who vouches for those who call by TLS. One whose certificate is not from there is refused;
+    /// one without a certificate is a stranger. Unset asks nobody.
+    pub client_ca: Option<PathBuf>,
+    /// Who vouches for those whom we call by TLS; unset trusts whom the system trusts.
+    pub ca: Option<PathBuf>,
+}
+
+/// A certificate, leaf first, and its key.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 /// What is refused beyond: every table and queue has an end.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -73,9 +102,18 @@ pub struct Limits {
     pub calls_per_second_per_peer: u32,
     /// Transactions kept, finished ones included: each stays for 32 s to answer stragglers.
     pub transactions: usize,
-    /// TCP connections at one time, and how many of them from one address.
+    /// Connections at one time, and how many of them from one address.
     pub connections: usize,
     pub connections_per_peer: usize,
+    /// How many of them may not have brought a message yet. The oldest of these gives way to a new
+    /// one, here and at the two limits before, so that silent connections keep nobody out.
+    pub connections_half_open: usize,
+    /// How long a handshake, a first message, and any message that has begun may take.
+    pub patience: Duration,
+    /// TLS handshakes begun in a second on one listener, from all peers and from each: they cost
+    /// more than all that follows.
+    pub handshakes_per_second: u32,
+    pub handshakes_per_second_per_peer: u32,
     /// Invites that wait to be looked at.
     pub backlog: usize,
     /// After how long a refused caller may try again.
@@ -96,25 +134,14 @@ impl Default for Limits {
             transactions: 200_000,
             connections: 1_024,
             connections_per_peer: 256,
+            connections_half_open: 512,
+            patience: Duration::from_secs(10),
+            handshakes_per_second: 300,
+            handshakes_per_second_per_peer: 100,
             backlog: 1_024,
             retry_after: Duration::from_secs(5),
             failures_per_minute: 10,
             session: Duration::from_secs(1_800),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    Udp,
-    Tcp,
-}
-
-impl Transport {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
         }
     }
 }
@@ -164,6 +191,10 @@ pub struct Incoming {
     /// The address of record under which we are registered where the call comes from, if it came
     /// for the contact that we gave there.
     pub registration: Option<Uri>,
+    /// The names in the TLS certificate that the other end of the connection has shown and that
+    /// `client_ca` vouches for: domains and addresses, in lower case, separated by blanks. For an
+    /// INVITE that a proxy passed on it is the proxy's.
+    pub certificate: Option<String>,
     /// Our address as this peer reaches it: what belongs into an SDP of ours.
     pub local: IpAddr,
     /// The session description, also out of `multipart/mixed`; `None` asks us to offer.
@@ -224,7 +255,6 @@ pub enum Reject {
     NotAcceptableHere,
     ServerError,
     Overloaded { retry_after: Duration },
-    Decline,
 }
 
 impl Reject {
@@ -238,7 +268,6 @@ impl Reject {
             Self::NotAcceptableHere => 488,
             Self::ServerError => 500,
             Self::Overloaded { .. } => 503,
-            Self::Decline => 603,
         }
     }
 }

@@ -2,13 +2,18 @@
 //!
 //! The endpoint lies under a `std` mutex that is held for one message or one wish at a time, so
 //! a call's owner acts without waiting for a task, and bytes leave in the order they were decided.
-//! One task per UDP socket drains it, one task watches the deadline, one task per TCP connection
-//! cuts its stream.
+//! One task per UDP socket drains it, one task watches the deadline, one task serves each
+//! connection.
 
 mod agent;
+mod connection;
+mod listen;
 mod names;
 mod routes;
 mod streams;
+mod tls;
+mod way;
+mod websocket;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -16,16 +21,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 pub use agent::{Agent, Dialog, Invite};
-use names::{Names, Place};
-use routes::{Routes, unspecified};
+use listen::{Datagrams, naming};
+use names::Names;
+use routes::Routes;
 use streams::Streams;
+use tls::Tls;
 
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
@@ -43,16 +49,29 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     let mut datagrams = Vec::new();
     let mut receivers = Vec::new();
     for address in &config.udp {
-        let (socket, receiver) = bind_udp(*address).map_err(|e| naming("UDP", *address, &e))?;
+        let (socket, receiver) = listen::udp(*address).map_err(|e| naming("UDP", *address, &e))?;
         datagrams.push(socket);
         receivers.push(receiver);
     }
     let mut listeners = Vec::new();
-    for address in &config.tcp {
-        listeners.push(bind_tcp(*address).map_err(|e| naming("TCP", *address, &e))?);
+    for (transport, addresses) in [
+        (Transport::Tcp, &config.tcp),
+        (Transport::Tls, &config.tls),
+        (Transport::Ws, &config.ws),
+        (Transport::Wss, &config.wss),
+    ] {
+        for address in addresses {
+            let listener = listen::tcp(*address);
+            let listener = listener.map_err(|e| naming(transport.name(), *address, &e))?;
+            listeners.push((transport, listener));
+        }
     }
-    let listening = listeners.iter().map(tokio::net::TcpListener::local_addr);
+    let listening = listeners.iter().map(|(kind, listener)| Ok((*kind, listener.local_addr()?)));
     let listening = listening.collect::<io::Result<Vec<_>>>()?;
+    let tls = Tls::read(config.certificates)?;
+    if listening.iter().any(|(transport, _)| transport.is_secure()) {
+        tls.acceptor()?;
+    }
 
     let mut endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
     endpoint.authenticate(config.authentication);
@@ -65,6 +84,8 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         routes: Routes::new(config.advertised),
         names: Names::new(&config.nameservers, seed),
         standings: Mutex::default(),
+        tls,
+        origins: config.origins,
         invites,
         rearm: Notify::new(),
         quiet: Notify::new(),
@@ -74,18 +95,15 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     for (index, receiver) in receivers.into_iter().enumerate() {
         board.spawn(drain(board.clone(), index, receiver));
     }
-    for listener in listeners {
-        board.spawn(streams::accept(board.clone(), listener));
+    for (transport, listener) in listeners {
+        board.spawn(streams::accept(board.clone(), transport, listener));
     }
+    board.spawn(tls::watch(board.clone()));
     board.spawn(keep_time(board.clone()));
     for registration in config.registrations {
         board.with(|endpoint, now| endpoint.register(now, registration));
     }
     Ok((Agent::new(board), waiting))
-}
-
-fn naming(kind: &str, address: SocketAddr, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("cannot listen on {kind} {address}: {error}"))
 }
 
 /// Where bytes and wishes meet: the endpoint, and who waits for its events.
@@ -98,6 +116,8 @@ struct Switchboard {
     names: Names,
     /// What has become of each registration.
     standings: Mutex<BTreeMap<RegistrationKey, Standing>>,
+    tls: Tls,
+    origins: Vec<String>,
     invites: mpsc::Sender<Invite>,
     /// The deadline has moved forward.
     rearm: Notify,
@@ -124,12 +144,6 @@ struct Placed {
     key: CallKey,
     answered: oneshot::Receiver<Result<Vec<u8>, Refusal>>,
     events: mpsc::Receiver<Event>,
-}
-
-/// A UDP socket, by its sending end.
-struct Datagrams {
-    sender: std::net::UdpSocket,
-    local: SocketAddr,
 }
 
 impl Switchboard {
@@ -188,32 +202,11 @@ impl Switchboard {
 
     fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.datagrams.iter().map(|d| (Transport::Udp, d.local));
-        udp.chain(self.streams.listening().map(|local| (Transport::Tcp, local))).collect()
-    }
-
-    /// The ways to a peer whom nothing came from yet, best first.
-    async fn ways_to(&self, target: &Uri) -> Vec<Flow> {
-        self.names.locate(target).await.into_iter().map(|place| self.way_to(place)).collect()
-    }
-
-    fn way_to(&self, Place { transport, remote }: Place) -> Flow {
-        let fitting = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
-        let wants_udp = transport == Transport::Udp;
-        let udp = self.datagrams.iter().position(|d| fitting(&d.local)).filter(|_| wants_udp);
-        let (transport, local, link) = if let Some(index) = udp {
-            (Transport::Udp, self.datagrams[index].local, Link::Socket(index))
-        } else {
-            let listening = self.streams.listening().find(fitting);
-            // Not listening on TCP, we still must name a port; requests come by our connection.
-            let unbound = SocketAddr::new(unspecified(remote), 5060);
-            (Transport::Tcp, listening.unwrap_or(unbound), Link::Any)
-        };
-        let local = self.routes.local(local, remote);
-        Flow { transport, local, remote, link }
+        udp.chain(self.streams.listening()).collect()
     }
 
     async fn locate(self: Arc<Self>, key: RegistrationKey, uri: Uri) {
-        let ways = self.ways_to(&uri).await;
+        let ways = self.ways_to(&uri).await.unwrap_or_default();
         self.with(|endpoint, now| endpoint.located(now, key, ways));
     }
 
@@ -258,6 +251,12 @@ impl Switchboard {
         }
         self.with(Endpoint::unregister);
         let _late_ones_expire = tokio::time::timeout(PARTING, self.until_unregistered()).await;
+        let sent = async {
+            while !self.streams.are_idle() {
+                tokio::time::sleep(GRAIN).await;
+            }
+        };
+        let _who_does_not_read_is_left = tokio::time::timeout(PARTING, sent).await;
         for task in lock(&self.tasks).drain(..) {
             task.abort();
         }
@@ -343,7 +342,7 @@ impl Switchboard {
                     debug!(remote = %flow.remote, %error, "cannot send to {}: {error}", flow.remote);
                 }
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 if let Some(this) = self.this.upgrade() {
                     self.streams.send(&this, flow, bytes.clone());
                 }
@@ -419,40 +418,11 @@ async fn keep_time(board: Arc<Switchboard>) {
     }
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<(Datagrams, UdpSocket)> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        // Else IPv4 peers appear as ::ffff:a.b.c.d, and no Via or SDP wants that.
-        socket.set_only_v6(true)?;
-    }
-    // The system gives what it allows (net.core.rmem_max); less is no reason to fail.
-    let _as_large_as_allowed = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    let sender: std::net::UdpSocket = socket.into();
-    let local = sender.local_addr()?;
-    let receiver = UdpSocket::from_std(sender.try_clone()?)?;
-    Ok((Datagrams { sender, local }, receiver))
-}
-
-fn bind_tcp(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    tokio::net::TcpListener::from_std(socket.into())
-}
-
 /// Datagrams taken in one go before others get their turn.
 const BATCH: usize = 64;
 /// SIP's timers are hundreds of milliseconds: waking less often saves more than it costs.
 const GRAIN: Duration = Duration::from_millis(5);
 /// Events that may wait for the owner of a call.
 const EVENTS: usize = 32;
-const RECEIVE_BUFFER: usize = 8 << 20;
 const BACKLOG_WAIT: Duration = Duration::from_secs(2);
 const PARTING: Duration = Duration::from_millis(500);

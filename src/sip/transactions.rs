@@ -11,7 +11,7 @@ use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
-use super::{Flow, Transport};
+use super::{Flow, Link};
 
 pub(super) type TransactionKey = u64;
 
@@ -167,7 +167,7 @@ impl Transactions {
         let key = client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_reliable() {
             self.streamed.insert(id);
         }
         self.step(now, id, Input::Request, Some(&wire), post);
@@ -245,7 +245,12 @@ impl Transactions {
 
     /// Our requests that wait for a response over a broken connection.
     pub fn over(&self, flow: &Flow) -> Vec<TransactionKey> {
-        let broken = |id: &&TransactionKey| self.table.get(id).is_some_and(|t| t.flow == *flow);
+        let fits = |t: &Transaction| match t.flow.link {
+            // What went by any connection to there went by this one.
+            Link::Any => (t.flow.transport, t.flow.remote) == (flow.transport, flow.remote),
+            link => link == flow.link,
+        };
+        let broken = |id: &&TransactionKey| self.table.get(id).is_some_and(fits);
         self.streamed.iter().filter(broken).copied().collect()
     }
 
@@ -319,7 +324,7 @@ impl Transaction {
         id: TransactionKey,
         post: &mut Post,
     ) -> bool {
-        let reliable = self.flow.transport == Transport::Tcp;
+        let reliable = self.flow.transport.is_reliable();
         let repeats = matches!(timer, Timer::A | Timer::E | Timer::G);
         if repeats && reliable {
             return true;

@@ -101,6 +101,9 @@ fn hierarchical(scheme: Scheme, rest: &str) -> Result<Uri, BadUri> {
     let (userinfo, rest) = rest.split_once('@').map_or(("", rest), |(user, rest)| (user, rest));
     // A password (RFC 3261 §19.1.1: "not recommended") is read over and never kept.
     let user = userinfo.split_once(':').map_or(userinfo, |(user, _)| user);
+    // Behind it an `@` must be escaped, and is not always: written out again without a user, it
+    // would make one of the host.
+    let rest = &*rest.replace('@', "%40");
     let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
     let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
     let (host, port) = host_and_port(hostport)?;
@@ -253,6 +256,14 @@ mod tests {
         ] {
             assert!(text.parse::<Uri>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn an_at_in_a_parameter_makes_no_other_host() {
+        let uri = read("sip::pw@vm;target=sip:402@h?x=a@b");
+        assert_eq!((uri.host.as_str(), uri.target().as_deref()), ("vm", Some("sip:402@h")));
+        assert_eq!(uri.to_string(), "sip:vm;target=sip:402%40h?x=a%40b");
+        assert!("sip:a@b@c".parse::<Uri>().is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::text::{Params, is_token};
+use super::transport::Transport;
 use super::uri::{host_and_port, ip_of};
 
 /// The topmost Via of a message.
@@ -70,13 +71,15 @@ impl Via {
             || (self.params.has("rport") && self.port.unwrap_or(5060) != source.port())
     }
 
-    /// RFC 3261 §18.2.2 for datagrams. `maddr` is not followed: it would let anyone aim our
+    /// RFC 3261 §18.2.2: where a datagram goes back to, and where a connection is opened when the
+    /// one that a request came by is gone. `maddr` is not followed: it would let anyone aim our
     /// responses at a third party.
-    pub fn reply_to(&self, source: SocketAddr) -> SocketAddr {
-        if self.params.has("rport") {
+    pub fn reply_to(&self, source: SocketAddr, transport: Transport) -> SocketAddr {
+        // RFC 3581 §4 is about datagrams: the port that a connection came from takes no other.
+        if self.params.has("rport") && !transport.is_reliable() {
             return source;
         }
-        SocketAddr::new(source.ip(), self.port.unwrap_or(5060))
+        SocketAddr::new(source.ip(), self.port.unwrap_or(transport.default_port()))
     }
 }
 
@@ -98,7 +101,7 @@ mod tests {
         let source = source.parse().expect("an address");
         let mut via = Via::read(via).expect("a Via");
         via.stamp(source);
-        (via.to_string(), via.reply_to(source))
+        (via.to_string(), via.reply_to(source, Transport::Udp))
     }
 
     #[test]
@@ -140,6 +143,19 @@ mod tests {
                 stamped(via, source),
                 (printed.to_owned(), reply.parse().expect("an address"))
             );
+        }
+    }
+
+    #[test]
+    fn a_connection_is_opened_to_where_requests_are_taken() {
+        let source = "1.2.3.4:40000".parse().expect("an address");
+        for (via, transport, reply) in [
+            ("SIP/2.0/TCP 10.0.0.1:5080;rport;branch=z1", Transport::Tcp, "1.2.3.4:5080"),
+            ("SIP/2.0/TCP h.example;branch=z1", Transport::Tcp, "1.2.3.4:5060"),
+            ("SIP/2.0/TLS h.example;maddr=9.9.9.9;branch=z1", Transport::Tls, "1.2.3.4:5061"),
+        ] {
+            let via = Via::read(via).expect("a Via");
+            assert_eq!(via.reply_to(source, transport), reply.parse().expect("an address"));
         }
     }
 

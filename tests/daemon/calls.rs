@@ -67,7 +67,9 @@ fn sipp_leaves_a_message_by_udp_in_pcmu_and_every_frame_is_kept() {
 
 #[test]
 fn sipp_leaves_a_message_by_tcp_in_pcma_with_a_late_offer_and_a_hold_in_the_middle() {
-    let house = House::new("[deposit]\nsilence_seconds = 2");
+    let house = House::new(
+        "[deposit]\nsilence_seconds = 2\n[sip]\n[[sip.peers]]\naddress = '127.0.0.1'\ntrusted = true",
+    );
     let (first, second) = (Voice::new(Law::A, 2.0, 2), Voice::new(Law::A, 2.0, 3));
     fs::write(house.dir.path().join("first.raw"), &first.bytes).unwrap();
     fs::write(house.dir.path().join("second.raw"), &second.bytes).unwrap();
@@ -117,7 +119,7 @@ fn baresip_leaves_a_message() {
     said[16_000..24_000].fill(0);
     let wav = house.dir.path().join("said.wav");
     write_wav(&wav, &said);
-    baresip(&house, house.sip("UDP"), &wav, 5);
+    baresip(&house, "UDP", &wav, 5);
 
     let recorded = wav_samples(&house.message());
     // Greeting and beep took what was said before.

@@ -1,9 +1,11 @@
-//! Other people's programs: `SIPp` and baresip, from Debian's packages.
+//! Other people's programs: `SIPp`, baresip and linphone, from Debian's packages.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use crate::house::House;
 
@@ -40,7 +42,7 @@ pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) 
 }
 
 /// Calls, speaks what is in the WAV file, and hangs up after so many seconds.
-pub fn baresip(house: &House, target: SocketAddr, wav: &Path, seconds: u32) {
+pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
     let dir = house.dir.path().join("baresip");
     fs::create_dir(&dir).unwrap();
     let (first, last) = house.callers_ports();
@@ -54,8 +56,13 @@ pub fn baresip(house: &House, target: SocketAddr, wav: &Path, seconds: u32) {
     );
     fs::write(dir.join("config"), config).unwrap();
     fs::write(dir.join("contacts"), "").unwrap();
-    let account = "\"Grace Hopper\" <sip:+12125550142@127.0.0.1>;regint=0;audio_codecs=pcmu\n";
+    // What it dials goes by the transport of its account.
+    let account = format!(
+        "\"Grace Hopper\" <sip:+12125550142@127.0.0.1;transport={}>;regint=0;audio_codecs=pcmu\n",
+        transport.to_lowercase()
+    );
     fs::write(dir.join("accounts"), account).unwrap();
+    let target = house.sip(transport);
     let mut baresip = installed("baresip", "baresip-core");
     baresip
         .args(["-f", dir.to_str().unwrap(), "-t", &seconds.to_string()])
@@ -63,6 +70,51 @@ pub fn baresip(house: &House, target: SocketAddr, wav: &Path, seconds: u32) {
     let done = baresip.stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "baresip: {}\n{told}", done.status);
+}
+
+/// The same by linphone, which checks by `ca` whom it calls by TLS.
+pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, seconds: u64) {
+    let home = house.dir.path().join("linphone");
+    // It makes none of these itself.
+    fs::create_dir_all(home.join(".local/share/linphone")).unwrap();
+    fs::create_dir_all(home.join(".config/linphone")).unwrap();
+    let (first, last) = house.callers_ports();
+    // -1 is any port, 0 none.
+    let port = |name: &str| if name == transport { -1 } else { 0 };
+    let config = format!(
+        "[sip]\nsip_port={}\nsip_tcp_port={}\nsip_tls_port={}\nuse_ipv6=0\nroot_ca={}\n\
+         contact=\"Grace Hopper\" <sip:+12125550142@127.0.0.1>\n\
+         [rtp]\naudio_rtp_port={first}-{last}\n[sound]\nechocancellation=0\n\
+         [video]\nautomatically_initiate=0\n",
+        port("UDP"),
+        port("TCP"),
+        port("TLS"),
+        ca.unwrap_or(Path::new("/dev/null")).display(),
+    );
+    fs::write(home.join("linphonerc"), config).unwrap();
+    let mut linphone = installed("linphonec", "linphone-cli");
+    linphone.env("HOME", &home).arg("-c").arg(home.join("linphonerc"));
+    let mut linphone = linphone
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut types = linphone.stdin.take().unwrap();
+    let mut shows = BufReader::new(linphone.stdout.take().unwrap());
+    writeln!(types, "soundcard use files\nplay {}", wav.display()).unwrap();
+    writeln!(types, "record {}", home.join("heard.wav").display()).unwrap();
+    // Its TLS knows names in certificates, and no addresses.
+    let (port, param) = (house.sip(transport).port(), transport.to_lowercase());
+    writeln!(types, "call sip:1000@localhost:{port};transport={param}").unwrap();
+    let mut told = String::new();
+    while !told.contains("Media streams established") {
+        assert!(shows.read_line(&mut told).unwrap() > 0, "linphone:\n{told}");
+    }
+    thread::sleep(Duration::from_secs(seconds));
+    writeln!(types, "terminate\nquit").unwrap();
+    shows.read_to_string(&mut told).unwrap();
+    assert!(linphone.wait().unwrap().success() && told.contains("ended (No error)"), "{told}");
 }
 
 /// A client that must not be missing: a test that did not run proves nothing.

@@ -36,7 +36,11 @@ fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
     called("2001", 480);
     let shown = house.ok(&["mailbox", "show", "2001"]);
     assert!(shown.contains("Alan Turing") && shown.contains("false"), "{shown}");
-    house.ok(&["mailbox", "edit", "2001", "--enabled", "true"]);
+    house.ok(&["mailbox", "edit", "2001", "--enabled", "true", "--max-messages", "7"]);
+    assert!(house.ok(&["mailbox", "show", "2001"]).contains("max_messages = 7"));
+    house.ok(&["mailbox", "edit", "2001", "--max-messages", "", "--name", ""]);
+    let shown = house.ok(&["mailbox", "show", "2001"]);
+    assert!(!shown.contains("max_messages") && !shown.contains("Alan Turing"), "{shown}");
     called("2001", 200);
     house.ok(&["mailbox", "remove", "2001", "--yes"]);
     called("2001", 404);
@@ -106,6 +110,11 @@ fn a_broken_configuration_is_told_with_line_and_suggestion() {
     assert!(told.contains("line 2: unknown option sip.max_cals; did you mean sip.max_calls?"));
     assert!(told.contains("line 4: deposit.max_seconds"), "{told}");
     house.ok(&["check-config"]);
+    fs::write(&file, "[log]\nlevel = 'a=b=c'\n").unwrap();
+    let done =
+        Command::new(PROGRAM).args(["--config", file.to_str().unwrap(), "check-config"]).output();
+    let told = String::from_utf8(done.unwrap().stderr).unwrap();
+    assert!(told.contains("log.level: `a=b=c` is no level or filter"), "{told}");
 }
 
 #[test]

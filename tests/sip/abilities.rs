@@ -7,7 +7,9 @@ use afterbeep::sip::{Flow, Limits, Link, Transport};
 
 /// Request, whether within a dialog, more header fields, body; then the answer: its code and the
 /// header fields that it must have, and `!` those that it must not.
-const ROWS: &[(&str, bool, &str, &str, u16, &[&str])] = &[
+type Row = (&'static str, bool, &'static str, &'static str, u16, &'static [&'static str]);
+
+const ROWS: &[Row] = &[
     ("OPTIONS", false, "", "", 200, EVERYTHING),
     ("OPTIONS", true, "", "", 200, EVERYTHING),
     ("OPTIONS", false, "Require: 100rel, timer, replaces", "", 200, EVERYTHING),

@@ -56,7 +56,7 @@ async fn a_call_proves_who_it_is() {
         realm: "afterbeep".to_owned(),
         algorithms: Algorithm::STRONGEST_FIRST.to_vec(),
         accounts: vec![Account { username: "alice".to_owned(), secret: Secret::new("s e") }],
-        demand: Demand::new(|_| true),
+        demand: Demand::new(|_, _| true),
     };
     let (agent, mut invites) = start(Config { authentication, ..config() }).await;
     let (caller, _none) = start(config()).await;
@@ -280,16 +280,7 @@ async fn start(config: Config) -> (Agent, mpsc::Receiver<Invite>) {
 
 fn config() -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    Config {
-        udp: vec![any],
-        tcp: vec![],
-        user_agent: "test".into(),
-        advertised: None,
-        limits: Limits::default(),
-        authentication: Authentication::default(),
-        registrations: vec![],
-        nameservers: vec![],
-    }
+    Config { udp: vec![any], user_agent: "test".into(), ..Config::default() }
 }
 
 fn port(agent: &Agent) -> u16 {

@@ -86,12 +86,14 @@ impl Stage {
             session: Duration::from_secs(setting("session ", "0").parse().expect("seconds")),
             ..Limits::default()
         };
-        let transport =
-            if setting("transport ", "udp") == "tcp" { Transport::Tcp } else { Transport::Udp };
-        let link = match transport {
-            Transport::Udp => Link::Socket(0),
-            Transport::Tcp => Link::Connection(1),
+        let transport = match setting("transport ", "udp").as_str() {
+            "tcp" => Transport::Tcp,
+            "tls" => Transport::Tls,
+            "wss" => Transport::Wss,
+            _ => Transport::Udp,
         };
+        let reliable = transport.is_reliable();
+        let link = if reliable { Link::Connection(1) } else { Link::Socket(0) };
         let flow = Flow {
             transport,
             local: setting("local ", "192.0.2.9:5060").parse().expect("an address"),
@@ -110,7 +112,7 @@ impl Stage {
                 realm: "afterbeep".to_owned(),
                 algorithms: algorithms.collect(),
                 accounts: vec![Account { username, secret }],
-                demand: Demand::new(|_| true),
+                demand: Demand::new(|_, _| true),
             });
         }
         let realm = Some(setting("realm ", "")).filter(|realm| !realm.is_empty());
@@ -289,14 +291,12 @@ impl Stage {
         };
         let mut head: Vec<String> = message.split("\r\n").map(str::to_owned).collect();
         for line in lines {
-            match line.strip_prefix('-') {
-                Some(name) => head.retain(|known| !known.starts_with(&format!("{name}:"))),
-                None => {
-                    let line = line.replace("$tag", &self.our_tag);
-                    let line = line.replace("$branch", &self.our_branch());
-                    head.insert(2, line.replace("$rseq", &self.our_rseq));
-                }
+            if let Some(name) = line.strip_prefix('-') {
+                head.retain(|known| !known.starts_with(&format!("{name}:")));
+                continue;
             }
+            let line = line.replace("$tag", &self.our_tag).replace("$rseq", &self.our_rseq);
+            head.insert(2, line.replace("$branch", &self.our_branch()));
         }
         let body = if words.contains(&"sdp") { SDP } else { "" };
         let body = if words.contains(&"text") { "hello" } else { body };

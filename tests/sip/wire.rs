@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use afterbeep::sip::{
-    self, Agent, Authentication, Config, Event, Invite, Limits, NameAddr, Reject, Transport, Uri,
+    self, Agent, Config, Event, Invite, Limits, NameAddr, Reject, Transport, Uri,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -132,7 +132,7 @@ async fn a_taken_port_is_named() {
     assert!(error.to_string().contains(&taken.to_string()), "{error}");
 }
 
-async fn call(caller: &Agent, invites: &mut mpsc::Receiver<Invite>, target: &Uri) {
+pub async fn call(caller: &Agent, invites: &mut mpsc::Receiver<Invite>, target: &Uri) {
     let (from, offer) = (alice(), SDP.to_owned());
     let (taken, mut answered) = tokio::join!(caller.call(target, &from, offer), async {
         let invite = invites.recv().await.expect("an invite");
@@ -157,7 +157,11 @@ async fn start() -> (Agent, mpsc::Receiver<Invite>) {
 }
 
 async fn start_with(limits: Limits) -> (Agent, mpsc::Receiver<Invite>) {
-    sip::bind(config(limits)).await.expect("free ports")
+    start_as(config(limits)).await
+}
+
+pub async fn start_as(config: Config) -> (Agent, mpsc::Receiver<Invite>) {
+    sip::bind(config).await.expect("free ports")
 }
 
 fn config(limits: Limits) -> Config {
@@ -166,15 +170,12 @@ fn config(limits: Limits) -> Config {
         udp: vec![any],
         tcp: vec![any],
         user_agent: "test".into(),
-        advertised: None,
         limits,
-        authentication: Authentication::default(),
-        registrations: vec![],
-        nameservers: vec![],
+        ..Config::default()
     }
 }
 
-fn address(agent: &Agent, transport: Transport) -> SocketAddr {
+pub fn address(agent: &Agent, transport: Transport) -> SocketAddr {
     let all = agent.local_addrs();
     all.into_iter().find(|(kind, _)| *kind == transport).expect("a listener").1
 }
@@ -185,8 +186,8 @@ fn uri(agent: &Agent, transport: Transport) -> Uri {
     format!("sip:401@{address}{tcp}").parse().expect("a URI")
 }
 
-fn alice() -> NameAddr {
+pub fn alice() -> NameAddr {
     "Alice <sip:alice@127.0.0.1>".parse().expect("a name")
 }
 
-const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";
+pub const SDP: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";

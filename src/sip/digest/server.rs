@@ -66,8 +66,8 @@ impl Guard {
         }
     }
 
-    pub fn asks(&self, source: IpAddr) -> bool {
-        self.demand.is_on(source)
+    pub fn asks(&self, source: IpAddr, certificate: Option<&str>) -> bool {
+        self.demand.is_on(source, certificate)
     }
 
     /// Judges what a request says of its sender.

@@ -68,8 +68,7 @@ impl Endpoint {
             | Reject::NotFound
             | Reject::TemporarilyUnavailable
             | Reject::BusyHere
-            | Reject::ServerError
-            | Reject::Decline => (None, Vec::new()),
+            | Reject::ServerError => (None, Vec::new()),
         };
         let tag = call.dialog.local_tag;
         self.conclude(now, &pending, &tag, Failure { code, reason, more });
@@ -126,7 +125,7 @@ impl Endpoint {
     ) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let mut more = record_route(&pending);
-        more.push(contact(&call.dialog.flow));
+        more.push(contact(&call.dialog.flow, &call.dialog.scheme));
         more.extend(abilities());
         more.extend(pending.session.map(Agreed::answer).into_iter().flatten());
         // RFC 3262 §5, RFC 6337 §3.1.1: what was settled before is not said again.
@@ -162,7 +161,7 @@ impl Endpoint {
     fn settle(&mut self, now: Instant, key: CallKey, pending: &Pending, sdp: &str) {
         let Some(call) = self.calls.get_mut(&key) else { return };
         sdp.clone_into(&mut call.described);
-        let mut more = vec![contact(&call.dialog.flow)];
+        let mut more = vec![contact(&call.dialog.flow, &call.dialog.scheme)];
         more.extend(abilities());
         more.extend(pending.session.map(Agreed::answer).into_iter().flatten());
         more.push(sdp_type());

@@ -20,8 +20,9 @@ impl Endpoint {
     pub(super) fn identify(&mut self, now: Instant, arrival: &Arrival) -> Result<Who, Answered> {
         let source = arrival.flow.remote.ip();
         let registration = self.registered_as(now, &arrival.request.uri, source);
+        let certificate = self.certificates.get(&arrival.flow.link).map(String::as_str);
         // Whom we asked to call us need not prove who he is.
-        if registration.is_some() || !self.guard.asks(source) {
+        if registration.is_some() || !self.guard.asks(source, certificate) {
             return Ok(Who { authenticated: None, registration });
         }
         let (code, more) = match self.guard.judge(now, source, &arrival.request) {

@@ -45,7 +45,7 @@ use super::transaction::Input;
 use super::transactions::{Post, TransactionKey, Transactions, Upward, User};
 use super::uri::Uri;
 use super::via::Via;
-use super::{Event, Flow, Incoming, Limits, Refusal, Transport};
+use super::{Event, Flow, Incoming, Limits, Link, Refusal, Scheme};
 
 /// A call, for as long as the endpoint lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +114,8 @@ pub struct Endpoint {
     registrations: BTreeMap<RegistrationKey, Enrolment>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
+    /// The names in a peer's certificate, while its connection lasts.
+    certificates: HashMap<Link, String>,
     post: Post,
     last_call: u64,
     last_ticket: u64,
@@ -140,6 +142,7 @@ impl Endpoint {
             placings: HashMap::new(),
             registrations: BTreeMap::new(),
             dialogs: HashMap::new(),
+            certificates: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
             last_ticket: 0,
@@ -186,8 +189,14 @@ impl Endpoint {
         self.post.outputs.pop_front()
     }
 
+    /// What comes by this link comes from the owner of a certificate with these names.
+    pub fn vouch(&mut self, link: Link, names: String) {
+        self.certificates.insert(link, names);
+    }
+
     /// A connection is gone, or could not be opened.
     pub fn transport_failed(&mut self, now: Instant, flow: &Flow) {
+        self.certificates.remove(&flow.link);
         for id in self.transactions.over(flow) {
             let upward =
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
@@ -412,20 +421,21 @@ fn stamp(via: &mut Via, headers: &mut Headers, flow: Flow) -> Flow {
         let value = stamped.chain(rest).collect::<Vec<_>>().join(", ");
         top.replace(value);
     }
-    match flow.transport {
-        Transport::Udp => Flow { remote: via.reply_to(flow.remote), ..flow },
-        // RFC 3261 §18.2.2: over the connection that the request came by.
-        Transport::Tcp => flow,
+    if flow.transport.is_web() {
+        return flow;
     }
+    // RFC 3261 §18.2.2: over the connection that the request came by, while it is there; a flow
+    // goes by its link before it goes by its address.
+    Flow { remote: via.reply_to(flow.remote, flow.transport), ..flow }
 }
 
 /// Where the peer of a flow may send its requests: RFC 3261 §8.1.1.8.
-fn contact(flow: &Flow) -> Header {
-    let transport = match flow.transport {
-        Transport::Udp => "",
-        Transport::Tcp => ";transport=tcp",
-    };
-    headers::Contact::new(format!("<sip:{}{transport}>", flow.local)).into()
+fn contact(flow: &Flow, scheme: &Scheme) -> Header {
+    // A proxy may end TLS before us: then we cannot promise it.
+    let honest = if flow.transport.is_secure() { scheme } else { &Scheme::Sip };
+    let name = if *honest == Scheme::Sips { "sips" } else { "sip" };
+    let transport = flow.transport.param(honest);
+    headers::Contact::new(format!("<{name}:{}{transport}>", flow.local)).into()
 }
 
 fn retry_after(wait: Duration) -> Header {

@@ -170,6 +170,7 @@ impl Endpoint {
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
         let mut incoming = incoming(&request, flow, offer, who);
+        incoming.certificate = self.certificates.get(&flow.link).cloned();
         let replaced = replaces.and_then(|key| self.calls.get(&key));
         incoming.replaces = replaced.map(|call| call.dialog.call_id.clone());
         let pending = Pending {
@@ -238,18 +239,22 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>, who: Who) -> 
         to: request.identity.to.clone(),
         asserted,
         privacy: hidden.unwrap_or(false) || is_hidden(headers),
-        diversion: named("Diversion").collect(),
-        history: named("History-Info").collect(),
+        diversion: named("Diversion").take(MOST_NAMED).collect(),
+        history: named("History-Info").take(MOST_NAMED).collect(),
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
         authenticated: who.authenticated,
         registration: who.registration,
+        certificate: None,
         local: flow.local.ip(),
         offer,
         replaces: None,
     }
 }
+
+/// Diversions that are looked at: honest ones are few, and each costs a look into the directory.
+const MOST_NAMED: usize = 10;
 
 /// Who the other side is said to be, and whether it wants to be named: P-Asserted-Identity
 /// (RFC 3325), or Remote-Party-ID, which older PBXs still send.

@@ -50,7 +50,7 @@ impl Endpoint {
         let opening = Opening {
             target,
             from,
-            contact: contact(&flow),
+            contact: contact(&flow, &target.scheme),
             call_id: self.chance.token(),
             tag: self.chance.token(),
             branch: &branch,

@@ -29,7 +29,7 @@ impl Endpoint {
         let branch = self.chance.branch();
         let Some(call) = self.calls.get_mut(&key) else { return };
         let (mut request, flow) = call.dialog.request(method, &branch);
-        request.headers.push(contact(&call.dialog.flow));
+        request.headers.push(contact(&call.dialog.flow, &call.dialog.scheme));
         request.headers.extend(self.user_agent());
         request.headers.extend(more);
         request.body = body;

@@ -66,7 +66,7 @@ impl Endpoint {
         let lost = |bound: Flow| {
             bound.transport == flow.transport
                 && bound.remote == flow.remote
-                && bound.transport == Transport::Tcp
+                && bound.transport.is_reliable()
         };
         for (key, enrolment) in &mut self.registrations {
             if enrolment.bound(now).is_some_and(lost) {
@@ -152,7 +152,7 @@ impl Endpoint {
         };
         let (least, most) = match flow.transport {
             Transport::Udp => (24, 29),
-            Transport::Tcp => (95, 120),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => (95, 120),
         };
         let wait = self.chance.between(Duration::from_secs(least), Duration::from_secs(most));
         enrolment.armed.set(Timer::KeepAlive, now + wait);

@@ -32,7 +32,7 @@ impl Endpoint {
         let Some(call) = self.calls.get_mut(&key) else { return };
         let Phase::Offered(pending, provisional) = &mut call.phase else { return };
         let mut more = record_route(pending);
-        more.push(contact(&call.dialog.flow));
+        more.push(contact(&call.dialog.flow, &call.dialog.scheme));
         more.extend(server);
         let tag = &call.dialog.local_tag;
         let print = |pending: &Pending, mut more: Vec<Header>, sdp: Option<&str>| -> Wire {

@@ -154,7 +154,7 @@ impl Endpoint {
         }
         call.dialog.refresh(request, arrival.flow);
         let confirmed = !matches!(call.phase, Phase::Offered(..));
-        let mut more = vec![contact(&arrival.flow)];
+        let mut more = vec![contact(&arrival.flow, &call.dialog.scheme)];
         more.extend(abilities());
         // RFC 4028 §9: an early dialog has no session yet.
         let agreed = agreed.filter(|_| confirmed);

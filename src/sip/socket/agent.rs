@@ -34,6 +34,12 @@ impl Agent {
         self.board.local_addrs()
     }
 
+    /// Reads the certificates again. Connections that stand keep what they began with.
+    pub async fn reload(&self) {
+        let board = self.board.clone();
+        let _it_tells_the_log = tokio::task::spawn_blocking(move || board.tls.reload()).await;
+    }
+
     /// Calls in progress, either way.
     pub fn calls(&self) -> usize {
         self.board.with(|endpoint, _| endpoint.calls())
@@ -59,7 +65,14 @@ impl Agent {
         credentials: Option<&Credentials>,
     ) -> Result<Dialog, Refusal> {
         let mut refusal = Refusal::unavailable("Unknown Host");
-        for flow in self.board.ways_to(target).await {
+        for place in self.board.places(target).await? {
+            let flow = match self.board.way_to(place, target).await {
+                Ok(flow) => flow,
+                Err(refused) => {
+                    refusal = refused;
+                    continue;
+                }
+            };
             match self.try_call(flow, target, from, offer.clone(), credentials).await {
                 // RFC 3263 §4.3: the next server may be there, or have room.
                 Err(refused) if matches!(refused.code, 408 | 503) => refusal = refused,

@@ -95,7 +95,11 @@ impl Names {
                 }
             }
         }
-        if places.is_empty() { self.places(otherwise, host, 5060).await } else { places }
+        if places.is_empty() {
+            self.places(otherwise, host, otherwise.default_port()).await
+        } else {
+            places
+        }
     }
 
     async fn places(&self, transport: Transport, host: &str, port: u16) -> Vec<Place> {

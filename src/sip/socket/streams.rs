@@ -1,26 +1,23 @@
-//! TCP: connections that came, connections that we opened, and their limits.
+//! Connections: those that came, those that we opened, and how many there may be.
 
 use std::collections::HashMap;
-use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
+use super::connection;
 use super::{Switchboard, lock};
-use crate::sip::framing::{self, Frame, MAX_MESSAGE};
+use crate::sip::gate::Gate;
 use crate::sip::{Flow, Limits, Link, Transport};
 
 pub(super) struct Streams {
-    listening: Vec<SocketAddr>,
-    limit: usize,
-    limit_per_peer: usize,
+    listening: Vec<(Transport, SocketAddr)>,
+    limits: Limits,
     open: Mutex<Open>,
 }
 
@@ -28,22 +25,66 @@ pub(super) struct Streams {
 struct Open {
     last: u64,
     connections: HashMap<u64, Connection>,
-    /// The newest connection to each remote address.
-    by_remote: HashMap<SocketAddr, u64>,
+    /// The newest connection that we opened to each address. One that came is used only by its
+    /// number: RFC 5923 §9.3, whoever connects from a port need not own it.
+    by_remote: HashMap<(Transport, SocketAddr), u64>,
+    /// Whose certificate is expected at an address that we called by name.
+    names: HashMap<SocketAddr, String>,
 }
 
 struct Connection {
+    transport: Transport,
     remote: SocketAddr,
+    outbox: Outbox,
+    stage: Stage,
+    /// Dropped with the rest, it ends the connection's task.
+    _task: oneshot::Sender<()>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Opened {
+    ByUs,
+    ByThem,
+}
+
+#[derive(PartialEq)]
+enum Stage {
+    /// No message has come from there yet.
+    HalfOpen,
+    Proven,
+}
+
+/// A connection's place in the table: its number, and what its task lives by.
+pub(super) struct Place {
+    pub number: u64,
+    pub posted: Posted,
+    pub evicted: oneshot::Receiver<()>,
+}
+
+/// What waits for a peer to read it, up to [`WAITING`] bytes.
+struct Outbox {
     queue: mpsc::Sender<Arc<[u8]>>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// The other end of an [`Outbox`].
+pub(super) struct Posted {
+    queue: mpsc::Receiver<Arc<[u8]>>,
+    bytes: Arc<AtomicUsize>,
+    /// Bytes of what was taken last.
+    taken: usize,
 }
 
 impl Streams {
-    pub fn new(limits: &Limits, listening: Vec<SocketAddr>) -> Self {
-        let (limit, limit_per_peer) = (limits.connections, limits.connections_per_peer);
-        Self { listening, limit, limit_per_peer, open: Mutex::default() }
+    pub fn new(limits: &Limits, listening: Vec<(Transport, SocketAddr)>) -> Self {
+        Self { listening, limits: limits.clone(), open: Mutex::default() }
     }
 
-    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn patience(&self) -> Duration {
+        self.limits.patience
+    }
+
+    pub fn listening(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
         self.listening.iter().copied()
     }
 
@@ -56,50 +97,158 @@ impl Streams {
             Link::Socket(_) | Link::Any => None,
         };
         let named = named.filter(|number| open.connections.contains_key(number));
-        let number = named.or_else(|| open.by_remote.get(&flow.remote).copied());
-        if let Some(connection) = number.and_then(|number| open.connections.get(&number)) {
+        let leading = || open.by_remote.get(&(flow.transport, flow.remote)).copied();
+        if let Some(connection) = named.or_else(leading).and_then(|n| open.connections.get(&n)) {
             // A peer that reads so slowly has a queue of answers already.
-            let _dropped_when_full = connection.queue.try_send(bytes);
+            let _dropped_when_full = connection.outbox.post(bytes);
             return;
         }
-        let Some((number, queue)) = self.admit(&mut open, flow.remote) else { return };
-        if let Some(connection) = open.connections.get(&number) {
-            let _a_new_queue_has_room = connection.queue.try_send(bytes);
+        // A browser that is gone must come back by itself.
+        let place = (!flow.transport.is_web())
+            .then(|| self.admit(&mut open, Opened::ByUs, flow.transport, flow.remote))
+            .flatten();
+        let Some(place) = place else {
+            let lost = board.clone();
+            board.spawn(
+                async move { lost.with(|endpoint, now| endpoint.transport_failed(now, &flow)) },
+            );
+            return;
+        };
+        if let Some(connection) = open.connections.get(&place.number) {
+            let _a_new_queue_has_room = connection.outbox.post(bytes);
         }
+        let name = open.names.get(&flow.remote).cloned();
         drop(open);
-        board.spawn(connect(board.clone(), flow, number, queue));
+        board.spawn(connection::open(board.clone(), flow, name, place));
     }
 
-    /// A place for one more connection, if there is one.
+    /// The connection whose other end has shown a certificate of this name.
+    pub fn called(&self, remote: SocketAddr, name: &str) -> Option<u64> {
+        let open = lock(&self.open);
+        let number = open.by_remote.get(&(Transport::Tls, remote)).copied()?;
+        (open.names.get(&remote).is_some_and(|known| known == name)).then_some(number)
+    }
+
+    /// Notes whom we called by name at an address, and takes the connection to it in.
+    pub fn take_in(&self, remote: SocketAddr, name: &str) -> Option<Place> {
+        let mut open = lock(&self.open);
+        if open.names.len() >= MAX_NAMES {
+            open.names.clear();
+        }
+        open.names.insert(remote, name.to_owned());
+        self.admit(&mut open, Opened::ByUs, Transport::Tls, remote)
+    }
+
+    /// A message has come by this connection.
+    pub fn prove(&self, number: u64) {
+        if let Some(connection) = lock(&self.open).connections.get_mut(&number) {
+            connection.stage = Stage::Proven;
+        }
+    }
+
+    /// Whether all that was to be sent has left.
+    pub fn are_idle(&self) -> bool {
+        let idle = |c: &Connection| c.outbox.bytes.load(Ordering::Relaxed) == 0;
+        lock(&self.open).connections.values().all(idle)
+    }
+
+    pub fn remove(&self, number: u64) {
+        lock(&self.open).remove(number);
+    }
+
+    /// A place for one more connection. Where there is none, the oldest of those that never
+    /// brought a message makes room.
     fn admit(
         &self,
         open: &mut Open,
+        opened: Opened,
+        transport: Transport,
         remote: SocketAddr,
-    ) -> Option<(u64, mpsc::Receiver<Arc<[u8]>>)> {
-        let same_peer = |c: &&Connection| c.remote.ip() == remote.ip();
-        if open.connections.len() >= self.limit
-            || open.connections.values().filter(same_peer).count() >= self.limit_per_peer
-        {
-            return None;
+    ) -> Option<Place> {
+        let Limits { connections, connections_per_peer, connections_half_open, .. } = self.limits;
+        let peer = remote.ip();
+        if open.count(|c| c.remote.ip() == peer) >= connections_per_peer {
+            open.evict(Some(peer))?;
         }
-        open.last += 1;
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        open.connections.insert(open.last, Connection { remote, queue });
-        open.by_remote.insert(remote, open.last);
-        Some((open.last, waiting))
+        if open.connections.len() >= connections
+            || open.count(|c| c.stage == Stage::HalfOpen) >= connections_half_open
+        {
+            open.evict(None)?;
+        }
+        Some(open.insert(opened, transport, remote))
+    }
+}
+
+impl Open {
+    fn count(&self, fits: impl Fn(&Connection) -> bool) -> usize {
+        self.connections.values().filter(|connection| fits(connection)).count()
     }
 
-    fn remove(&self, number: u64) {
-        let mut open = lock(&self.open);
-        let Some(connection) = open.connections.remove(&number) else { return };
-        if open.by_remote.get(&connection.remote) == Some(&number) {
-            open.by_remote.remove(&connection.remote);
+    fn evict(&mut self, peer: Option<IpAddr>) -> Option<()> {
+        let fits = |c: &Connection| {
+            c.stage == Stage::HalfOpen && peer.is_none_or(|peer| c.remote.ip() == peer)
+        };
+        let half_open = self.connections.iter().filter(|(_, connection)| fits(connection));
+        let oldest = half_open.map(|(number, _)| *number).min()?;
+        self.remove(oldest);
+        Some(())
+    }
+
+    fn insert(&mut self, opened: Opened, transport: Transport, remote: SocketAddr) -> Place {
+        self.last += 1;
+        let number = self.last;
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let (task, evicted) = oneshot::channel();
+        let outbox = Outbox { queue, bytes: bytes.clone() };
+        let stage = match opened {
+            Opened::ByThem => Stage::HalfOpen,
+            Opened::ByUs => Stage::Proven,
+        };
+        if opened == Opened::ByUs {
+            self.by_remote.insert((transport, remote), number);
+        }
+        let connection = Connection { transport, remote, outbox, stage, _task: task };
+        self.connections.insert(number, connection);
+        Place { number, posted: Posted { queue: waiting, bytes, taken: 0 }, evicted }
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(connection) = self.connections.remove(&number) else { return };
+        let way = (connection.transport, connection.remote);
+        if self.by_remote.get(&way) == Some(&number) {
+            self.by_remote.remove(&way);
         }
     }
 }
 
-pub(super) async fn accept(board: Arc<Switchboard>, listener: TcpListener) {
+impl Outbox {
+    /// False when the peer is too far behind.
+    fn post(&self, bytes: Arc<[u8]>) -> bool {
+        let length = bytes.len();
+        let waiting = self.bytes.fetch_add(length, Ordering::Relaxed);
+        let posted = waiting + length <= WAITING && self.queue.try_send(bytes).is_ok();
+        if !posted {
+            self.bytes.fetch_sub(length, Ordering::Relaxed);
+        }
+        posted
+    }
+}
+
+impl Posted {
+    /// What must be sent next. What came before counts as sent.
+    pub async fn next(&mut self) -> Option<Arc<[u8]>> {
+        self.bytes.fetch_sub(std::mem::take(&mut self.taken), Ordering::Relaxed);
+        let bytes = self.queue.recv().await?;
+        self.taken = bytes.len();
+        Some(bytes)
+    }
+}
+
+pub(super) async fn accept(board: Arc<Switchboard>, transport: Transport, listener: TcpListener) {
     let Ok(bound) = listener.local_addr() else { return };
+    let Limits { handshakes_per_second, handshakes_per_second_per_peer, .. } = board.streams.limits;
+    let mut gate = Gate::new(handshakes_per_second, handshakes_per_second_per_peer);
     loop {
         let (stream, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -110,112 +259,34 @@ pub(super) async fn accept(board: Arc<Switchboard>, listener: TcpListener) {
                 continue;
             }
         };
-        let admitted = board.streams.admit(&mut lock(&board.streams.open), remote);
-        let Some((number, queue)) = admitted else {
-            debug!(%remote, "too many connections, refused {remote}");
+        if transport.is_secure() && !gate.lets_in(Instant::now(), remote.ip()) {
+            debug!(%remote, "too many handshakes a second, refused {remote}");
             continue;
-        };
-        let local = board.local_towards(bound, remote);
-        let link = Link::Connection(number);
-        let flow = Flow { transport: Transport::Tcp, local, remote, link };
-        board.spawn(serve(board.clone(), flow, number, stream, queue));
+        }
+        welcome(&board, transport, bound, stream, remote);
     }
 }
 
-async fn connect(
-    board: Arc<Switchboard>,
-    flow: Flow,
-    number: u64,
-    queue: mpsc::Receiver<Arc<[u8]>>,
-) {
-    if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(flow.remote)).await {
-        let flow = Flow { link: Link::Connection(number), ..flow };
-        serve(board, flow, number, stream, queue).await;
-    } else {
-        board.streams.remove(number);
-        board.with(|endpoint, now| endpoint.transport_failed(now, &flow));
-    }
-}
-
-async fn serve(
-    board: Arc<Switchboard>,
-    flow: Flow,
-    number: u64,
+fn welcome(
+    board: &Arc<Switchboard>,
+    transport: Transport,
+    bound: SocketAddr,
     stream: TcpStream,
-    queue: mpsc::Receiver<Arc<[u8]>>,
+    remote: SocketAddr,
 ) {
-    // Signalling is small messages that someone waits for.
-    let _works_without = stream.set_nodelay(true);
-    let keep_alive = socket2::TcpKeepalive::new().with_time(KEEP_ALIVE);
-    let _works_without = socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
-    let (reader, writer) = stream.into_split();
-    let end = tokio::select! {
-        end = read(&board, flow, reader) => end,
-        end = write(writer, queue) => end,
+    let streams = &board.streams;
+    let admitted = streams.admit(&mut lock(&streams.open), Opened::ByThem, transport, remote);
+    let Some(place) = admitted else {
+        debug!(%remote, "too many connections, refused {remote}");
+        return;
     };
-    debug!(remote = %flow.remote, ?end, "connection with {} ended", flow.remote);
-    board.streams.remove(number);
-    board.with(|endpoint, now| endpoint.transport_failed(now, &flow));
+    let local = board.local_towards(bound, remote);
+    let flow = Flow { transport, local, remote, link: Link::Connection(place.number) };
+    board.spawn(connection::serve(board.clone(), flow, stream, place));
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Arc<[u8]>>) -> io::Result<()> {
-    while let Some(bytes) = queue.recv().await {
-        timeout(WRITE, writer.write_all(&bytes)).await??;
-    }
-    Ok(())
-}
-
-async fn read(board: &Arc<Switchboard>, flow: Flow, mut reader: OwnedReadHalf) -> io::Result<()> {
-    let mut buffer: Vec<u8> = Vec::with_capacity(4096);
-    let mut deadline = Instant::now() + HALF_OPEN;
-    loop {
-        let read = timeout_at(deadline, reader.read_buf(&mut buffer)).await??;
-        if read == 0 {
-            return Ok(());
-        }
-        let mut done = 0;
-        let begun = buffer.len() > read;
-        loop {
-            match framing::next(&buffer[done..]) {
-                Frame::Message(length) => {
-                    board.receive(flow, &buffer[done..done + length]);
-                    done += length;
-                }
-                Frame::Ping(length) => {
-                    board.streams.send(board, flow, PONG.into());
-                    done += length;
-                }
-                Frame::Blank(length) => done += length,
-                Frame::Partial => break,
-                Frame::Broken(why) => return Err(io::Error::other(why)),
-            }
-        }
-        buffer.drain(..done);
-        // Between messages a connection may rest; a message that has begun must come to its end.
-        if buffer.is_empty() {
-            deadline = Instant::now() + IDLE;
-        } else if done > 0 || !begun {
-            deadline = Instant::now() + HALF_OPEN;
-        }
-        if buffer.len() > MAX_MESSAGE {
-            return Err(io::Error::other("message too long"));
-        }
-        // A burst must not leave its buffer behind for the life of the connection.
-        if buffer.is_empty() && buffer.capacity() > 4 * 4096 {
-            buffer = Vec::with_capacity(4096);
-        }
-    }
-}
-
-/// RFC 5626 §4.4.1.
-const PONG: &[u8] = b"\r\n";
-/// How long a new connection may be silent, and a message incomplete.
-const HALF_OPEN: Duration = Duration::from_secs(10);
-/// How long a connection may rest between messages.
-const IDLE: Duration = Duration::from_mins(30);
-const KEEP_ALIVE: Duration = Duration::from_mins(1);
-const CONNECT: Duration = Duration::from_secs(5);
-const WRITE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Messages that wait for a slow reader.
+/// Messages, and their bytes, that wait for a slow reader.
 const QUEUE: usize = 128;
+const WAITING: usize = 128 << 10;
+const MAX_NAMES: usize = 1_024;

@@ -22,6 +22,7 @@ pub(super) enum Refusal {
     NoSuchMailbox,
     AmbiguousMailbox,
     NoSuchFile,
+    TooLarge,
     NoSuchCall,
     NoSuchMethod,
     Broken,
@@ -155,6 +156,7 @@ pub(super) fn error(refusal: &Refusal) -> Error {
             (409, "Several mailboxes have this number, write NUMBER@CONTEXT".into())
         }
         Refusal::NoSuchFile => (404, "Voicemail does not exist".into()),
+        Refusal::TooLarge => (413, "Voicemail is too large".into()),
         Refusal::NoSuchCall => (404, "This call does not exist here".into()),
         Refusal::NoSuchMethod => (405, "This call does not take this method".into()),
         Refusal::Broken => (500, "Internal error".into()),

@@ -6,15 +6,17 @@ mod map;
 mod wire;
 
 use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
+use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::super::guard::Denied;
@@ -23,12 +25,18 @@ use crate::mailbox::{Message, Stem};
 use crate::spool::Query;
 use map::Refusal;
 
+/// Files that are read at one time, and how large each may be: more than an hour of audio.
+const READS: usize = 4;
+const LARGEST: u64 = 64 * 1024 * 1024;
+
 const BASE: &str = "/api/teleconsole/rest";
 
 #[derive(Clone)]
 struct Face {
     house: House,
     options: Telebroad,
+    /// Files that are read.
+    reads: Arc<Semaphore>,
 }
 
 pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
@@ -37,27 +45,42 @@ pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
         .route("/voicemail/file", get(file))
         .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
         .fallback(|| async { refused(&Refusal::NoSuchCall) })
-        .with_state(Face { house, options });
+        .with_state(Face { house, options, reads: Arc::new(Semaphore::new(READS)) });
     Router::new().nest(BASE, face)
 }
 
-async fn list(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    match face.list(query.as_deref().unwrap_or(""), &headers).await {
+async fn list(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.list(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
         Ok(items) => json(streamed(items)),
         Err(refusal) => refused(&refusal),
     }
 }
 
-async fn file(State(face): State<Face>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
-    match face.file(query.as_deref().unwrap_or(""), &headers).await {
-        Ok(file) => json(Body::from(wire::result(&file))),
+async fn file(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    match face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
+        Ok(file) => json(Body::from(file)),
         Err(refusal) => refused(&refusal),
     }
 }
 
 impl Face {
-    async fn list(&self, query: &str, headers: &HeaderMap) -> Result<Vec<Arc<Message>>, Refusal> {
-        self.enter(headers).await?;
+    async fn list(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Vec<Arc<Message>>, Refusal> {
+        self.enter(headers, from).await?;
         let wish = map::list_wish(&wire::Given::new(query, headers), self.options.offset_base)?;
         let mut ids = vec![];
         for number in &wish.mailboxes {
@@ -76,8 +99,13 @@ impl Face {
         Ok(map::merge(lists, &wish.query))
     }
 
-    async fn file(&self, query: &str, headers: &HeaderMap) -> Result<wire::File, Refusal> {
-        self.enter(headers).await?;
+    async fn file(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<String, Refusal> {
+        self.enter(headers, from).await?;
         let wish = map::file_wish(&wire::Given::new(query, headers))?;
         let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
         // A name that is no name of a file is simply not found; it is never joined to a path.
@@ -85,22 +113,20 @@ impl Face {
             .and_then(|stem| self.house.spool.find(&id, &wish.folders, &stem))
             .ok_or(Refusal::NoSuchFile)?;
         let zone = self.house.directory.find(&id).and_then(|mailbox| mailbox.time_zone.clone());
+        let turn = Arc::clone(&self.reads).acquire_owned().await;
+        let turn = turn.map_err(|why| broken(&why.to_string()))?;
         let spool = self.house.spool.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let mut audio = Vec::new();
-            let mut file = spool.open_audio(&message).map_err(|error| error.to_string())?;
-            file.read_to_end(&mut audio).map_err(|error| error.to_string())?;
-            Ok::<_, String>(map::file(&message, &audio, zone.as_deref()))
+            let _turn = turn;
+            let file = spool.open_audio(&message).map_err(|why| broken(&why.to_string()))?;
+            let audio = whole(file, LARGEST)?;
+            Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
         });
-        match read.await {
-            Ok(Ok(file)) => Ok(file),
-            Ok(Err(why)) => Err(broken(&why)),
-            Err(why) => Err(broken(&why.to_string())),
-        }
+        read.await.unwrap_or_else(|why| Err(broken(&why.to_string())))
     }
 
-    async fn enter(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        match self.house.guard.basic(headers).await {
+    async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
+        match self.house.guard.basic(headers, from).await {
             // Both roles may read.
             Ok(_) => Ok(()),
             Err(Denied::Unknown) => Err(Refusal::Login),
@@ -108,6 +134,14 @@ impl Face {
             Err(Denied::Broken(why)) => Err(broken(&why.to_string())),
         }
     }
+}
+
+/// All of a file, if it is not too large: an answer holds it in memory, and more than once.
+fn whole(file: impl Read, largest: u64) -> Result<Vec<u8>, Refusal> {
+    let mut audio = Vec::new();
+    let read = file.take(largest + 1).read_to_end(&mut audio);
+    read.map_err(|why| broken(&why.to_string()))?;
+    if audio.len() as u64 > largest { Err(Refusal::TooLarge) } else { Ok(audio) }
 }
 
 fn broken(why: &str) -> Refusal {
@@ -145,4 +179,15 @@ fn streamed(messages: Vec<Arc<Message>>) -> Body {
         .chain(std::iter::once(wire::LIST_TAIL.to_owned()))
         .map(|text| Ok::<_, std::convert::Infallible>(Bytes::from(text)));
     Body::from_stream(stream::iter(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_or_refused() {
+        assert!(matches!(whole(&b"12345"[..], 5), Ok(audio) if audio == b"12345"));
+        assert!(matches!(whole(&b"123456"[..], 5), Err(Refusal::TooLarge)));
+    }
 }

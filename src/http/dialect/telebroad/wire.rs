@@ -4,9 +4,12 @@
 //! <https://helpdesk.telebroad.com/support/solutions/articles/4000110784>.
 
 use std::collections::HashMap;
+use std::io;
 
 use axum::http::HeaderMap;
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 /// One message of `GET /voicemail`.
 #[derive(Serialize)]
@@ -57,8 +60,27 @@ pub(super) fn error(error: &Error) -> String {
 
 /// JSON as that server writes it, with `/` escaped.
 pub(super) fn text(value: &impl Serialize) -> String {
-    let json = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
-    json.replace('/', "\\/")
+    let mut json = Vec::new();
+    match value.serialize(&mut Serializer::with_formatter(&mut json, Slashes)) {
+        Ok(()) => String::from_utf8(json).unwrap_or_default(),
+        Err(_) => "null".into(),
+    }
+}
+
+struct Slashes;
+
+impl Formatter for Slashes {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        let mut parts = fragment.split('/');
+        writer.write_all(parts.next().unwrap_or("").as_bytes())?;
+        parts.try_for_each(|part| {
+            writer.write_all(b"\\/")?;
+            writer.write_all(part.as_bytes())
+        })
+    }
 }
 
 /// Parameters as they came: in the query or, as the vendor's text has it, as header fields. The
@@ -104,4 +126,14 @@ fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slashes_are_escaped_wherever_they_stand() {
+        assert_eq!(text(&["/a//b/", "", "\\/\n"]), r#"["\/a\/\/b\/","","\\\/\n"]"#);
+    }
 }
