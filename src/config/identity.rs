@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::Network;
+use super::{Network, Sip};
 use crate::pii::Secret;
 
 /// Whose calls must prove by a password who they are.
@@ -90,13 +90,28 @@ fn an_hour() -> u32 {
     3600
 }
 
+/// What cannot work, each in a sentence that says what to do.
+pub(super) fn problems(sip: &Sip) -> Vec<(&'static str, String)> {
+    let peers = sip.peers.iter().filter_map(|peer| flaw_of_peer(peer, sip.authenticate));
+    let registrations = sip.registrations.iter().filter_map(flaw_of_registration);
+    let mut problems: Vec<_> = peers.map(|why| ("sip.peers", why)).collect();
+    problems.extend(registrations.map(|why| ("sip.registrations", why)));
+    if !is_plain(&sip.realm) {
+        problems.push(("sip.realm", "is a name without quotes, colons and backslashes".into()));
+    }
+    if sip.digest.is_empty() {
+        problems.push(("sip.digest", "names at least one algorithm".into()));
+    }
+    problems
+}
+
 /// What would break a quoted string or a sum: RFC 7616 §3.4 joins by colons.
-pub(super) fn is_plain(name: &str) -> bool {
+fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_control() || "\":\\".contains(c))
 }
 
 /// Why a peer cannot work.
-pub(super) fn flaw_of_peer(peer: &Peer, authenticate: Authenticate) -> Option<String> {
+fn flaw_of_peer(peer: &Peer, authenticate: Authenticate) -> Option<String> {
     let Peer { address, certificate, username, secret, secret_file, .. } = peer;
     let secrets = usize::from(secret.is_some()) + usize::from(secret_file.is_some());
     if address.is_none() && certificate.is_none() && username.is_none() {
@@ -122,7 +137,7 @@ pub(super) fn flaw_of_peer(peer: &Peer, authenticate: Authenticate) -> Option<St
 }
 
 /// Why a registration cannot work.
-pub(super) fn flaw_of_registration(registration: &Registration) -> Option<String> {
+fn flaw_of_registration(registration: &Registration) -> Option<String> {
     let Registration { aor, secret, secret_file, expires_seconds, .. } = registration;
     let name = aor.escape_debug();
     if !aor.starts_with("sip:") || !aor.contains('@') {

@@ -303,20 +303,9 @@ impl Config {
                 format!("`{}` is no context", context.escape_debug()),
             );
         }
-        for peer in &self.sip.peers {
-            let flaw = identity::flaw_of_peer(peer, self.sip.authenticate);
-            refuse(flaw.is_some(), "sip.peers", flaw.unwrap_or_default());
+        for (key, why) in identity::problems(&self.sip) {
+            refuse(true, key, why);
         }
-        for registration in &self.sip.registrations {
-            let flaw = identity::flaw_of_registration(registration);
-            refuse(flaw.is_some(), "sip.registrations", flaw.unwrap_or_default());
-        }
-        refuse(
-            !identity::is_plain(&self.sip.realm),
-            "sip.realm",
-            "is a name without quotes, colons and backslashes".into(),
-        );
-        refuse(self.sip.digest.is_empty(), "sip.digest", "names at least one algorithm".into());
         problems
     }
 }
