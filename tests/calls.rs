@@ -58,7 +58,7 @@ fn storm(seed: u64) -> u32 {
     let shortest = policy.shortest;
     let mut session = Session::deposit(&callee, policy, now);
     let (mut playing, mut recording, mut stopping, mut saving) = (false, false, false, false);
-    let mut held: Option<Duration> = None;
+    let (mut held, mut failed): (Option<Duration>, bool) = (None, false);
     let (mut gone, mut hung_up, mut delivered) = (false, false, 0);
     for step in 0.. {
         while let Some(command) = session.poll() {
@@ -85,18 +85,22 @@ fn storm(seed: u64) -> u32 {
                 }
                 Command::Deliver => {
                     let kept = held.take().expect("delivers a recording that it has");
-                    assert!(kept >= shortest, "seed {seed}: delivers {kept:?}");
+                    assert!(kept >= shortest && !failed, "seed {seed}: delivers {kept:?}");
                     saving = true;
                     delivered += 1;
                 }
+                Command::Keep => {
+                    held.take().expect("keeps a recording that it has");
+                    assert!(failed, "seed {seed}: keeps what is whole");
+                }
                 Command::Discard => {
                     let lost = held.take().expect("discards a recording that it has");
-                    assert!(lost < shortest, "seed {seed}: lost {lost:?}");
+                    assert!(lost < shortest && !failed, "seed {seed}: lost {lost:?}");
                 }
                 Command::HangUp => hung_up = true,
             }
         }
-        assert!(held.is_none(), "seed {seed}: neither delivered nor discarded");
+        assert!(held.is_none(), "seed {seed}: neither delivered, kept nor discarded");
         if session.is_over() {
             assert!(!recording && !saving, "seed {seed}: over in mid-recording");
             break;
@@ -110,9 +114,10 @@ fn storm(seed: u64) -> u32 {
             0 | 1 if playing => Event::PlaybackFinished,
             0..=2 if recording => {
                 let ended = match dice.roll(4) {
+                    // A hung disk can spoil the end as well.
+                    1 => Ended::Failed,
                     _ if stopping => Ended::Stopped,
                     0 => Ended::Limit,
-                    1 => Ended::Failed,
                     _ => Ended::Silence,
                 };
                 Event::RecordingFinished { duration: Duration::from_secs(dice.roll(9)), ended }
@@ -132,8 +137,9 @@ fn storm(seed: u64) -> u32 {
         };
         match event {
             Event::PlaybackFinished => playing = false,
-            Event::RecordingFinished { duration, .. } => {
+            Event::RecordingFinished { duration, ended } => {
                 (recording, stopping, held) = (false, false, Some(duration));
+                failed = ended == Ended::Failed;
             }
             Event::Delivered { .. } => saving = false,
             Event::HungUp => gone = true,
@@ -244,6 +250,7 @@ fn shown(command: &Command) -> String {
         ),
         Command::StopRecording => "stop recording".into(),
         Command::Deliver => "deliver".into(),
+        Command::Keep => "keep".into(),
         Command::Discard => "discard".into(),
         Command::HangUp => "hang up".into(),
     }

@@ -195,6 +195,100 @@ async fn what_could_not_be_stored_is_tried_again() {
     assert!(files(&home.mailbox().join("tmp")).is_empty());
 }
 
+/// A disk that hung may go on writing long after the call is over.
+#[tokio::test]
+async fn a_recording_that_broke_off_is_a_message_once_its_recorder_is_done() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let envelope = Envelope { received: 1_700_000_000, ..Envelope::default() };
+    let draft = spool.draft(&id(), 10_142, envelope, 1_700_000_000_000).await.unwrap();
+    let open = draft.opener();
+    spool.keep(draft);
+    assert_eq!(spool.retry().await, 0);
+    let mut file = open().unwrap();
+    file.write_all(&header(0)).unwrap();
+    assert_eq!(spool.retry().await, 0, "still being written");
+    file.write_all(&vec![1; 16_000]).unwrap();
+    drop(file);
+    assert_eq!((spool.retry().await, spool.retry().await), (1, 0));
+    assert_eq!(inbox(&spool)[0].duration, Duration::from_secs(1));
+    assert!(files(&home.mailbox().join("tmp")).is_empty());
+}
+
+#[tokio::test]
+async fn a_recording_that_broke_off_before_a_word_leaves_nothing() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    spool.keep(speak(&spool, 0).await);
+    spool.keep(spool.draft(&id(), 1, Envelope::default(), 0).await.unwrap());
+    assert_eq!(spool.retry().await, 0);
+    assert!(inbox(&spool).is_empty() && files(&home.mailbox().join("tmp")).is_empty());
+}
+
+/// Whoever can write a file into the spool cannot stop it.
+#[tokio::test]
+async fn a_number_beyond_all_numbers_stops_nothing() {
+    let home = Home::new();
+    let (mut spool, _) = home.open().await;
+    let message = leave(&spool, 800).await;
+    let sidecar = home.inbox().join(format!("{}.txt", message.stem));
+    let text = fs::read_to_string(&sidecar).unwrap();
+    let own = format!("number={}\n", message.number);
+    for claimed in [i64::MAX.to_string(), (1_u64 << 53).to_string()] {
+        fs::write(&sidecar, text.replace(&own, &format!("number={claimed}\n"))).unwrap();
+        let found;
+        (spool, found) = home.reopen(spool).await;
+        assert_eq!(found.unreadable, 0);
+        leave(&spool, 800).await;
+    }
+    assert_eq!(inbox(&home.reopen(spool).await.0).len(), 3);
+}
+
+#[tokio::test]
+async fn a_number_given_twice_hides_no_message() {
+    let home = Home::new();
+    fs::create_dir_all(home.inbox()).unwrap();
+    for id in ["01KE7P0J3R0000000000000001", "01KE7P0J3R0000000000000002"] {
+        wav(&home.inbox().join(format!("{id}.wav")), 80);
+        let text = format!("[message]\norigtime=1700000000\nid={id}\nnumber=7\n");
+        fs::write(home.inbox().join(format!("{id}.txt")), text).unwrap();
+    }
+    let (spool, _) = home.open().await;
+    assert_eq!((inbox(&spool).len(), spool.counts(&id()).new), (2, 2));
+}
+
+#[tokio::test]
+async fn a_draft_that_a_start_could_not_store_is_tried_again() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    drop(speak(&spool, 8000).await);
+    fs::write(home.inbox(), "").unwrap();
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!(found, Found { unreadable: 1, ..Found::default() });
+    fs::remove_file(home.inbox()).unwrap();
+    assert_eq!((spool.retry().await, spool.retry().await), (1, 0));
+    assert_eq!(inbox(&spool).len(), 1);
+}
+
+/// The recording was moved, its sidecar was not, and moving it back failed.
+#[tokio::test]
+async fn a_stuck_draft_whose_recording_has_moved_is_completed() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let message = leave(&spool, 8000).await;
+    let draft = speak(&spool, 8000).await;
+    let (tmp, inbox_dir) = (home.mailbox().join("tmp"), home.inbox());
+    let (call, stem) = (only(&tmp, "wav").replace(".wav", ""), "voicemail_2");
+    let sidecar = fs::read_to_string(inbox_dir.join(format!("{}.txt", message.stem))).unwrap();
+    let sidecar = sidecar.replace(&message.envelope.call, &call);
+    fs::write(tmp.join(format!("{call}.new")), sidecar).unwrap();
+    let moved = inbox_dir.join(format!("{stem}_{call}.wav"));
+    fs::rename(tmp.join(format!("{call}.wav")), &moved).unwrap();
+    spool.keep(draft);
+    spool.retry().await;
+    assert!(moved.with_extension("txt").is_file() && files(&tmp).is_empty());
+}
+
 #[tokio::test]
 async fn asterisks_spool_is_simply_there_and_keeps_its_numbers() {
     let home = Home::new();

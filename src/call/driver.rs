@@ -141,6 +141,7 @@ impl Conversation<'_> {
             Command::Record { limit, silence } => return self.record(limit, silence).await,
             Command::StopRecording => self.port.stop_recording(),
             Command::Deliver => return Some(ivr::Event::Delivered { saved: self.deliver().await }),
+            Command::Keep => self.keep(),
             Command::Discard => self.discard().await,
             Command::HangUp => self.dialog.bye(),
         }
@@ -209,6 +210,12 @@ impl Conversation<'_> {
                 );
                 false
             }
+        }
+    }
+
+    fn keep(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.house.spool.keep(draft);
         }
     }
 

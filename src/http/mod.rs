@@ -114,17 +114,18 @@ impl Server {
         let mut connections = JoinSet::new();
         let stop = stopped.clone();
         loop {
+            // A place is taken only once somebody is there: listeners share them.
             let next = async {
-                let place = Arc::clone(&self.places).acquire_owned().await;
-                (place, accept("HTTP", || listener.accept()).await)
+                let (stream, from) = accept("HTTP", || listener.accept()).await;
+                (stream, from, Arc::clone(&self.places).acquire_owned().await)
             };
             tokio::select! {
-                (place, (stream, from)) = next => {
+                (stream, from, place) = next => {
                     connections.spawn(self.clone().converse(stream, from, stop.clone(), place));
                 }
-                Some(_) = connections.join_next() => {}
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             }
+            while connections.try_join_next().is_some() {}
         }
         drop(listener);
         while connections.join_next().await.is_some() {}

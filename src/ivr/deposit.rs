@@ -1,7 +1,8 @@
 //! Leaving a message: greet, beep, record, save.
 //!
-//! A recording long enough to keep is delivered whatever ends it: `#`, silence, the limit, a full
-//! disk, a hang-up. Only one that is too short is thrown away, and its caller is told.
+//! A recording long enough to keep is delivered whatever ends it: `#`, silence, the limit, a
+//! hang-up. One that a full or hung disk broke off is kept, however much of it is known to be
+//! written. Only one that is too short is thrown away, and its caller is told.
 
 use super::{Callee, Cx, Ended, Event, Menu};
 use crate::mailbox::greeting::Greeting as Recorded;
@@ -79,27 +80,28 @@ impl Recording {
                 cx.stop_recording();
                 Menu::Recording(self)
             }
-            Event::RecordingFinished { duration, ended } if duration < cx.policy.shortest => {
-                cx.discard();
-                self.too_short(ended, cx)
+            Event::RecordingFinished { ended: Ended::Failed, .. } => {
+                cx.keep();
+                cx.leave(vec![Sound("vm-notsaved"), Sound("vm-goodbye")])
             }
-            Event::RecordingFinished { ended, .. } => {
+            Event::RecordingFinished { duration, .. } if duration < cx.policy.shortest => {
+                cx.discard();
+                self.too_short(cx)
+            }
+            Event::RecordingFinished { .. } => {
                 cx.deliver();
-                Menu::Saving(Saving { whole: ended != Ended::Failed })
+                Menu::Saving(Saving)
             }
             _ => Menu::Recording(self),
         }
     }
 
-    fn too_short(self, ended: Ended, cx: &mut Cx) -> Menu {
+    fn too_short(self, cx: &mut Cx) -> Menu {
         let Beep { beep, retries } = self.again;
         if cx.caller_gone() {
             return Menu::Over;
         }
         match retries.checked_sub(1) {
-            _ if ended == Ended::Failed => {
-                cx.leave(vec![Sound("vm-notsaved"), Sound("vm-goodbye")])
-            }
             None => cx.leave(vec![Sound("vm-tooshort"), Sound("vm-goodbye")]),
             Some(retries) => Beep { beep, retries }
                 .enter(vec![Sound("vm-tooshort"), Sound("vm-torerecord-tone")], cx),
@@ -108,15 +110,13 @@ impl Recording {
 }
 
 /// The message is on its way to disk.
-pub(super) struct Saving {
-    whole: bool,
-}
+pub(super) struct Saving;
 
 impl Saving {
     pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
         match event {
             Event::Delivered { saved } => {
-                let said = if saved && self.whole { "vm-msgsaved" } else { "vm-notsaved" };
+                let said = if saved { "vm-msgsaved" } else { "vm-notsaved" };
                 cx.leave(vec![Sound(said), Sound("vm-goodbye")])
             }
             _ => Menu::Saving(self),

@@ -98,6 +98,10 @@ impl Cx {
         self.commands.push_back(Command::Deliver);
     }
 
+    pub(super) fn keep(&mut self) {
+        self.commands.push_back(Command::Keep);
+    }
+
     pub(super) fn discard(&mut self) {
         self.commands.push_back(Command::Discard);
     }

@@ -41,7 +41,7 @@ pub enum Ended {
     Stopped,
     Silence,
     Limit,
-    /// It could not be written on; what is reported was written.
+    /// It could not be written on. More than is reported may yet reach the disk.
     Failed,
 }
 
@@ -58,6 +58,8 @@ pub enum Command {
     StopRecording,
     /// Turns the finished recording into a message.
     Deliver,
+    /// Keeps a recording that broke off: what of it reaches the disk becomes a message later.
+    Keep,
     Discard,
     HangUp,
 }

@@ -13,6 +13,9 @@ use super::{Folder, MailboxId};
 pub struct MessageId(Ulid);
 
 impl MessageId {
+    pub const LEAST: Self = Self(Ulid(0));
+    pub const GREATEST: Self = Self(Ulid(u128::MAX));
+
     pub fn new(unix_ms: u64, chance: u128) -> Self {
         Self(Ulid::from_parts(unix_ms, chance))
     }

@@ -2,10 +2,11 @@
 //!
 //! `tmp/<call>.wav` grows while the caller speaks, `tmp/<call>.txt` already says who called.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,7 @@ use super::sidecar::Sidecar;
 use super::{Audio, Error, Reader};
 use crate::mailbox::{CallerId, Envelope, Folder, MailboxId, Message, MessageId, Stem};
 
+#[derive(Clone)]
 pub struct Draft {
     layout: Layout,
     mailbox: MailboxId,
@@ -24,6 +26,10 @@ pub struct Draft {
     audio: PathBuf,
     sidecar: PathBuf,
     fields: Sidecar,
+    /// Shared with the recorder until it has opened the recording.
+    opening: Arc<()>,
+    /// Its first failure was told.
+    complained: bool,
 }
 
 impl Draft {
@@ -45,6 +51,8 @@ impl Draft {
             audio: stem.with_extension("wav"),
             sidecar: stem.with_extension("txt"),
             fields,
+            opening: Arc::default(),
+            complained: false,
         }
     }
 
@@ -74,6 +82,8 @@ impl Draft {
             audio: audio.to_owned(),
             sidecar,
             fields,
+            opening: Arc::default(),
+            complained: false,
         }
     }
 
@@ -83,14 +93,30 @@ impl Draft {
         self.fields = Sidecar::draft(&self.mailbox, self.owner, self.id, &self.envelope);
     }
 
-    /// Whose it is, and its recording.
-    pub(super) fn place(&self) -> (MailboxId, PathBuf) {
-        (self.mailbox.clone(), self.audio.clone())
+    pub(super) fn mailbox(&self) -> &MailboxId {
+        &self.mailbox
+    }
+
+    pub(super) fn audio(&self) -> &Path {
+        &self.audio
+    }
+
+    /// Whether a failure is the first one, and should be told.
+    pub(super) fn complain(&mut self) -> bool {
+        !std::mem::replace(&mut self.complained, true)
+    }
+
+    /// Whether a recorder has the recording open, or will.
+    pub(super) fn is_being_written(&self) -> bool {
+        Arc::weak_count(&self.opening) > 0
+            || File::open(&self.audio)
+                .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     /// Makes the draft's files; the recorder calls it on its own thread.
     pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
         let (audio, sidecar, text) = (self.audio.clone(), self.sidecar.clone(), self.fields.text());
+        let opening = Arc::downgrade(&self.opening);
         move || {
             let made = private(&audio).or_else(|error| match (error.kind(), audio.parent()) {
                 (io::ErrorKind::NotFound, Some(dir)) => {
@@ -99,7 +125,10 @@ impl Draft {
                 }
                 _ => Err(error),
             })?;
+            // Until the recorder closes the file. A file system without locks has none to break.
+            let _ = made.try_lock_shared();
             private(&sidecar)?.write_all(text.as_bytes())?;
+            drop(opening);
             Ok(made)
         }
     }

@@ -24,15 +24,16 @@ struct Shelf {
     kept: usize,
 }
 
-/// Start of the recording, then the number, so that equal seconds have an order.
-type Place = (i64, u64);
+/// Start of the recording, then the number, so that equal seconds have an order; the id, since a
+/// copied number must not take another message's place.
+type Place = (i64, u64, MessageId);
 
 impl Index {
     /// `None` where the id is on this shelf already.
     pub(super) fn insert(&self, message: Arc<Message>) -> Option<Counts> {
         let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
         let shelf = shelves.entry(message.mailbox.clone()).or_default();
-        let place = (message.envelope.received, message.number);
+        let place = (message.envelope.received, message.number, message.id);
         if shelf.by_id.contains_key(&message.id) {
             return None;
         }
@@ -50,11 +51,11 @@ impl Index {
 
     pub(super) fn list(&self, mailbox: &MailboxId, query: &Query) -> Vec<Arc<Message>> {
         self.with(mailbox, |shelf| {
-            let window =
-                (query.from.unwrap_or(i64::MIN), 0)..=(query.to.unwrap_or(i64::MAX), u64::MAX);
-            if window.start() > window.end() {
+            let (from, to) = (query.from.unwrap_or(i64::MIN), query.to.unwrap_or(i64::MAX));
+            if from > to {
                 return vec![];
             }
+            let window = (from, 0, MessageId::LEAST)..=(to, u64::MAX, MessageId::GREATEST);
             let found = shelf
                 .by_time
                 .range(window)

@@ -20,14 +20,16 @@ mod publish;
 mod scan;
 pub(crate) mod sidecar;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::Flock;
 use tokio::sync::broadcast;
+use tracing::warn;
 
 use crate::mailbox::{Change, Counts, Envelope, Folder, MailboxId, Message, MessageId, Stem};
 use crate::state::{self, Counter, State};
@@ -35,7 +37,7 @@ use crate::state::{self, Counter, State};
 pub use draft::Draft;
 use index::Index;
 use layout::Layout;
-use publish::Publisher;
+use publish::{Published, Publisher};
 pub use scan::Found;
 
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +97,9 @@ struct Inner {
     publisher: Publisher,
     changes: broadcast::Sender<Change>,
     /// Recordings that could not be made messages: the disk was full, or failed.
-    stuck: Mutex<Vec<(MailboxId, PathBuf)>>,
+    stuck: Mutex<Vec<Draft>>,
+    /// Folders of messages that exist, which could not be synced.
+    unsynced: Mutex<BTreeSet<PathBuf>>,
     _lock: Flock<File>,
 }
 
@@ -115,6 +119,7 @@ impl Spool {
             publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
             changes: broadcast::Sender::new(CHANGES),
             stuck: Mutex::default(),
+            unsynced: Mutex::default(),
             _lock: lock,
         }));
         let found = scan::scan(&spool).await?;
@@ -142,29 +147,39 @@ impl Spool {
     /// cut; when it fails the draft stays, to be tried again by [`Spool::retry`] and at the next
     /// start.
     pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
-        let (mailbox, audio) = draft.place();
-        let message = self.publish(draft).await.inspect_err(|_| {
-            self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push((mailbox, audio));
-        })?;
+        let kept = draft.clone();
+        let message = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
         self.tell(message.clone(), |message, counts| Change::Delivered { message, counts });
         Ok(message)
+    }
+
+    /// Leaves a draft to [`Spool::retry`]: its recorder may still be writing.
+    pub fn keep(&self, draft: Draft) {
+        self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
     }
 
     /// Tries again what could not be delivered; how many messages came of it.
     pub async fn retry(&self) -> usize {
         let stuck =
             std::mem::take(&mut *self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner));
+        self.sync_again().await;
         let mut delivered = 0;
-        for (mailbox, audio) in stuck {
-            match scan::recover_one(self, &mailbox, &audio).await {
+        for mut draft in stuck {
+            if draft.is_being_written() {
+                self.keep(draft);
+                continue;
+            }
+            match scan::revive(self, draft.clone()).await {
                 Ok(Some(message)) => {
                     self.tell(message, |message, counts| Change::Delivered { message, counts });
                     delivered += 1;
                 }
                 Ok(None) => {}
-                Err(_) => {
-                    let mut stuck = self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-                    stuck.push((mailbox, audio));
+                Err(error) => {
+                    if draft.complain() {
+                        warn!("a recording stays in tmp and is tried again: {error}");
+                    }
+                    self.keep(draft);
                 }
             }
         }
@@ -175,7 +190,33 @@ impl Spool {
         let number = self.0.state.next(Counter::Message).await?;
         let reader = self.0.reader;
         let prepared = blocking(move || draft.prepare(number, reader)).await??;
-        Ok(Arc::new(self.0.publisher.publish(prepared).await?))
+        let Published { message, unsynced } = self.0.publisher.publish(prepared).await?;
+        if let Some((folder, error)) = unsynced
+            && self.unsynced().insert(folder.clone())
+        {
+            warn!("{} could not be synced, and is tried again: {error}", folder.display());
+        }
+        Ok(Arc::new(message))
+    }
+
+    async fn sync_again(&self) {
+        let folders = std::mem::take(&mut *self.unsynced());
+        for folder in folders {
+            let path = folder.clone();
+            let synced = blocking(move || File::open(path)?.sync_all()).await;
+            match synced {
+                Ok(Ok(())) => {}
+                // The folder was taken away, and its messages with it.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(Err(_)) | Err(_) => {
+                    self.unsynced().insert(folder);
+                }
+            }
+        }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub async fn discard(&self, draft: Draft) -> Result<(), Error> {

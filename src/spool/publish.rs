@@ -29,9 +29,16 @@ pub(super) struct Prepared {
     pub(super) obsolete: PathBuf,
 }
 
+/// A message that exists.
+pub(super) struct Published {
+    pub(super) message: Message,
+    /// Its folder, where the disk would not say that the names in it are safe.
+    pub(super) unsynced: Option<(PathBuf, io::Error)>,
+}
+
 struct Job {
     prepared: Prepared,
-    reply: oneshot::Sender<Result<Message, Error>>,
+    reply: oneshot::Sender<Result<Published, Error>>,
 }
 
 pub(super) struct Publisher(mpsc::Sender<Job>);
@@ -56,7 +63,7 @@ impl Publisher {
         Ok(Self(sender))
     }
 
-    pub(super) async fn publish(&self, prepared: Prepared) -> Result<Message, Error> {
+    pub(super) async fn publish(&self, prepared: Prepared) -> Result<Published, Error> {
         let (reply, told) = oneshot::channel();
         self.0.send(Job { prepared, reply }).await.map_err(|_| Error::Stopped)?;
         told.await.map_err(|_| Error::Stopped)?
@@ -86,12 +93,11 @@ fn publish(group: Vec<Job>) {
     }
     let folders: Vec<PathBuf> = folders.into_iter().collect();
     let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
-    for (mut done, folder, reply) in published {
+    for (done, folder, reply) in published {
         let failed = folders.binary_search(&folder).ok().and_then(|at| synced[at].as_ref().err());
-        if let (Ok(_), Some(error)) = (&done, failed) {
-            let error = io::Error::new(error.kind(), error.to_string());
-            done = Err(Error::io("sync", &folder)(error));
-        }
+        let unsynced =
+            failed.map(|error| (folder, io::Error::new(error.kind(), error.to_string())));
+        let done = done.map(|message| Published { message, unsynced });
         // A caller's task that is gone does not make the message less real: it is on disk.
         let _ = reply.send(done);
     }

@@ -123,7 +123,7 @@ async fn recover(
 }
 
 /// `None` for a draft that held nothing and was removed.
-pub(super) async fn recover_one(
+async fn recover_one(
     spool: &Spool,
     mailbox: &MailboxId,
     audio: &Path,
@@ -132,12 +132,31 @@ pub(super) async fn recover_one(
     let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
     let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
     let call = spool.call_digits(received).await?;
-    let draft = Draft::found(&spool.0.layout, mailbox, fresh, (audio, received, call));
-    let holds = match (spool.0.reader.repair)(audio) {
+    let mut draft = Draft::found(&spool.0.layout, mailbox, fresh, (audio, received, call));
+    revive(spool, draft.clone()).await.inspect_err(|_| {
+        draft.complain(); // as the scan does
+        spool.keep(draft);
+    })
+}
+
+/// Makes a message of a draft whose recorder is gone; `None` where it held nothing and was removed.
+pub(super) async fn revive(spool: &Spool, draft: Draft) -> Result<Option<Arc<Message>>, Error> {
+    let audio = draft.audio().to_owned();
+    let size = match fs::metadata(&audio) {
+        // The recorder could not even make the file; or it was moved, and its sidecar was not.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            complete(spool, draft.mailbox(), &audio)?;
+            return Ok(None);
+        }
+        meta => meta.map_err(Error::io("read", &audio))?.len(),
+    };
+    let reader = spool.0.reader;
+    let repaired = audio.clone();
+    let holds = match blocking(move || (reader.repair)(&repaired)).await? {
         Ok(Audio { duration, .. }) => duration >= SHORTEST,
         // Not even a header was written.
-        Err(_) if began.len() < 44 => false,
-        Err(error) => return Err(Error::io("read", audio)(error)),
+        Err(_) if size < 44 => false,
+        Err(error) => return Err(Error::io("read", &audio)(error)),
     };
     if !holds {
         spool.discard(draft).await?;

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::mailbox::{CallerId, Envelope, Folder, Heard, MailboxId, Message, MessageId, Stem};
+use crate::state;
 
 /// Larger files are no sidecars.
 pub(super) const LARGEST: u64 = 256 * 1024;
@@ -118,7 +119,7 @@ impl Sidecar {
     }
 
     pub(super) fn number(&self) -> Option<u64> {
-        self.text_of("number").parse().ok().filter(|number| *number > 0)
+        self.text_of("number").parse().ok().filter(|number| (1..=state::HIGHEST).contains(number))
     }
 
     /// The mailbox's integer, for the file's name.
@@ -339,6 +340,15 @@ mod tests {
                 &Fallback { received: 5, duration: Duration::from_secs(3), rate: 8000 },
             );
             assert_eq!(message.duration, Duration::from_secs(3));
+        }
+    }
+
+    #[test]
+    fn a_number_that_nobody_can_have_drawn_is_none() {
+        let number = |text: &str| Sidecar::parse(text.as_bytes()).number();
+        assert_eq!(number("number=816"), Some(816));
+        for wrong in ["0", "-1", "9007199254740993", "9223372036854775807", "x"] {
+            assert_eq!(number(&format!("number={wrong}")), None, "{wrong}");
         }
     }
 

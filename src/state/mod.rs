@@ -112,6 +112,11 @@ impl Lease {
     }
 }
 
+/// No number is larger: JSON's numbers are whole up to here.
+pub const HIGHEST: u64 = 1 << 53;
+/// A tree that claims a larger one is not followed there: numbers to come need room.
+const FARTHEST: u64 = HIGHEST / 2;
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, high_water INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS user (
@@ -120,6 +125,14 @@ CREATE TABLE IF NOT EXISTS user (
 CREATE TABLE IF NOT EXISTS foreign_message (
     mailbox TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL,
     PRIMARY KEY (mailbox, key)) STRICT, WITHOUT ROWID;
+";
+
+/// A counter that was driven to its end begins anew, after what is known here; the tree tells
+/// the rest.
+const MEND: &str = "
+DELETE FROM foreign_message WHERE number > 9007199254740992;
+UPDATE counter SET high_water = (SELECT coalesce(max(number), 0) + 1 FROM foreign_message)
+    WHERE high_water > 9007199254740992;
 ";
 
 impl State {
@@ -141,6 +154,7 @@ impl State {
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        sqlx::raw_sql(MEND).execute(&pool).await?;
         Ok(Self(Arc::new(Inner {
             pool,
             pin_key,
@@ -179,10 +193,12 @@ impl State {
         let block = counter.block();
         let end: i64 = sqlx::query_scalar(
             "INSERT INTO counter (name, high_water) VALUES (?1, ?2 + 1)
-             ON CONFLICT (name) DO UPDATE SET high_water = high_water + ?2 RETURNING high_water",
+             ON CONFLICT (name) DO UPDATE SET high_water = min(high_water, ?3) + ?2
+             RETURNING high_water",
         )
         .bind(counter.name())
         .bind(i64::try_from(block).unwrap_or(i64::MAX))
+        .bind(i64::try_from(HIGHEST).unwrap_or(i64::MAX))
         .fetch_one(&self.0.pool)
         .await?;
         let end = u64::try_from(end).unwrap_or(u64::MAX);
@@ -193,10 +209,11 @@ impl State {
 
     /// Numbers up to this one were given before: the tree holds one that the database has forgotten.
     pub async fn given(&self, counter: Counter, number: u64) -> Result<(), Error> {
+        let number = number.min(FARTHEST);
         if self.lease(counter).has_passed(number) {
             return Ok(());
         }
-        let next = i64::try_from(number.saturating_add(1)).unwrap_or(i64::MAX);
+        let next = i64::try_from(number + 1).unwrap_or(i64::MAX);
         sqlx::query(
             "INSERT INTO counter (name, high_water) VALUES (?1, ?2)
              ON CONFLICT (name) DO UPDATE SET high_water = max(high_water, ?2)",
@@ -330,6 +347,22 @@ mod tests {
         assert!(state.next(Counter::Message).await.unwrap() > 816);
         state.given(Counter::Message, 3).await.unwrap();
         assert!(state.next(Counter::Message).await.unwrap() > 816);
+    }
+
+    #[tokio::test]
+    async fn no_claim_drives_a_counter_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        state.given(Counter::Message, u64::MAX).await.unwrap();
+        assert_eq!(state.next(Counter::Message).await.unwrap(), FARTHEST + 1);
+        sqlx::raw_sql("UPDATE counter SET high_water = 9223372036854775807")
+            .execute(&state.0.pool)
+            .await
+            .unwrap();
+        state.extend(Counter::Message).await.unwrap();
+        drop(state);
+        let state = State::open(dir.path()).await.unwrap();
+        assert_eq!(state.next(Counter::Message).await.unwrap(), 1, "healed");
     }
 
     #[tokio::test]
