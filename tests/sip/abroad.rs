@@ -125,7 +125,7 @@ async fn registrar() -> (SocketAddr, mpsc::Receiver<(String, u32)>) {
     let address = socket.local_addr().expect("an address");
     let (heard, listener) = mpsc::channel(8);
     tokio::spawn(async move {
-        let mut buffer = [0; 65_535];
+        let mut buffer = [0; 4096];
         while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if !message.starts_with("REGISTER") {
