@@ -1,5 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
+mod identity;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,8 @@ use crate::http::{self, Faces, House, Telebroad};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{Audio, Reader, Spool};
+
+pub use identity::read_secret;
 
 /// How the spool reads WAV files.
 pub const WAV: Reader = Reader {
@@ -93,7 +97,7 @@ impl Daemon {
             live.clone(),
         );
         reception.warm().await;
-        let (agent, invites) = sip::bind(sip_config(config, most, share.sip)).await?;
+        let (agent, invites) = sip::bind(sip_config(config, most, share.sip)?).await?;
         let sip = agent.local_addrs();
         for (transport, address) in &sip {
             info!("listens for SIP on {address} by {}", transport.name());
@@ -255,9 +259,9 @@ fn media_config(config: &Config) -> media::Config {
     }
 }
 
-fn sip_config(config: &Config, calls: usize, connections: usize) -> sip::Config {
+fn sip_config(config: &Config, calls: usize, connections: usize) -> anyhow::Result<sip::Config> {
     let defaults = sip::Limits::default();
-    sip::Config {
+    Ok(sip::Config {
         udp: config.sip.udp.clone(),
         tcp: config.sip.tcp.clone(),
         user_agent: concat!("Afterbeep/", env!("CARGO_PKG_VERSION")).into(),
@@ -276,7 +280,10 @@ fn sip_config(config: &Config, calls: usize, connections: usize) -> sip::Config 
             connections_per_peer: defaults.connections_per_peer.min(connections),
             ..defaults
         },
-    }
+        authentication: identity::authentication(config)?,
+        registrations: identity::registrations(config)?,
+        nameservers: config.sip.nameservers.clone(),
+    })
 }
 
 /// The files that the configuration names.

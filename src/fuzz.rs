@@ -350,7 +350,11 @@ impl Play<'_> {
                     self.calls.retain(|known| *known != key);
                 }
                 Output::Event(key, Event::Offer { ticket, .. }) => self.offers.push((key, ticket)),
-                Output::Event(..) | Output::Taken(..) | Output::Dropped { .. } => {}
+                Output::Event(..)
+                | Output::Taken(..)
+                | Output::Locate(..)
+                | Output::Registration(..)
+                | Output::Dropped { .. } => {}
             }
         }
         if self.calls.len() > 16 {

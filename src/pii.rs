@@ -1,4 +1,4 @@
-//! What identifies a person, as a log may show it.
+//! What identifies a person or proves who someone is, as a log may show it.
 
 use std::fmt;
 
@@ -26,6 +26,28 @@ impl fmt::Debug for Pii<'_> {
     }
 }
 
+/// A password; whatever prints it prints stars.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The password itself: for sums, never for a line that someone reads.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +57,7 @@ mod tests {
         assert_eq!(Pii("+12125550142").to_string(), "***142");
         assert_eq!(Pii("201").to_string(), "201");
         assert_eq!(Pii("").to_string(), "anonymous");
+        assert_eq!(format!("{:?}", Some(Secret::new("1234"))), "Some(***)");
         assert_eq!(Pii("x\u{1b}[2J\n").to_string(), "***2J\\n");
     }
 }

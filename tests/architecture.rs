@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("accept", &[]),
     ("sip", &["pii"]),
     ("media", &["pii"]),
-    ("config", &["mailbox"]),
+    ("config", &["mailbox", "pii"]),
     ("state", &[]),
     ("spool", &["mailbox", "state"]),
     ("directory", &["mailbox", "state"]),
@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["accept", "directory", "mailbox", "spool", "state"]),
     ("fuzz", &["call", "mailbox", "sip", "spool"]),
     ("control", &["accept", "directory", "mailbox", "spool", "state"]),
-    ("daemon", &["call", "config", "control", "http", "media", "sip", "spool"]),
+    ("daemon", &["call", "config", "control", "http", "media", "pii", "sip", "spool"]),
     (
         "cli",
         &[
@@ -102,7 +102,8 @@ const HOME: &[(&str, &[&str])] = &[
     ("argon2::", &["state"]),
     ("chacha20poly1305::", &["state"]),
     ("getrandom::", &["state", "sip", "media"]),
-    ("hmac::", &["http"]),
+    ("hmac::", &["http", "sip"]),
+    ("hickory_resolver::", &["sip"]),
     ("ulid::", &["mailbox"]),
     ("toml::", &["config", "directory"]),
     ("clap::", &["cli"]),

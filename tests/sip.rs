@@ -3,6 +3,8 @@
 
 #[path = "sip/abilities.rs"]
 mod abilities;
+#[path = "sip/abroad.rs"]
+mod abroad;
 #[path = "sip/authority.rs"]
 mod authority;
 #[path = "sip/browser.rs"]
@@ -17,6 +19,8 @@ mod malformed;
 mod mutation;
 #[path = "sip/pair.rs"]
 mod pair;
+#[path = "sip/proof.rs"]
+mod proof;
 #[path = "sip/transcript.rs"]
 mod transcript;
 #[path = "sip/vectors.rs"]

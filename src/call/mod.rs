@@ -29,6 +29,8 @@ use live::{Live, Seat};
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
 
+pub use route::must_authenticate;
+
 /// Everything that a call needs.
 #[derive(Clone)]
 pub struct Reception(Arc<Inner>);
@@ -96,6 +98,10 @@ impl Inner {
             warn!("refused a call: {} are in progress", self.live.count());
             self.overloaded()
         })?;
+        if !route::is_welcome(invite, &self.config.sip) {
+            info!("refused a call from {}, which is no peer", invite.source);
+            return Err(Reject::Forbidden);
+        }
         let (id, mailbox) = match self.taken_over(invite) {
             Some(found) => found,
             None => self.mailbox(invite)?,
@@ -123,10 +129,10 @@ impl Inner {
 
     fn mailbox(&self, invite: &Invite) -> Result<(MailboxId, Arc<Mailbox>), Reject> {
         let has_context = |context: &str| self.directory.has_context(context);
-        for dialled in route::dialled(invite, &self.config.sip, has_context) {
-            match self.directory.resolve(&dialled) {
-                Ok(found) => return Ok(found),
-                Err(NotFound::Nobody) => {}
+        for choice in route::dialled(invite, &self.config.sip, has_context) {
+            match self.directory.resolve(&choice.dialled) {
+                Ok(found) if choice.permits(&found.0) => return Ok(found),
+                Ok(_) | Err(NotFound::Nobody) => {}
                 Err(NotFound::Ambiguous(ids)) => {
                     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
                     warn!("refused a call: what was dialled fits {}", ids.join(" and "));

@@ -12,8 +12,9 @@ use clap::Args;
 use tokio::time::{sleep, timeout};
 
 use crate::call::talk::{self, Talk};
+use crate::daemon;
 use crate::media::{self, Media, Port, Sound, Stream, Take, tone};
-use crate::sip::{self, Dialog, NameAddr, Uri};
+use crate::sip::{self, Credentials, Dialog, NameAddr, Uri};
 
 #[derive(Args)]
 pub(super) struct Call {
@@ -32,6 +33,15 @@ pub(super) struct Call {
     /// The name that calls
     #[arg(long)]
     name: Option<String>,
+    /// Who to be when a password is asked for
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    user: Option<String>,
+    /// A file with the password on its only line
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// The realm that may ask for it, where it is not the host that is called
+    #[arg(long, value_name = "REALM", requires = "user")]
+    realm: Option<String>,
     /// Keep what was heard in this WAV file
     #[arg(long, value_name = "FILE")]
     heard: Option<PathBuf>,
@@ -77,6 +87,9 @@ impl Call {
             keys: None,
             from: Some(from.0.to_owned()),
             name: Some(from.1.to_owned()),
+            user: None,
+            password_file: None,
+            realm: None,
             heard: None,
             ca: None,
             wait: 30,
@@ -111,7 +124,8 @@ impl Call {
         });
         from.display.clone_from(&self.name);
         let began = Instant::now();
-        let dialog = agent.call(&target, &from, talk.offer()).await;
+        let credentials = self.credentials()?;
+        let dialog = agent.call_as(&target, &from, talk.offer(), credentials.as_ref()).await;
         let mut dialog =
             dialog.map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal}"))?;
         let answered_after = began.elapsed();
@@ -125,6 +139,12 @@ impl Call {
         agent.shutdown(Duration::from_secs(1)).await;
         let (beep_after, spoke) = done?;
         Ok(Report { answered_after, beep_after, spoke, statistics })
+    }
+
+    fn credentials(&self) -> anyhow::Result<Option<Credentials>> {
+        let (Some(user), Some(file)) = (&self.user, &self.password_file) else { return Ok(None) };
+        let (username, realm) = (user.clone(), self.realm.clone());
+        Ok(Some(Credentials { username, secret: daemon::read_secret(file)?, realm }))
     }
 
     async fn talk(

@@ -79,6 +79,11 @@ fn sip(section: &mut Section, config: &mut Config) {
     section.take("domains", &mut sip.domains);
     section.take("prefixes", &mut sip.prefixes);
     section.take("peers", &mut sip.peers);
+    section.take("authenticate", &mut sip.authenticate);
+    section.take("realm", &mut sip.realm);
+    section.take("digest", &mut sip.digest);
+    section.take("registrations", &mut sip.registrations);
+    section.take("nameservers", &mut sip.nameservers);
 }
 
 fn media(section: &mut Section, config: &mut Config) {

@@ -4,6 +4,7 @@
 //! against [`Config::default`].
 
 mod file;
+mod identity;
 mod network;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use file::{Problem, parse};
+pub use identity::{Authenticate, Peer, Registration};
 pub use network::Network;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +61,14 @@ pub struct Sip {
     #[expect(clippy::zero_sized_map_values, reason = "more services will come")]
     pub prefixes: BTreeMap<String, Service>,
     pub peers: Vec<Peer>,
+    /// Whose calls are asked for a password.
+    pub authenticate: Authenticate,
+    pub realm: String,
+    /// Algorithms that are offered, the preferred one first.
+    pub digest: Vec<String>,
+    pub registrations: Vec<Registration>,
+    /// Whom to ask for names; empty: as the system does.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// What callers are told between the call and the answer.
@@ -81,19 +91,6 @@ pub enum Ringing {
 pub enum Service {
     /// Leave a message in the mailbox whose number follows.
     Deposit,
-}
-
-/// A PBX, proxy or trunk that we know.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    pub address: Network,
-    /// The context of calls from there, unless the dialled host names one.
-    #[serde(default)]
-    pub context: Option<String>,
-    /// What it says about the caller (P-Asserted-Identity) is believed.
-    #[serde(default)]
-    pub trusted: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -175,6 +172,11 @@ impl Default for Config {
                 domains: BTreeMap::new(),
                 prefixes: BTreeMap::new(),
                 peers: vec![],
+                authenticate: Authenticate::Peers,
+                realm: "afterbeep".into(),
+                digest: ["SHA-512-256", "SHA-256", "MD5"].map(str::to_owned).into(),
+                registrations: vec![],
+                nameservers: vec![],
             },
             media: Media {
                 ports: (10_000, 29_999),
@@ -300,6 +302,9 @@ impl Config {
                 "sip.peers",
                 format!("`{}` is no context", context.escape_debug()),
             );
+        }
+        for (key, why) in identity::problems(&self.sip) {
+            refuse(true, key, why);
         }
         problems
     }

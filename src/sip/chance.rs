@@ -1,6 +1,8 @@
 //! Tags, branches and Call-IDs: drawn from a seed, so that a test can repeat them and nobody
 //! outside can foresee them (RFC 3261 §19.3 asks for 32 bits of real randomness; these have 80).
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 pub(super) struct Chance {
@@ -18,6 +20,24 @@ impl Chance {
         self.drawn += 1;
         let drawn = self.drawn.to_be_bytes();
         hex(&[b"drawn", &drawn], &self.seed)
+    }
+
+    /// A key that nothing else is drawn from.
+    pub fn key(&mut self) -> [u8; 32] {
+        self.drawn += 1;
+        let drawn = self.drawn.to_be_bytes();
+        Sha256::new()
+            .chain_update(self.seed)
+            .chain_update(b"key")
+            .chain_update(drawn)
+            .finalize()
+            .into()
+    }
+
+    /// Anything from `least` to `most`.
+    pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let span = most.saturating_sub(least).as_millis().try_into().unwrap_or(u32::MAX);
+        least + Duration::from_millis(self.below(span).into())
     }
 
     /// RFC 3261 §8.1.1.7.

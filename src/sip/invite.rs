@@ -5,6 +5,7 @@ use std::time::Duration;
 use rsip::Headers;
 
 use super::dialog::Dialog;
+use super::digest::Answering;
 use super::endpoint::CallKey;
 use super::message::Wire;
 use super::session::{Agreed, Session};
@@ -165,6 +166,8 @@ pub(super) enum Then {
 pub(super) struct Placing {
     pub transaction: TransactionKey,
     pub wish: Wish,
+    /// What we answer challenges with.
+    pub answering: Option<Answering>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

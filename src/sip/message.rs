@@ -24,6 +24,7 @@ pub(super) enum Method {
 pub(super) const INVITE: Method = Method::Known(rsip::Method::Invite);
 pub(super) const ACK: Method = Method::Known(rsip::Method::Ack);
 pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
+pub(super) const REGISTER: Method = Method::Known(rsip::Method::Register);
 pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
 pub(super) const PRACK: Method = Method::Known(rsip::Method::PRack);
 pub(super) const UPDATE: Method = Method::Known(rsip::Method::Update);
@@ -107,6 +108,22 @@ impl Outgoing {
     pub fn print(&self) -> Wire {
         let start = format!("{} {} SIP/2.0", self.method.as_str(), self.target);
         print(&start, &self.headers, &self.body)
+    }
+
+    /// The same request once more, with another Via, number and credentials: RFC 3261 §22.2.
+    pub fn again(&self, via: &str, number: u32, credentials: Vec<Header>) -> Self {
+        let kept = self.headers.iter().filter_map(|header| match header {
+            Header::Via(_) => Some(rsip::headers::Via::new(via).into()),
+            Header::CSeq(_) => {
+                let value = format!("{number} {}", self.method.as_str());
+                Some(rsip::headers::CSeq::new(value).into())
+            }
+            Header::Other(name, _) if name.ends_with("Authorization") => None,
+            _ => Some(header.clone()),
+        });
+        let headers = kept.chain(credentials).collect();
+        let (method, target, body) = (self.method.clone(), self.target.clone(), self.body.clone());
+        Self { method, target, headers, body }
     }
 
     /// The ACK for a failure: RFC 3261 §17.1.1.3.
@@ -259,6 +276,7 @@ pub(super) fn reason(code: u16) -> &'static str {
         183 => "Session Progress",
         200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -14,13 +14,17 @@
 mod body;
 mod chance;
 mod dialog;
+mod digest;
 pub mod endpoint;
 pub mod framing;
 mod gate;
+mod identity;
 mod invite;
 mod lexer;
+mod locate;
 mod message;
 mod name_addr;
+mod registration;
 pub mod sdp;
 mod session;
 mod socket;
@@ -36,7 +40,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use digest::Algorithm;
+pub use identity::{Account, Authentication, Credentials, Demand};
 pub use name_addr::NameAddr;
+pub use registration::{Registration, RegistrationKey, Standing};
 pub use socket::{Agent, Dialog, Invite, bind};
 pub use text::Params;
 pub use transport::Transport;
@@ -59,6 +66,11 @@ pub struct Config {
     /// the SIP port.
     pub advertised: Option<IpAddr>,
     pub limits: Limits,
+    pub authentication: Authentication,
+    /// Where we let ourselves be called.
+    pub registrations: Vec<Registration>,
+    /// Whom to ask for names; empty asks as the system does.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// PEM files for TLS. They are read again when they change.
@@ -106,6 +118,8 @@ pub struct Limits {
     pub backlog: usize,
     /// After how long a refused caller may try again.
     pub retry_after: Duration,
+    /// Wrong passwords from one source in a minute; beyond, 403 until a minute has passed.
+    pub failures_per_minute: u32,
     /// How long a call may go unrefreshed, where the other side knows of session timers
     /// (RFC 4028); zero: as long as the other side wants.
     pub session: Duration,
@@ -126,6 +140,7 @@ impl Default for Limits {
             handshakes_per_second_per_peer: 100,
             backlog: 1_024,
             retry_after: Duration::from_secs(5),
+            failures_per_minute: 10,
             session: Duration::from_secs(1_800),
         }
     }
@@ -171,6 +186,11 @@ pub struct Incoming {
     pub call_id: String,
     pub source: SocketAddr,
     pub transport: Transport,
+    /// The account that the caller has proved to hold.
+    pub authenticated: Option<String>,
+    /// The address of record under which we are registered where the call comes from, if it came
+    /// for the contact that we gave there.
+    pub registration: Option<Uri>,
     /// The names in the TLS certificate that the other end of the connection has shown and that
     /// `client_ca` vouches for: domains and addresses, in lower case, separated by blanks. For an
     /// INVITE that a proxy passed on it is the proxy's.

@@ -8,13 +8,14 @@
 mod agent;
 mod connection;
 mod listen;
+mod names;
 mod routes;
 mod streams;
 mod tls;
 mod way;
 mod websocket;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -23,17 +24,21 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 pub use agent::{Agent, Dialog, Invite};
 use listen::{Datagrams, naming};
+use names::Names;
 use routes::Routes;
 use streams::Streams;
 use tls::Tls;
 
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
-use super::{Config, Event, Flow, Link, NameAddr, Refusal, Reject, Transport, Uri};
+use super::{
+    Config, Credentials, Event, Flow, Link, NameAddr, Refusal, RegistrationKey, Reject, Standing,
+    Transport, Uri,
+};
 
 /// Binds the listeners; an error names the address.
 pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)> {
@@ -68,18 +73,23 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         tls.acceptor()?;
     }
 
-    let endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
+    let mut endpoint = Endpoint::new(&config.user_agent, config.limits.clone(), seed);
+    endpoint.authenticate(config.authentication);
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let board = Arc::new_cyclic(|this| Switchboard {
         this: this.clone(),
         board: Mutex::new(Board { endpoint, lines: HashMap::new() }),
         datagrams,
         streams: Streams::new(&config.limits, listening),
         routes: Routes::new(config.advertised),
+        names: Names::new(&config.nameservers, seed),
+        standings: Mutex::default(),
         tls,
         origins: config.origins,
         invites,
         rearm: Notify::new(),
         quiet: Notify::new(),
+        unregistered: Notify::new(),
         tasks: Mutex::default(),
     });
     for (index, receiver) in receivers.into_iter().enumerate() {
@@ -90,6 +100,9 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     }
     board.spawn(tls::watch(board.clone()));
     board.spawn(keep_time(board.clone()));
+    for registration in config.registrations {
+        board.with(|endpoint, now| endpoint.register(now, registration));
+    }
     Ok((Agent::new(board), waiting))
 }
 
@@ -100,6 +113,9 @@ struct Switchboard {
     datagrams: Vec<Datagrams>,
     streams: Streams,
     routes: Routes,
+    names: Names,
+    /// What has become of each registration.
+    standings: Mutex<BTreeMap<RegistrationKey, Standing>>,
     tls: Tls,
     origins: Vec<String>,
     invites: mpsc::Sender<Invite>,
@@ -107,6 +123,8 @@ struct Switchboard {
     rearm: Notify,
     /// The last call has ended.
     quiet: Notify,
+    /// No registration of ours is left.
+    unregistered: Notify,
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
@@ -146,6 +164,9 @@ impl Switchboard {
         if board.endpoint.calls() == 0 {
             self.quiet.notify_one();
         }
+        if board.endpoint.registrations() == 0 {
+            self.unregistered.notify_one();
+        }
         result
     }
 
@@ -161,12 +182,13 @@ impl Switchboard {
         target: &Uri,
         from: &NameAddr,
         offer: String,
+        credentials: Option<Credentials>,
     ) -> Result<Placed, Refusal> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (answer, answered) = oneshot::channel();
         let line = Line { events, answer: Some(answer) };
         let key = self.with_board(|board, now| {
-            let key = board.endpoint.call(now, flow, target, from, offer)?;
+            let key = board.endpoint.call_as(now, flow, target, from, offer, credentials)?;
             board.lines.insert(key, line);
             Ok(key)
         })?;
@@ -181,6 +203,33 @@ impl Switchboard {
     fn local_addrs(&self) -> Vec<(Transport, SocketAddr)> {
         let udp = self.datagrams.iter().map(|d| (Transport::Udp, d.local));
         udp.chain(self.streams.listening()).collect()
+    }
+
+    async fn locate(self: Arc<Self>, key: RegistrationKey, uri: Uri) {
+        let ways = self.ways_to(&uri).await.unwrap_or_default();
+        self.with(|endpoint, now| endpoint.located(now, key, ways));
+    }
+
+    fn note_standing(&self, key: RegistrationKey, standing: Standing) {
+        let mut standings = lock(&self.standings);
+        let before = standings.get(&key);
+        match &standing {
+            Standing::Registered { aor, expires } => {
+                let refreshed = matches!(before, Some(Standing::Registered { .. }));
+                let seconds = expires.as_secs();
+                if refreshed {
+                    debug!(%aor, seconds, "still registered as {aor}, for {seconds} s");
+                } else {
+                    info!(%aor, seconds, "registered as {aor}, for {seconds} s");
+                }
+            }
+            Standing::Failed { aor, why, wait } => {
+                let (why, seconds) = (why.escape_debug(), wait.as_secs());
+                warn!(%aor, %why, seconds, "not registered as {aor}: {why}; tries again in {seconds} s");
+            }
+            Standing::Left { aor } => info!(%aor, "no longer registered as {aor}"),
+        }
+        standings.insert(key, standing);
     }
 
     /// How we appear to a peer that reached us on `listener`.
@@ -200,6 +249,8 @@ impl Switchboard {
             // The BYEs are sent; one round trip lets an unacknowledged call end too.
             let _late_ones_are_left = tokio::time::timeout(PARTING, self.until_quiet()).await;
         }
+        self.with(Endpoint::unregister);
+        let _late_ones_expire = tokio::time::timeout(PARTING, self.until_unregistered()).await;
         let sent = async {
             while !self.streams.are_idle() {
                 tokio::time::sleep(GRAIN).await;
@@ -215,6 +266,12 @@ impl Switchboard {
     async fn until_quiet(&self) {
         while self.with(|endpoint, _| endpoint.calls()) > 0 {
             self.quiet.notified().await;
+        }
+    }
+
+    async fn until_unregistered(&self) {
+        while self.with(|endpoint, _| endpoint.registrations()) > 0 {
+            self.unregistered.notified().await;
         }
     }
 
@@ -258,6 +315,12 @@ impl Switchboard {
                         let _nobody_waits_any_more = answer.send(Err(refusal));
                     }
                 }
+                Output::Locate(key, uri) => {
+                    if let Some(this) = self.this.upgrade() {
+                        self.spawn(this.locate(key, uri));
+                    }
+                }
+                Output::Registration(key, standing) => self.note_standing(key, standing),
                 Output::Dropped { source, why } => {
                     debug!(%source, why, "dropped a message from {source}: {why}");
                 }

@@ -50,6 +50,10 @@ pub(super) enum Timer {
     Repeat2xx,
     /// RFC 3261 §13.3.1.4: nobody acknowledged our 2xx.
     Unacknowledged,
+    /// RFC 3261 §10.2.4: a registration is refreshed, or tried again.
+    Refresh,
+    /// RFC 5626 §4.4: a translator is reminded of us.
+    KeepAlive,
     /// RFC 3262 §3: our reliable 18x is sent again.
     Repeat18x,
     /// RFC 3262 §3: no PRACK came for our reliable 18x.
@@ -75,7 +79,10 @@ impl Timer {
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
-            Self::D | Self::I | Self::J | Self::K => Duration::ZERO,
+            // The last two wait as long as their registration says.
+            Self::D | Self::I | Self::J | Self::K | Self::Refresh | Self::KeepAlive => {
+                Duration::ZERO
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use super::RegistrationKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
@@ -32,6 +33,7 @@ pub(super) enum User {
     /// A response changes nothing (BYE, CANCEL), or a request made no call.
     Nobody,
     Call(CallKey),
+    Registration(RegistrationKey),
     /// A request of ours within this call's dialog.
     Within(CallKey, Purpose),
 }
@@ -141,7 +143,7 @@ impl Transactions {
     pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
         match self.table.get(&id)?.user {
             User::Call(call) => Some(call),
-            User::Within(..) | User::Nobody => None,
+            User::Within(..) | User::Registration(_) | User::Nobody => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clients::{baresip, sipp};
+use crate::clients::{baresip, sipp, sipp_with};
 use crate::house::{House, field, names};
 use crate::phone::Phone;
 use crate::voice::{FRAME, Kept, Law, Voice, loud_seconds, wav_samples, write_wav};
@@ -67,7 +67,9 @@ fn sipp_leaves_a_message_by_udp_in_pcmu_and_every_frame_is_kept() {
 
 #[test]
 fn sipp_leaves_a_message_by_tcp_in_pcma_with_a_late_offer_and_a_hold_in_the_middle() {
-    let house = House::new("[deposit]\nsilence_seconds = 2");
+    let house = House::new(
+        "[deposit]\nsilence_seconds = 2\n[sip]\n[[sip.peers]]\naddress = '127.0.0.1'\ntrusted = true",
+    );
     let (first, second) = (Voice::new(Law::A, 2.0, 2), Voice::new(Law::A, 2.0, 3));
     fs::write(house.dir.path().join("first.raw"), &first.bytes).unwrap();
     fs::write(house.dir.path().join("second.raw"), &second.bytes).unwrap();
@@ -78,6 +80,33 @@ fn sipp_leaves_a_message_by_tcp_in_pcma_with_a_late_offer_and_a_hold_in_the_midd
     assert_whole(&first, &recorded);
     assert_whole(&second, &recorded);
     assert_eq!((field(&audio, "exten"), field(&audio, "to")), ("1000".into(), "9000".into()));
+}
+
+#[test]
+fn sipp_leaves_a_message_with_a_password() {
+    let house = House::new(
+        "[sip]\nrealm = 'vm'\nauthenticate = 'strangers'\ndigest = ['MD5']\n\
+         [[sip.peers]]\nusername = 'grace'\nsecret = 'hopper'",
+    );
+    let voice = Voice::new(Law::Mu, 4.0, 1);
+    fs::write(house.dir.path().join("voice.raw"), &voice.bytes).unwrap();
+    sipp_with(&house, "digest-udp.xml", "UDP", &["-au", "grace", "-ap", "hopper"]);
+    assert_whole(&voice, &wav_samples(&house.message()));
+    assert!(!house.log().contains("hopper"));
+
+    // Our own caller answers with more than MD5, where he may.
+    let secret = house.dir.path().join("secret");
+    fs::write(&secret, "hopper\n").unwrap();
+    let target = format!("sip:1000@{}", house.sip("UDP"));
+    let called = |more: &[&str]| {
+        let call = ["call", &target, "--wait", "1"];
+        house.run(&[&call[..], more].concat()).status.success()
+    };
+    let file = secret.to_str().unwrap();
+    assert!(called(&["--user", "grace", "--password-file", file, "--realm", "vm"]));
+    assert!(!called(&["--user", "grace", "--password-file", file]));
+    assert!(!called(&["--user", "murray", "--password-file", file, "--realm", "vm"]));
+    assert!(!called(&[]));
 }
 
 #[test]

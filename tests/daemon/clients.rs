@@ -12,6 +12,10 @@ use crate::house::House;
 /// Plays one of the scenarios in `tests/daemon/sipp` to its end, where every message must be as it
 /// says. Sounds that it names lie in the house's directory.
 pub fn sipp(house: &House, scenario: &str, transport: &str) {
+    sipp_with(house, scenario, transport, &[]);
+}
+
+pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/sipp").join(scenario);
     let (mode, target) = match transport {
         "TCP" => ("t1", house.sip("TCP")),
@@ -22,6 +26,7 @@ pub fn sipp(house: &House, scenario: &str, transport: &str) {
         .args(["-sf", file.to_str().unwrap(), "-s", "1000", "-m", "1", "-t", mode])
         .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin", "-trace_err"])
         .args(["-mp", &house.callers_ports().0.to_string()])
+        .args(more)
         .args(["-timeout", "40", "-timeout_error", &target.to_string()]);
     let done = sipp.stdin(Stdio::null()).output().unwrap();
     if !done.status.success() {

@@ -33,6 +33,7 @@ fn damaged_messages_harm_nothing() {
         endpoint.wake(now);
         while let Some(output) = endpoint.poll() {
             match output {
+                Output::Locate(..) | Output::Registration(..) => panic!("nobody registers"),
                 Output::Incoming(key, _) => calls.push(key),
                 Output::Transmit(to, bytes) => {
                     check(&bytes, round);

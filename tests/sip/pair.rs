@@ -183,6 +183,7 @@ impl Pair {
 
     fn act(&mut self, side: Side, output: Output) {
         match output {
+            Output::Locate(..) | Output::Registration(..) => panic!("nobody registers"),
             Output::Transmit(_, bytes) => self.carry(side, &bytes),
             Output::Incoming(key, _) => {
                 self.told.push((side, "incoming"));

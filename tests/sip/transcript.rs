@@ -14,6 +14,10 @@
 //! .. 500ms                           time passes
 //! ```
 //!
+//! `account alice:secret` at the top asks every caller who he is, by the `algorithms` named;
+//! `as=alice:secret` on a request answers the last challenge. `credentials alice:secret` is what we
+//! answer with, `realm` where; every answer of ours is summed again. Keep-alives are only counted.
+//!
 //! Nothing may be sent or told that the transcript does not mention.
 
 use std::collections::VecDeque;
@@ -21,8 +25,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use afterbeep::pii::Secret;
 use afterbeep::sip::endpoint::{CallKey, Endpoint, Output};
-use afterbeep::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri};
+use afterbeep::sip::{
+    Account, Algorithm, Authentication, Credentials, Demand, Event, Flow, Limits, Link, NameAddr,
+    Registration, RegistrationKey, Reject, Standing, Ticket, Transport, Uri,
+};
+
+use super::proof::{Fields, Proof};
 
 #[test]
 fn transcripts() {
@@ -56,6 +66,10 @@ struct Stage {
     our_rseq: String,
     last_invite: String,
     last_request: String,
+    last_challenge: String,
+    credentials: Option<Credentials>,
+    registration: Option<RegistrationKey>,
+    pings: usize,
 }
 
 impl Stage {
@@ -86,9 +100,30 @@ impl Stage {
             remote: setting("peer ", "10.0.0.1:5060").parse().expect("an address"),
             link,
         };
+        let mut endpoint = Endpoint::new("Afterbeep", limits, [7; 32]);
+        let pair = |text: String| {
+            let (username, secret) = text.split_once(':')?;
+            Some((username.to_owned(), Secret::new(secret)))
+        };
+        if let Some((username, secret)) = pair(setting("account ", "")) {
+            let algorithms = setting("algorithms ", "SHA-512-256 SHA-256 MD5");
+            let algorithms = algorithms.split(' ').map(|name| Algorithm::read(name).expect(name));
+            endpoint.authenticate(Authentication {
+                realm: "afterbeep".to_owned(),
+                algorithms: algorithms.collect(),
+                accounts: vec![Account { username, secret }],
+                demand: Demand::new(|_, _| true),
+            });
+        }
+        let realm = Some(setting("realm ", "")).filter(|realm| !realm.is_empty());
+        let credentials = pair(setting("credentials ", "")).map(|(username, secret)| Credentials {
+            username,
+            secret,
+            realm,
+        });
         Self {
             name: name.to_owned(),
-            endpoint: Endpoint::new("Afterbeep", limits, [7; 32]),
+            endpoint,
             now: Instant::now(),
             flow,
             sent: VecDeque::new(),
@@ -99,6 +134,10 @@ impl Stage {
             our_rseq: String::new(),
             last_invite: String::new(),
             last_request: String::new(),
+            last_challenge: String::new(),
+            credentials,
+            registration: None,
+            pings: 0,
         }
     }
 
@@ -122,21 +161,7 @@ impl Stage {
                         _ => self.time_passes(rest),
                     }
                 }
-                _ => assert!(
-                    line.is_empty()
-                        || [
-                            "#",
-                            "peer",
-                            "local",
-                            "limit",
-                            "rate",
-                            "transport",
-                            "transactions",
-                            "session"
-                        ]
-                        .contains(&mark),
-                    "{at}: not understood"
-                ),
+                _ => assert!(line.is_empty() || SETTINGS.contains(&mark), "{at}: not understood"),
             }
         }
         self.expect_quiet(&format!("{}.txt: at the end", self.name));
@@ -205,13 +230,41 @@ impl Stage {
             "call" => {
                 let target: Uri = argument.parse().expect("a URI");
                 let from: NameAddr = "Afterbeep <sip:vm@192.0.2.9>".parse().expect("a name");
-                let placed = self.endpoint.call(now, self.flow, &target, &from, SDP.to_owned());
+                let (offer, credentials) = (SDP.to_owned(), self.credentials.clone());
+                let placed =
+                    self.endpoint.call_as(now, self.flow, &target, &from, offer, credentials);
                 self.call = Some(placed.expect("a call"));
+            }
+            "register" => {
+                let registration = Registration {
+                    aor: "sip:300@pbx.example.com".parse().expect("a URI"),
+                    registrar: "sip:pbx.example.com".parse().expect("a URI"),
+                    contact: "voicemail".to_owned(),
+                    credentials: self.credentials.clone(),
+                    expires: Duration::from_secs(3600),
+                    proxy: (!argument.is_empty()).then(|| argument.parse().expect("a URI")),
+                };
+                self.registration = Some(self.endpoint.register(now, registration));
+            }
+            "located" => {
+                let to = |host: &str| {
+                    let remote = format!("{host}:5060").parse().expect("an address");
+                    Flow { remote, ..self.flow }
+                };
+                let targets = argument.split_whitespace().map(to).collect();
+                let key = self.registration.expect("a registration");
+                self.endpoint.located(now, key, targets);
+            }
+            "unregister" => self.endpoint.unregister(now),
+            "pinged" => {
+                let pings = std::mem::take(&mut self.pings);
+                assert_eq!(pings, argument.parse::<usize>().expect("a number"), "{at}");
             }
             "close" => self.endpoint.close_door(),
             "idle" => {
                 assert_eq!(self.endpoint.calls(), 0, "{at}");
                 assert_eq!(self.endpoint.transactions(), 0, "{at}");
+                assert_eq!(self.endpoint.registrations(), 0, "{at}");
             }
             "disconnect" => self.endpoint.transport_failed(now, &self.flow.clone()),
             _ => panic!("{at}: not understood"),
@@ -248,6 +301,10 @@ impl Stage {
         let body = if words.contains(&"sdp") { SDP } else { "" };
         let body = if words.contains(&"text") { "hello" } else { body };
         let body = if words.contains(&"key") { "Signal=5\r\n" } else { body };
+        let proof = self.proof(&value("as", ""), &message, body, &value);
+        if let Some(proof) = proof {
+            head.insert(2, proof);
+        }
         let message = format!("{}Content-Length: {}\r\n\r\n{body}", head.join("\r\n"), body.len());
         self.endpoint.receive(self.now, self.flow, message.as_bytes());
         self.collect();
@@ -294,6 +351,65 @@ impl Stage {
         message
     }
 
+    /// What answers the last challenge: `alg=`, `qop=`, `nc=` and `duri=` say how.
+    fn proof(
+        &self,
+        who: &str,
+        message: &str,
+        body: &str,
+        value: &dyn Fn(&str, &str) -> String,
+    ) -> Option<String> {
+        let (username, secret) = who.split_once(':')?;
+        let (method, rest) = message.split_once(' ')?;
+        let uri = rest.split(' ').next()?;
+        let algorithm = value("alg", "SHA-512-256");
+        let offer = format!("algorithm={}", value("offer", &algorithm));
+        let asked = Fields::find(&self.last_challenge, "WWW-Authenticate:", &offer);
+        let asked = asked.expect("a challenge with this algorithm");
+        let (qop, count) = (value("qop", "auth"), value("nc", "00000001"));
+        let qop = if qop == "none" { "" } else { &qop };
+        let proof = Proof {
+            username,
+            secret,
+            algorithm: &algorithm,
+            realm: asked.value("realm"),
+            nonce: asked.value("nonce"),
+            qop,
+            count: &count,
+            cnonce: "c",
+            method,
+            uri: &value("duri", uri),
+            body,
+        };
+        Some(proof.header())
+    }
+
+    /// Sums up again what we answered.
+    fn check_answer(&self, message: &str) {
+        let Some(credentials) = &self.credentials else { return };
+        let (head, body) = message.split_once("\r\n\r\n").unwrap_or((message, ""));
+        let mut words = head.split(' ');
+        let (method, uri) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
+        for header in ["Authorization:", "Proxy-Authorization:"] {
+            let Some(said) = Fields::find(head, header, "") else { continue };
+            let proof = Proof {
+                username: &credentials.username,
+                secret: credentials.secret.expose(),
+                algorithm: said.value("algorithm"),
+                realm: said.value("realm"),
+                nonce: said.value("nonce"),
+                qop: said.value("qop"),
+                count: said.value("nc"),
+                cnonce: said.value("cnonce"),
+                method,
+                uri,
+                body,
+            };
+            assert_eq!(said.value("response"), proof.response(), "{message}");
+            assert_eq!((said.value("username"), said.value("uri")), (proof.username, uri));
+        }
+    }
+
     fn our_branch(&self) -> String {
         let found = self.last_request.split("branch=").nth(1);
         found.and_then(|rest| rest.split("\r\n").next()).unwrap_or_default().to_owned()
@@ -333,6 +449,7 @@ impl Stage {
     fn collect(&mut self) {
         while let Some(output) = self.endpoint.poll() {
             match output {
+                Output::Transmit(_, bytes) if *bytes == *b"\r\n\r\n" => self.pings += 1,
                 Output::Transmit(flow, bytes) => {
                     let message = String::from_utf8_lossy(&bytes).into_owned();
                     self.note(&message);
@@ -359,6 +476,14 @@ impl Stage {
                 Output::Refused(_, refusal) => {
                     self.told.push_back(format!("refused {}\n{refusal:?}", refusal.code));
                 }
+                Output::Locate(_, uri) => self.told.push_back(format!("locate {uri}")),
+                Output::Registration(_, standing) => self.told.push_back(match standing {
+                    Standing::Registered { expires, .. } => {
+                        format!("registered for {}s", expires.as_secs())
+                    }
+                    Standing::Failed { why, .. } => format!("not registered: {why}"),
+                    Standing::Left { .. } => "left".to_owned(),
+                }),
                 Output::Dropped { .. } => {}
             }
         }
@@ -371,6 +496,10 @@ impl Stage {
         {
             tag.clone_into(&mut self.our_tag);
         }
+        if message.starts_with("SIP/2.0 401") {
+            message.clone_into(&mut self.last_challenge);
+        }
+        self.check_answer(message);
         if let Some(rseq) = message.split("\r\n").find_map(|line| line.strip_prefix("RSeq: ")) {
             rseq.clone_into(&mut self.our_rseq);
         }
@@ -414,5 +543,20 @@ fn reject(name: &str) -> Reject {
         _ => panic!("reject {name}: not understood"),
     }
 }
+
+const SETTINGS: [&str; 12] = [
+    "session",
+    "#",
+    "peer",
+    "local",
+    "limit",
+    "rate",
+    "transport",
+    "transactions",
+    "account",
+    "algorithms",
+    "credentials",
+    "realm",
+];
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0\r\n";

@@ -3,23 +3,27 @@
 //! After every call of a method that takes `now`, drain [`Endpoint::poll`] until it is empty, then
 //! wait for bytes or for [`Endpoint::deadline`], whichever is first.
 //!
+//! - `identifying` asks callers who they are (§22);
 //! - `outside` screens requests that belong to no dialog (RFC 3261 §8.2) and opens calls;
 //! - `within` takes requests that do belong to one (§12.2.2);
 //! - `ringing` is what is said before the answer (§13.3.1.1, RFC 3262);
 //! - `answering` does what the owner of a call wants of it;
 //! - `refreshing` keeps sessions alive (RFC 4028);
 //! - `placing` is the calling side (§13.2);
+//! - `registering` keeps us registered elsewhere (§10.2);
 //! - `abilities` is what we say that we can do.
 
 mod abilities;
 mod answering;
+mod identifying;
 mod outside;
 mod placing;
 mod refreshing;
+mod registering;
 mod ringing;
 mod within;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,14 +32,18 @@ use rsip::headers::{self, UntypedHeader};
 use rsip::{Header, Headers};
 
 use super::chance::Chance;
+use super::digest::Guard;
 use super::gate::Gate;
+use super::identity::Authentication;
 use super::invite::{Call, Pending, Placing};
 use super::lexer::{self, Fault, Message, Refused};
 use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
+use super::registration::{Enrolment, RegistrationKey, Standing};
 use super::text::list;
 use super::timer::Agenda;
 use super::transaction::Input;
 use super::transactions::{Post, TransactionKey, Transactions, Upward, User};
+use super::uri::Uri;
 use super::via::Via;
 use super::{Event, Flow, Incoming, Limits, Link, Refusal, Scheme};
 
@@ -48,6 +56,7 @@ pub struct CallKey(u64);
 pub(super) enum Owner {
     Transaction(TransactionKey),
     Call(CallKey),
+    Registration(RegistrationKey),
 }
 
 #[derive(Debug)]
@@ -62,6 +71,10 @@ pub enum Output {
     Taken(CallKey, Vec<u8>),
     /// A call of ours was not taken.
     Refused(CallKey, Refusal),
+    /// Where is this? [`Endpoint::located`] takes the answer.
+    Locate(RegistrationKey, Uri),
+    /// What has become of a registration.
+    Registration(RegistrationKey, Standing),
     /// For the log: bytes that led to nothing.
     Dropped {
         source: SocketAddr,
@@ -93,10 +106,12 @@ pub struct Endpoint {
     user_agent: String,
     limits: Limits,
     chance: Chance,
+    guard: Guard,
     gate: Gate,
     transactions: Transactions,
     calls: HashMap<CallKey, Call>,
     placings: HashMap<CallKey, Placing>,
+    registrations: BTreeMap<RegistrationKey, Enrolment>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
     /// The names in a peer's certificate, while its connection lasts.
@@ -118,12 +133,14 @@ impl Endpoint {
     pub fn new(user_agent: &str, limits: Limits, seed: [u8; 32]) -> Self {
         Self {
             user_agent: user_agent.to_owned(),
+            guard: Guard::new(Authentication::default(), limits.failures_per_minute, &seed),
             chance: Chance::new(seed),
             gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             transactions: Transactions::new(limits.transactions),
             limits,
             calls: HashMap::new(),
             placings: HashMap::new(),
+            registrations: BTreeMap::new(),
             dialogs: HashMap::new(),
             certificates: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
@@ -131,6 +148,12 @@ impl Endpoint {
             last_ticket: 0,
             door: Door::Open,
         }
+    }
+
+    /// Whom to ask who they are, and how. Before the first message.
+    pub fn authenticate(&mut self, authentication: Authentication) {
+        let key = self.chance.key();
+        self.guard = Guard::new(authentication, self.limits.failures_per_minute, &key);
     }
 
     /// Takes one message: a datagram, or one frame of a stream.
@@ -152,6 +175,7 @@ impl Endpoint {
                     self.hear(now, upward);
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
+                Owner::Registration(key) => self.fire_registration(now, key, timer, at),
             }
         }
     }
@@ -178,6 +202,7 @@ impl Endpoint {
                 self.transactions.step(now, id, Input::TransportFailed, None, &mut self.post);
             self.hear(now, upward);
         }
+        self.flow_lost(now, flow);
     }
 
     /// From now on new calls get 503, and OPTIONS says so too.
@@ -263,6 +288,7 @@ impl Endpoint {
                     self.hear_response(now, key, &invite, flow, response);
                 }
             }
+            Upward::Tell(User::Registration(key)) => self.hear_registrar(now, key, response),
             Upward::Tell(User::Within(key, purpose)) => {
                 let invite = invite.as_ref().map(|(invite, flow)| (invite, *flow));
                 self.hear_within(now, key, purpose, invite, response);
@@ -276,6 +302,7 @@ impl Endpoint {
         match upward {
             Upward::Fail(User::Within(key, _)) => self.unheard_within(now, key),
             Upward::Fail(User::Call(key)) => self.placing_failed(key),
+            Upward::Fail(User::Registration(key)) => self.registrar_silent(now, key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
     }

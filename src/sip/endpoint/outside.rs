@@ -5,6 +5,7 @@ use std::time::Instant;
 use rsip::{Header, Headers};
 
 use super::abilities::{accept, all_abilities, allow, requires, unsupported, unsupported_body};
+use super::identifying::Who;
 use super::refreshing::means;
 use super::{Arrival, CallKey, Door, Endpoint, Failure, Output, retry_after};
 use crate::sip::body::{self, Body};
@@ -71,6 +72,7 @@ impl Endpoint {
         if self.calls() >= self.limits.calls || !self.gate.lets_in(now, peer) {
             return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         }
+        let Ok(who) = self.identify(now, &arrival) else { return };
         if let Some((code, more)) = self.objection(&arrival.request) {
             return self.respond(&arrival, code, more);
         }
@@ -89,7 +91,7 @@ impl Endpoint {
         };
         match self.replaced(&arrival.request) {
             Ok(replaces) => {
-                let opening = Opening { offer, session, replaces };
+                let opening = Opening { offer, session, replaces, who };
                 self.open_call(now, arrival, opening);
             }
             Err(code) => self.respond(&arrival, code, Vec::new()),
@@ -150,7 +152,7 @@ impl Endpoint {
     }
 
     fn open_call(&mut self, now: Instant, arrival: Arrival, opening: Opening) {
-        let Opening { offer, session, replaces } = opening;
+        let Opening { offer, session, replaces, who } = opening;
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let Some(dialog) = Dialog::as_server(&request, tag.clone(), flow) else {
@@ -167,7 +169,7 @@ impl Endpoint {
 
         let key = self.new_key();
         let kind = if offer.is_some() { Offer::Early } else { Offer::Late };
-        let mut incoming = incoming(&request, flow, offer);
+        let mut incoming = incoming(&request, flow, offer, who);
         incoming.certificate = self.certificates.get(&flow.link).cloned();
         let replaced = replaces.and_then(|key| self.calls.get(&key));
         incoming.replaces = replaced.map(|call| call.dialog.call_id.clone());
@@ -222,9 +224,10 @@ struct Opening {
     offer: Option<Vec<u8>>,
     session: Option<Agreed>,
     replaces: Option<CallKey>,
+    who: Who,
 }
 
-fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
+fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>, who: Who) -> Incoming {
     let (headers, uri) = (&request.headers, &request.uri);
     let named = |name| other(headers, name).flat_map(NameAddr::list);
     let (asserted, hidden) = party(headers).unzip();
@@ -241,6 +244,8 @@ fn incoming(request: &Request, flow: Flow, offer: Option<Vec<u8>>) -> Incoming {
         call_id: request.identity.call_id.clone(),
         source: flow.remote,
         transport: flow.transport,
+        authenticated: who.authenticated,
+        registration: who.registration,
         certificate: None,
         local: flow.local.ip(),
         offer,

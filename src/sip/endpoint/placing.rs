@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::abilities::abilities_of_a_caller;
 use super::refreshing::means;
 use super::{CallKey, Endpoint, Output, contact, sdp_type};
-use crate::sip::dialog::{Dialog, Opening};
+use crate::sip::dialog::{Dialog, Opening, our_via};
+use crate::sip::digest::Answering;
+use crate::sip::identity::Credentials;
 use crate::sip::invite::{Call, Phase, Placing, Wish};
 use crate::sip::message::{BYE, Outgoing, Response, every, first, reason};
 use crate::sip::name_addr::NameAddr;
@@ -26,6 +28,19 @@ impl Endpoint {
         target: &Uri,
         from: &NameAddr,
         offer: String,
+    ) -> Result<CallKey, Refusal> {
+        self.call_as(now, flow, target, from, offer, None)
+    }
+
+    /// The same, with an answer to whoever asks who we are.
+    pub fn call_as(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+        credentials: Option<Credentials>,
     ) -> Result<CallKey, Refusal> {
         let full = self.transactions.len() >= self.limits.transactions;
         if full || self.calls() >= self.limits.calls {
@@ -49,7 +64,8 @@ impl Endpoint {
         let user = User::Call(key);
         let post = &mut self.post;
         let transaction = self.transactions.open_client(now, invite, &branch, flow, user, post);
-        self.placings.insert(key, Placing { transaction, wish: Wish::Calling });
+        let answering = credentials.map(|known| Answering::new(known, &target.host));
+        self.placings.insert(key, Placing { transaction, wish: Wish::Calling, answering });
         Ok(key)
     }
 
@@ -87,6 +103,7 @@ impl Endpoint {
         match response.code {
             ..200 => self.hear_provisional(now, key),
             200..300 => self.hear_success(now, key, invite, flow, response),
+            401 | 407 if self.answer_challenge(now, key, invite, flow, response) => {}
             300.. => {
                 let Some(placing) = self.placings.remove(&key) else { return };
                 if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
@@ -95,6 +112,35 @@ impl Endpoint {
                 }
             }
         }
+    }
+
+    /// RFC 3261 §22.2: the INVITE once more, with credentials; false if there is no more to say.
+    fn answer_challenge(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        invite: &Outgoing,
+        flow: Flow,
+        response: &Response,
+    ) -> bool {
+        let Some(placing) = self.placings.get_mut(&key) else { return false };
+        let wanted = matches!(placing.wish, Wish::Calling | Wish::Ringing);
+        let Some(answering) = placing.answering.as_mut().filter(|_| wanted) else { return false };
+        if let Err(why) = answering.hear(response) {
+            let refusal = Refusal { reason: why.to_string(), ..refusal(response.code, None) };
+            self.placings.remove(&key);
+            self.post.outputs.push_back(Output::Refused(key, refusal));
+            return true;
+        }
+        let Outgoing { method, target, body, .. } = invite;
+        let proof = answering.headers(&mut self.chance, method, target, body);
+        let branch = self.chance.branch();
+        let number = response.identity.sequence.saturating_add(1);
+        let again = invite.again(&our_via(&flow, &branch), number, proof);
+        placing.wish = Wish::Calling;
+        let (user, post) = (User::Call(key), &mut self.post);
+        placing.transaction = self.transactions.open_client(now, again, &branch, flow, user, post);
+        true
     }
 
     fn hear_provisional(&mut self, now: Instant, key: CallKey) {

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Placed, Switchboard};
+use super::{Placed, Switchboard, lock};
 use crate::sip::endpoint::CallKey;
-use crate::sip::{Event, Gone, Incoming, NameAddr, Refusal, Reject, Ticket, Transport, Uri};
+use crate::sip::{
+    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refusal, Reject, Standing, Ticket,
+    Transport, Uri,
+};
 
 /// A handle to the listeners and all that goes on behind them.
 #[derive(Clone)]
@@ -50,8 +53,50 @@ impl Agent {
         from: &NameAddr,
         offer: String,
     ) -> Result<Dialog, Refusal> {
-        let flow = self.board.way_to(target).await?;
-        let Placed { key, answered, events } = self.board.place(flow, target, from, offer)?;
+        self.call_as(target, from, offer, None).await
+    }
+
+    /// The same, with an answer to whoever asks who we are.
+    pub async fn call_as(
+        &self,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+        credentials: Option<&Credentials>,
+    ) -> Result<Dialog, Refusal> {
+        let mut refusal = Refusal::unavailable("Unknown Host");
+        for place in self.board.places(target).await? {
+            let flow = match self.board.way_to(place, target).await {
+                Ok(flow) => flow,
+                Err(refused) => {
+                    refusal = refused;
+                    continue;
+                }
+            };
+            match self.try_call(flow, target, from, offer.clone(), credentials).await {
+                // RFC 3263 §4.3: the next server may be there, or have room.
+                Err(refused) if matches!(refused.code, 408 | 503) => refusal = refused,
+                done => return done,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// What has become of our registrations elsewhere.
+    pub fn registrations(&self) -> Vec<Standing> {
+        lock(&self.board.standings).values().cloned().collect()
+    }
+
+    async fn try_call(
+        &self,
+        flow: Flow,
+        target: &Uri,
+        from: &NameAddr,
+        offer: String,
+        credentials: Option<&Credentials>,
+    ) -> Result<Dialog, Refusal> {
+        let placed = self.board.place(flow, target, from, offer, credentials.cloned());
+        let Placed { key, answered, events } = placed?;
         let mut attempt = Attempt { line: Some(Line { board: self.board.clone(), key }) };
         let body = match answered.await {
             Ok(answer) => answer.inspect_err(|_| attempt.line = None)?,

@@ -3,34 +3,52 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::names::Place;
 use super::routes::unspecified;
 use super::{Switchboard, connection};
 use crate::sip::{Flow, Link, Refusal, Transport, Uri};
 
 impl Switchboard {
-    /// Chooses the transport that a URI asks for, else UDP, else TCP.
-    pub(super) async fn way_to(self: &Arc<Self>, target: &Uri) -> Result<Flow, Refusal> {
-        let wanted = Transport::wanted_by(target);
-        let port = target.port.unwrap_or(wanted.unwrap_or(Transport::Udp).default_port());
-        let found: Vec<SocketAddr> = match target.ip() {
-            Some(ip) => vec![SocketAddr::new(ip, port)],
-            None => tokio::net::lookup_host((target.host.as_str(), port))
-                .await
-                .map_or(vec![], Iterator::collect),
-        };
-        let remote = *found.first().ok_or_else(|| Refusal::unavailable("Unknown Host"))?;
+    /// The places that a URI leads to, best first.
+    pub(super) async fn places(&self, target: &Uri) -> Result<Vec<Place>, Refusal> {
+        if Transport::wanted_by(target).is_some_and(Transport::is_web) {
+            return Err(Refusal::unavailable("No Way to a Browser"));
+        }
+        let places = self.names.locate(target).await;
+        if places.is_empty() { Err(Refusal::unavailable("Unknown Host")) } else { Ok(places) }
+    }
+
+    /// The ways to all of them; of those by TLS the first that comes about.
+    pub(super) async fn ways_to(self: &Arc<Self>, target: &Uri) -> Result<Vec<Flow>, Refusal> {
+        let mut ways = Vec::new();
+        let mut secure = false;
+        for place in self.places(target).await? {
+            if place.transport == Transport::Tls && secure {
+                continue;
+            }
+            if let Ok(flow) = self.way_to(place, target).await {
+                secure |= place.transport == Transport::Tls;
+                ways.push(flow);
+            }
+        }
+        Ok(ways)
+    }
+
+    /// The way to one of them, by TCP where no UDP socket fits.
+    pub(super) async fn way_to(
+        self: &Arc<Self>,
+        place: Place,
+        target: &Uri,
+    ) -> Result<Flow, Refusal> {
+        let Place { transport, remote } = place;
         let udp = self.datagrams.iter().position(|d| d.local.is_ipv4() == remote.is_ipv4());
-        match (wanted, udp) {
-            (None | Some(Transport::Udp), Some(index)) => {
-                let (transport, bound) = (Transport::Udp, self.datagrams[index].local);
-                let local = self.local_towards(bound, remote);
+        match (transport, udp) {
+            (Transport::Udp, Some(index)) => {
+                let local = self.local_towards(self.datagrams[index].local, remote);
                 Ok(Flow { transport, local, remote, link: Link::Socket(index) })
             }
-            (Some(Transport::Tls), _) => self.way_by_tls(target, &found).await,
-            (Some(Transport::Ws | Transport::Wss), _) => {
-                Err(Refusal::unavailable("No Way to a Browser"))
-            }
-            (None | Some(Transport::Udp | Transport::Tcp), _) => {
+            (Transport::Tls, _) => self.way_by_tls(target, remote).await,
+            (Transport::Udp | Transport::Tcp | Transport::Ws | Transport::Wss, _) => {
                 let transport = Transport::Tcp;
                 let local = self.appearance(transport, remote);
                 Ok(Flow { transport, local, remote, link: Link::Any })
@@ -43,37 +61,26 @@ impl Switchboard {
     async fn way_by_tls(
         self: &Arc<Self>,
         target: &Uri,
-        found: &[SocketAddr],
+        remote: SocketAddr,
     ) -> Result<Flow, Refusal> {
+        // RFC 5922 §4: the name that was called, not where DNS says that it lives.
         let name = match target.ip() {
             Some(ip) => ip.to_string(),
             None => target.host.to_ascii_lowercase(),
         };
         let transport = Transport::Tls;
-        let flow = |remote, number| {
-            let local = self.appearance(transport, remote);
-            Flow { transport, local, remote, link: Link::Connection(number) }
-        };
-        let known = |remote: &SocketAddr| Some((*remote, self.streams.called(*remote, &name)?));
-        if let Some((remote, number)) = found.iter().find_map(known) {
-            return Ok(flow(remote, number));
+        let local = self.appearance(transport, remote);
+        let flow = |number| Flow { transport, local, remote, link: Link::Connection(number) };
+        if let Some(number) = self.streams.called(remote, &name) {
+            return Ok(flow(number));
         }
-        let mut last = None;
-        for remote in found.iter().take(MAX_TRIES) {
-            match connection::call_tls(self, *remote, &name).await {
-                Ok(stream) => {
-                    let place = self.streams.take_in(*remote, &name);
-                    let place =
-                        place.ok_or_else(|| Refusal::unavailable("Too Many Connections"))?;
-                    let flow = flow(*remote, place.number);
-                    self.spawn(connection::serve_called(self.clone(), flow, stream, place));
-                    return Ok(flow);
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        let why = last.map_or_else(String::new, |error| format!("TLS: {error}"));
-        Err(Refusal::unavailable(&why))
+        let stream = connection::call_tls(self, remote, &name).await;
+        let stream = stream.map_err(|error| Refusal::unavailable(&format!("TLS: {error}")))?;
+        let place = self.streams.take_in(remote, &name);
+        let place = place.ok_or_else(|| Refusal::unavailable("Too Many Connections"))?;
+        let flow = flow(place.number);
+        self.spawn(connection::serve_called(self.clone(), flow, stream, place));
+        Ok(flow)
     }
 
     /// What a peer is told to reach us at. Not listening, we still must name a port; requests come
@@ -87,6 +94,3 @@ impl Switchboard {
         self.local_towards(bound.unwrap_or(unbound), remote)
     }
 }
-
-/// Addresses of one name.
-const MAX_TRIES: usize = 4;
