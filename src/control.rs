@@ -92,6 +92,8 @@ pub struct Stores {
     pub spool: Spool,
     /// Whether somebody is leaving a message in a mailbox now; nobody is where no daemon runs.
     pub busy: Option<Busy>,
+    /// Held while a mailbox is made, changed or removed: two commands must not make the same one.
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
@@ -141,7 +143,7 @@ impl Stores {
         if found.unreadable > 0 {
             problems.push(format!("{} files in the spool cannot be read", found.unreadable));
         }
-        Ok((Self { state, directory, spool, busy: None }, problems))
+        Ok((Self { state, directory, spool, busy: None, turn: Arc::default() }, problems))
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
@@ -154,16 +156,19 @@ impl Stores {
         let now = unix_now();
         Ok(match command {
             Command::AddMailbox { mailbox, settings, pin } => {
+                let _turn = self.turn.lock().await;
                 let id: MailboxId = mailbox.parse()?;
                 let pin = self.directory.add(&id, &settings, pin.as_deref(), now).await?;
                 Reply::Pin { pin }
             }
             Command::EditMailbox { mailbox, settings, pin } => {
+                let _turn = self.turn.lock().await;
                 let id = mailbox.parse()?;
                 self.directory.edit(&id, &settings, pin.as_deref(), now)?;
                 Reply::Done
             }
             Command::RemoveMailbox { mailbox } => {
+                let _turn = self.turn.lock().await;
                 let id = mailbox.parse()?;
                 // Its recording would have nowhere to go, or reach the number's next owner.
                 let busy = self.busy.as_ref().is_some_and(|busy| busy(&id));
