@@ -15,6 +15,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::unistd::syncfs;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -47,6 +48,8 @@ pub(super) struct Publisher(mpsc::Sender<Job>);
 
 /// Jobs that may wait; further callers wait for a place.
 const WAITING: usize = 1024;
+/// So many files are synced with their whole file system.
+const MANY: usize = 16;
 /// Files that one thread syncs before another helps.
 const FEW: usize = 4;
 const MOST_THREADS: usize = 16;
@@ -82,8 +85,11 @@ fn publish(group: Vec<Job>) {
         group.iter().flat_map(|Job { prepared: Prepared { audio, sidecar, .. }, .. }| {
             [(audio.0.as_path(), &audio.1), (sidecar.0.as_path(), &sidecar.1)]
         });
-    let safe = sync_all(&written.collect::<Vec<_>>(), |(path, file)| {
-        file.sync_all().map_err(Error::io("sync", path))
+    let written: Vec<_> = written.collect();
+    // One sync of the whole file system is cheaper for many files, as long as it works.
+    let at_once = written.len() >= MANY && syncfs(written[0].1).is_ok();
+    let safe = sync_all(&written, |(path, file)| {
+        if at_once { Ok(()) } else { file.sync_all().map_err(Error::io("sync", path)) }
     });
     let mut safe = safe.into_iter();
     let mut folders = BTreeSet::new();
