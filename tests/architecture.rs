@@ -88,6 +88,8 @@ const HOME: &[(&str, &[&str])] = &[
     ("sdp_types::", &["sip"]),
     ("hound::", &["media"]),
     ("symphonia::", &["media"]),
+    ("audio_codec::", &["media"]),
+    ("opus_rs::", &["media"]),
     ("socket2::", &["sip", "media"]),
     ("rustls::", &["sip"]),
     ("tokio_rustls::", &["sip"]),
