@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "media/codec",
     "media/dtmf.rs",
     "media/jitter.rs",
+    "media/level.rs",
     "media/line.rs",
     "media/player.rs",
     "media/press.rs",
@@ -65,6 +66,7 @@ const PURE: &[&str] = &[
     "media/rtcp.rs",
     "media/rtp.rs",
     "media/source.rs",
+    "media/stretch.rs",
     "media/tone.rs",
     "sip",
 ];

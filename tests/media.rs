@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use afterbeep::media::{
-    Codec, Config, Direction, Ended, Event, Library, Media, OpenError, Port, Recording, Rtcp,
-    Sound, Stream, Take, wav,
+    Codec, Config, Control, Direction, Ended, Event, Library, Media, OpenError, Port, Position,
+    Recording, Rtcp, Sound, Speed, Stream, Take, wav,
 };
 
 #[tokio::test]
@@ -286,6 +286,56 @@ async fn a_playback_that_was_stopped_does_not_tell_its_end() {
 }
 
 #[tokio::test]
+async fn a_listener_pauses_skips_and_hears_faster() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let sound = Arc::new(Sound::from_samples(&tone(10_000), 8000, Codec::Pcmu));
+    port.play(vec![sound]);
+    caller.listen(5);
+
+    port.control(Control::Pause);
+    let paused = expect_position(&mut port).await;
+    assert!(paused.paused && paused.length == Duration::from_secs(10), "{paused:?}");
+    settle().await;
+    caller.drain();
+    settle().await;
+    assert_eq!(caller.drain(), 0, "nothing is sent in a pause");
+
+    port.control(Control::Resume);
+    port.control(Control::Forward(Duration::from_secs(8)));
+    assert_eq!(expect_position(&mut port).await, Position { paused: false, ..paused });
+    let forward = expect_position(&mut port).await;
+    // It may have gone on for a few frames in between.
+    let skipped = forward.at.abs_diff(paused.at);
+    assert!((8000..8200).contains(&skipped.as_millis()), "{skipped:?}");
+    port.control(Control::Speed(Speed::FASTEST));
+    expect_position(&mut port).await;
+    let asked = Instant::now();
+    expect_played(&mut port).await;
+    let left = forward.length.abs_diff(forward.at);
+    assert!(asked.elapsed() < left * 3 / 4, "twice as fast");
+}
+
+#[tokio::test]
+async fn a_key_silences_what_plays_within_two_frames() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let sound = Arc::new(Sound::from_samples(&tone(10_000), 8000, Codec::Pcmu));
+    port.play(vec![sound]);
+    caller.listen(5);
+    port.stop_playing();
+    settle().await;
+    settle().await;
+    // One that was under way, and one that fades out in its first half.
+    let last = caller.rest();
+    assert!(last.len() <= 2, "{} frames", last.len());
+    let end = &last.last().unwrap()[12 + 80..];
+    assert!(end.iter().all(|&byte| byte | 0x80 == 0xff), "{end:?}");
+}
+
+#[tokio::test]
 async fn nothing_is_sent_on_hold_but_the_sounds_go_on() {
     let (media, caller) = (media(), Caller::new());
     let mut port = media.open().unwrap();
@@ -387,6 +437,23 @@ impl Caller {
         (0..packets).map(hear).collect()
     }
 
+    /// What has come and was not listened to.
+    fn rest(&self) -> Vec<Vec<u8>> {
+        self.socket.set_nonblocking(true).unwrap();
+        let hear = || {
+            let mut packet = [0; 500];
+            let length = self.socket.recv(&mut packet).ok()?;
+            Some(packet[..length].to_vec())
+        };
+        let rest = std::iter::from_fn(hear).collect();
+        self.socket.set_nonblocking(false).unwrap();
+        rest
+    }
+
+    fn drain(&self) -> usize {
+        self.rest().len()
+    }
+
     fn byte(n: u16) -> u8 {
         u8::try_from(n % 100).unwrap()
     }
@@ -437,6 +504,13 @@ fn timestamp(packet: &[u8]) -> u32 {
 async fn expect_played(port: &mut Port) {
     match port.next().await {
         Event::Played => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn expect_position(port: &mut Port) -> Position {
+    match port.next().await {
+        Event::At(position) => position,
         other => panic!("{other:?}"),
     }
 }

@@ -270,6 +270,7 @@ impl Conversation<'_> {
         Some(match event {
             media::Event::Key(key) => ivr::Event::Key(key),
             media::Event::Played => self.said(),
+            media::Event::At(_) => return None,
             media::Event::Recorded(recording) => {
                 let duration = recording.duration();
                 let ended = match recording.ended {

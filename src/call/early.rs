@@ -55,7 +55,7 @@ impl Early {
         self.port.connect(stream);
         let tone = Arc::new(ringing_tone(stream.codec));
         let times = seconds.div_ceil(CADENCE.0 + CADENCE.1);
-        self.port.play((0..times).map(|_| tone.clone()).collect());
+        self.port.play((0..times).map(|_| tone.clone()).collect::<Vec<_>>());
     }
 
     fn heed(&mut self, event: Event, invite: &mut Invite, sip: &Sip) {

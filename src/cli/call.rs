@@ -244,7 +244,10 @@ async fn played(dialog: &mut Dialog, port: &mut Port) -> anyhow::Result<()> {
             () = ended(dialog) => bail!("the other side hung up"),
             event = port.next() => match event {
                 media::Event::Played => return Ok(()),
-                media::Event::Key(_) | media::Event::Recorded(_) | media::Event::Silent => {}
+                media::Event::Key(_)
+                | media::Event::At(_)
+                | media::Event::Recorded(_)
+                | media::Event::Silent => {}
             },
         }
     }

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use super::codec::Codec;
 use super::dtmf::Dtmf;
 use super::jitter::Arrival;
-use super::player::Player;
+use super::player::{Control, Playback, Player};
 use super::port::{Counters, Ended, Rtcp, Stream, Take, Teller, Told};
 use super::press::Keys;
 use super::recorder::{Bound, Bounds, Head, Recorder};
 use super::rtcp::{self, Moment, REPORT, Reports, Wall};
 use super::rtp::{self, Incoming, Outgoing, Packet, Step};
-use super::sound::Sound;
 use super::source::{self, Source, Verdict};
 use super::writer::{Outbox, Receipt};
 
@@ -53,7 +52,7 @@ enum Intake {
 enum Playing {
     Nothing,
     /// Asked for before the stream was agreed.
-    Waiting(Vec<Arc<Sound>>, u32),
+    Waiting(Playback, u32),
     Sounds(Player, u32),
     Keys {
         keys: Keys,
@@ -110,30 +109,55 @@ impl Line {
         if before != stream.codec {
             self.change(stream.codec, now);
         }
-        if let Playing::Waiting(sounds, playback) = &mut self.playing {
-            let (sounds, playback) = (std::mem::take(sounds), *playback);
-            self.play(sounds, playback);
+        if let Playing::Waiting(playback, number) = &mut self.playing {
+            let (playback, number) = (std::mem::take(playback), *number);
+            self.play(playback, number);
         }
         if changed { Ear::Open } else { Ear::AsBefore }
     }
 
-    pub fn play(&mut self, sounds: Vec<Arc<Sound>>, playback: u32) {
+    pub fn play(&mut self, playback: Playback, number: u32) {
         if let Intake::Head(_) = self.intake {
             self.intake = Intake::Deaf;
         }
         let Some(stream) = self.stream else {
-            self.playing = Playing::Waiting(sounds, playback);
+            self.playing = Playing::Waiting(playback, number);
             return;
         };
-        let player = Player::new(sounds, stream.codec);
+        let before = match &mut self.playing {
+            Playing::Sounds(player, _) => Some(player),
+            Playing::Nothing | Playing::Waiting(..) | Playing::Keys { .. } => None,
+        };
+        let player = Player::new(playback, stream.codec, before);
         if player.is_finished() {
-            self.played(playback, stream.codec);
+            self.stop_playing();
+            self.played(number, stream.codec);
         } else {
-            self.playing = Playing::Sounds(player, playback);
+            self.playing = Playing::Sounds(player, number);
+        }
+    }
+
+    pub fn control(&mut self, control: Control) {
+        let (Playing::Sounds(player, number), Some(stream)) = (&mut self.playing, self.stream)
+        else {
+            return;
+        };
+        let number = *number;
+        player.control(control);
+        self.teller.tell(Told::At(player.position(), number));
+        if player.is_finished() && !player.has_frame() {
+            self.playing = Playing::Nothing;
+            self.played(number, stream.codec);
         }
     }
 
     pub fn stop_playing(&mut self) {
+        if let Playing::Sounds(player, _) = &mut self.playing {
+            player.stop();
+            if player.has_frame() {
+                return;
+            }
+        }
         self.playing = Playing::Nothing;
     }
 
@@ -144,7 +168,11 @@ impl Line {
     }
 
     pub fn is_playing(&self) -> bool {
-        matches!(self.playing, Playing::Sounds(..) | Playing::Keys { .. })
+        match &self.playing {
+            Playing::Sounds(player, _) => player.has_frame(),
+            Playing::Keys { .. } => true,
+            Playing::Nothing | Playing::Waiting(..) => false,
+        }
     }
 
     /// The tick at which the last frame was sent.
@@ -294,9 +322,9 @@ impl Line {
     pub fn frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
         let stream = self.stream?;
         let player = match &mut self.playing {
-            Playing::Sounds(player, _) => player,
+            Playing::Sounds(player, _) if player.has_frame() => player,
             Playing::Keys { .. } => return self.key_frame(tick, packet),
-            Playing::Nothing | Playing::Waiting(..) => return None,
+            Playing::Nothing | Playing::Waiting(..) | Playing::Sounds(..) => return None,
         };
         let length = stream.codec.bytes(u64::from(stream.codec.clock()) / FRAMES_PER_SECOND);
         let (head, audio) = packet.split_first_chunk_mut()?;
@@ -320,6 +348,7 @@ impl Line {
         if keys.is_finished() {
             // The gap after a key ends it: nothing is left to be sent.
             let playback = *playback;
+            self.playing = Playing::Nothing;
             self.played(playback, stream.codec);
         }
         let (Some(pressed), Some(events)) = (pressed, stream.telephone_event) else { return None };
@@ -337,10 +366,15 @@ impl Line {
 
     /// The frame has left. If it was the last one, its playback is over, and a recording may begin.
     pub fn sent_frame(&mut self) {
-        if let (Playing::Sounds(player, playback), Some(stream)) = (&self.playing, self.stream)
-            && player.is_finished()
-        {
-            self.played(*playback, stream.codec);
+        let (Playing::Sounds(player, number), Some(stream)) = (&self.playing, self.stream) else {
+            return;
+        };
+        let number = *number;
+        if player.is_finished() {
+            self.playing = Playing::Nothing;
+            self.played(number, stream.codec);
+        } else if player.is_stopped() && !player.has_frame() {
+            self.playing = Playing::Nothing;
         }
     }
 
@@ -377,7 +411,6 @@ impl Line {
     }
 
     fn played(&mut self, playback: u32, codec: Codec) {
-        self.playing = Playing::Nothing;
         if let Intake::Deaf = self.intake {
             self.intake = Intake::Head(Head::new(codec));
         }
@@ -462,6 +495,7 @@ mod tests {
     use tokio::sync::mpsc::Receiver;
 
     use super::*;
+    use crate::media::Sound;
     use crate::media::port::tests::{teller, told};
     use crate::media::writer::Pool;
 
@@ -531,8 +565,8 @@ mod tests {
         Stream { telephone_event: Some(101), ..Stream::new(Some(phone()), codec) }
     }
 
-    fn sound(millis: u64) -> Vec<Arc<Sound>> {
-        vec![Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Pcmu))]
+    fn sound(millis: u64) -> Playback {
+        vec![Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Pcmu))].into()
     }
 
     #[test]
@@ -561,17 +595,43 @@ mod tests {
     #[test]
     fn nothing_to_play_is_played_at_once() {
         let mut call = Call::connected();
-        call.line.play(Vec::new(), 1);
+        call.line.play(Playback::default(), 1);
         assert_eq!(call.told(), "P");
     }
 
     #[test]
-    fn a_stopped_sound_stops_within_a_frame_and_is_not_told() {
+    fn a_stopped_sound_fades_out_in_one_frame_and_is_not_told() {
         let mut call = Call::connected();
         call.line.play(sound(60), 1);
         call.sends();
         call.line.stop_playing();
-        assert_eq!((call.sends(), call.told()), (None, String::new()));
+        assert_eq!((call.sends(), call.sends()), (Some((172, false, 0)), None));
+        assert_eq!(call.told(), "");
+        assert!(!call.line.is_playing());
+    }
+
+    #[test]
+    fn a_pause_sends_nothing_and_a_skip_past_the_end_is_the_end() {
+        let mut call = Call::connected();
+        call.line.control(Control::Pause);
+        assert_eq!(call.told(), "", "nothing plays");
+        call.line.play(sound(60), 1);
+        call.sends();
+        call.line.control(Control::Pause);
+        assert_eq!((call.sends(), call.sends()), (Some((172, false, 0)), None));
+        assert!(!call.line.is_playing());
+        call.line.control(Control::Resume);
+        assert!(call.line.is_playing());
+        assert_eq!(call.sends(), Some((172, true, 0)), "a new talk spurt");
+        assert_eq!(call.told(), "@@");
+        call.line.control(Control::Forward(Duration::from_secs(3)));
+        assert_eq!(call.told(), "@");
+        assert_eq!((call.sends(), call.told()), (Some((172, false, 0)), "P".into()));
+        call.line.play(sound(60), 2);
+        call.line.control(Control::Pause);
+        call.sends();
+        call.line.control(Control::Forward(Duration::from_secs(3)));
+        assert_eq!((call.told(), call.sends()), ("@@P".into(), None));
     }
 
     #[test]

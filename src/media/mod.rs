@@ -6,6 +6,9 @@
 //!   (tick)   └ rtp ◀─ player ◀─ sounds (encoded once, shared) ───▶ Event::Played
 //! ```
 //!
+//! What plays is a [`Playback`]; its listener moves about in it, and makes it faster or louder, by
+//! [`Port::control`], and hears by [`Event::At`] where it is.
+//!
 //! A call has a [`Port`] and belongs to one media thread, which owns its sockets and ticks every
 //! 5 ms (`socket.rs`). All stages of a call meet in `line.rs`; they take `now` and never wait. Audio
 //! crosses to the disk in pieces (`══`), on writer threads. We play as soon as we are asked to,
@@ -14,6 +17,7 @@
 mod codec;
 mod dtmf;
 mod jitter;
+mod level;
 mod library;
 mod line;
 mod player;
@@ -27,6 +31,7 @@ mod rtp;
 mod socket;
 mod sound;
 mod source;
+mod stretch;
 pub mod tone;
 pub mod wav;
 mod writer;
@@ -40,6 +45,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use codec::Codec;
 pub use library::Library;
+pub use player::{Control, Playback, Position, Speed, Volume};
 pub use port::{Direction, Ended, Event, Port, Recording, Rtcp, Statistics, Stream, Take};
 pub use sound::{Sound, SoundError};
 

@@ -1,56 +1,397 @@
-//! Sounds to frames: one sound after another, joined without a gap.
+//! Sounds to frames: one sound after another, joined without a gap, and moved about in as a
+//! listener likes.
+//!
+//! What plays as it is costs a copy of encoded bytes. Only another speed or volume, and the one
+//! frame after a jump, a pause or a stop, go through samples: there the old fades into the new, so
+//! that nothing clicks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::codec::Codec;
+use super::codec::{self, Codec};
+use super::level::Limiter;
 use super::sound::Sound;
+use super::stretch::{Source, Stretch, blend};
+
+/// Sounds to be played, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Playback {
+    /// One after another; each encoded in the call's codec.
+    pub sounds: Vec<Arc<Sound>>,
+    /// Where to begin: so much of the sounds is skipped.
+    pub from: Duration,
+    pub speed: Speed,
+    pub volume: Volume,
+}
+
+/// How fast a playback runs; its pitch stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Speed(u16);
+
+/// How much louder or quieter a playback is than its sounds. It never clips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Volume(i8);
+
+/// What a listener wants of the playback that runs; each is answered by [`Event::At`]. Without a
+/// playback it comes too late, and nothing is told.
+///
+/// [`Event::At`]: super::Event::At
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// Falls silent and stays where it is; nothing is sent.
+    Pause,
+    Resume,
+    /// Skips so much of the sounds' own time; past their end, the playback is over.
+    Forward(Duration),
+    /// Goes back by so much, at most to the beginning.
+    Back(Duration),
+    /// Goes to a place: [`Duration::ZERO`] restarts.
+    To(Duration),
+    Speed(Speed),
+    Volume(Volume),
+}
+
+/// Where a playback is, in its sounds' own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub at: Duration,
+    /// Of all its sounds.
+    pub length: Duration,
+    pub paused: bool,
+}
+
+impl Speed {
+    pub const NORMAL: Self = Self(100);
+    pub const SLOWEST: Self = Self(75);
+    pub const FASTEST: Self = Self(200);
+
+    /// In percent of the normal speed, within 75 to 200.
+    pub fn percent(percent: u16) -> Self {
+        Self(percent).clamp(Self::SLOWEST, Self::FASTEST)
+    }
+
+    pub fn as_percent(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self::NORMAL
+    }
+}
+
+impl Volume {
+    pub const NORMAL: Self = Self(0);
+    pub const QUIETEST: Self = Self(-18);
+    pub const LOUDEST: Self = Self(18);
+
+    /// In dB, within -18 to 18.
+    pub fn decibels(decibels: i8) -> Self {
+        Self(decibels).clamp(Self::QUIETEST, Self::LOUDEST)
+    }
+
+    pub fn as_decibels(self) -> i8 {
+        self.0
+    }
+}
+
+impl From<Vec<Arc<Sound>>> for Playback {
+    fn from(sounds: Vec<Arc<Sound>>) -> Self {
+        Self { sounds, ..Self::default() }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Player {
-    sounds: std::vec::IntoIter<Arc<Sound>>,
-    current: Option<Arc<Sound>>,
-    offset: usize,
+    sounds: Sounds,
+    /// The next sample, counted over all sounds.
+    at: u64,
+    length: u64,
+    state: State,
+    /// Only for those who want more than a plain playback.
+    desk: Option<Box<Desk>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Playing,
+    Paused,
+    /// One frame is left, in which what played fades out.
+    Stopped,
+}
+
+/// Sounds of one codec as one row of samples.
+#[derive(Debug)]
+struct Sounds {
     codec: Codec,
+    row: Vec<Arc<Sound>>,
+}
+
+/// What works on samples.
+#[derive(Debug, Default)]
+struct Desk {
+    speed: Speed,
+    volume: Volume,
+    stretch: Option<Stretch>,
+    limiter: Option<Limiter>,
+    /// What would have come next, had nothing changed: it fades out in the next frame.
+    before: Vec<i16>,
 }
 
 impl Player {
-    /// Plays those of `sounds` that are encoded in `codec`; any other cannot be heard.
-    pub fn new(sounds: Vec<Arc<Sound>>, codec: Codec) -> Self {
-        let mut player = Self { sounds: sounds.into_iter(), current: None, offset: 0, codec };
-        player.advance();
+    /// Plays those of the sounds that are encoded in `codec`; any other cannot be heard. `before`
+    /// is what the playback replaces.
+    pub fn new(playback: Playback, codec: Codec, before: Option<&mut Self>) -> Self {
+        let Playback { mut sounds, from, speed, volume } = playback;
+        sounds.retain(|sound| sound.codec() == codec && sound.samples() > 0);
+        let length = sounds.iter().map(|sound| sound.samples()).sum();
+        let at = codec::samples(from, codec.rate()).min(length);
+        let sounds = Sounds { codec, row: sounds };
+        let mut player = Self { sounds, at, length, state: State::Playing, desk: None };
+        if (speed, volume) != Default::default() {
+            player.set(speed, volume);
+        }
+        if let Some(before) = before.filter(|before| before.sounds.codec == codec) {
+            let tail = before.tail();
+            if !player.is_finished() && !tail.is_empty() {
+                player.desk().before = tail;
+            }
+        }
         player
     }
 
+    /// Whether all has been played; a playback that was stopped does not finish.
     pub fn is_finished(&self) -> bool {
-        self.current.is_none()
+        self.at >= self.length && self.state != State::Stopped
+    }
+
+    /// Whether there is a frame to be sent.
+    pub fn has_frame(&self) -> bool {
+        match self.state {
+            State::Playing => !self.is_finished() || self.is_fading(),
+            State::Paused | State::Stopped => self.is_fading(),
+        }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.state == State::Stopped
+    }
+
+    fn is_fading(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| !desk.before.is_empty())
+    }
+
+    pub fn position(&self) -> Position {
+        let time = |samples| codec::duration(samples, self.sounds.codec.rate());
+        let paused = self.state == State::Paused;
+        Position { at: time(self.at.min(self.length)), length: time(self.length), paused }
+    }
+
+    pub fn control(&mut self, control: Control) {
+        let samples = |time| codec::samples(time, self.sounds.codec.rate());
+        match control {
+            Control::Pause if self.state == State::Playing => {
+                self.fade();
+                self.state = State::Paused;
+            }
+            Control::Resume if self.state == State::Paused => {
+                // From the silence, or from what has not faded out yet.
+                self.fade();
+                self.state = State::Playing;
+            }
+            Control::Pause | Control::Resume => {}
+            Control::Forward(by) => self.jump(self.at.saturating_add(samples(by))),
+            Control::Back(by) => self.jump(self.at.saturating_sub(samples(by))),
+            Control::To(at) => self.jump(samples(at)),
+            Control::Speed(speed) => self.set(speed, self.volume()),
+            Control::Volume(volume) => self.set(self.speed(), volume),
+        }
+    }
+
+    /// Ends it; what plays fades out within the next frame.
+    pub fn stop(&mut self) {
+        if self.state == State::Playing {
+            self.fade();
+        }
+        self.state = State::Stopped;
     }
 
     /// Fills a frame, the last one of all with silence at its end.
     pub fn fill(&mut self, frame: &mut [u8]) {
+        let is_plain = self.desk.as_ref().is_none_or(|desk| desk.is_idle());
+        if is_plain && self.state == State::Playing {
+            let filled = self.sounds.copy(self.at, frame);
+            frame[filled..].fill(self.sounds.codec.silence());
+            self.at += self.sounds.codec.samples(frame.len());
+        } else {
+            self.render(frame);
+        }
+    }
+
+    /// Fills a frame by way of its samples.
+    fn render(&mut self, frame: &mut [u8]) {
+        let codec = self.sounds.codec;
+        let count = usize::try_from(codec.samples(frame.len())).unwrap_or_default();
+        let mut samples = vec![0; count];
+        let desk = self.desk.get_or_insert_default();
+        if self.state == State::Playing {
+            self.at = desk.next(&self.sounds, self.at, &mut samples);
+        }
+        let before = std::mem::take(&mut desk.before);
+        blend(&before, &mut samples);
+        let mut encoded = Vec::with_capacity(frame.len());
+        codec.encode(&samples, &mut encoded);
+        let length = encoded.len().min(frame.len());
+        frame[..length].copy_from_slice(&encoded[..length]);
+        frame[length..].fill(codec.silence());
+    }
+
+    fn jump(&mut self, at: u64) {
+        if self.state == State::Playing {
+            self.fade();
+        }
+        self.at = at.min(self.length);
+        if let Some(desk) = &mut self.desk {
+            desk.stretch = None;
+        }
+    }
+
+    fn set(&mut self, speed: Speed, volume: Volume) {
+        let desk = self.desk();
+        (desk.speed, desk.volume) = (speed, volume);
+        if let Some(limiter) = &mut desk.limiter {
+            limiter.set(f32::from(volume.0));
+        }
+    }
+
+    fn speed(&self) -> Speed {
+        self.desk.as_ref().map_or(Speed::NORMAL, |desk| desk.speed)
+    }
+
+    fn volume(&self) -> Volume {
+        self.desk.as_ref().map_or(Volume::NORMAL, |desk| desk.volume)
+    }
+
+    /// Lets what is heard now fade out in the next frame. If that is under way already, it goes on.
+    fn fade(&mut self) {
+        let tail = self.tail();
+        self.desk().before = tail;
+    }
+
+    /// What would be heard next: silence after a silence.
+    fn tail(&mut self) -> Vec<i16> {
+        let rate = self.sounds.codec.rate();
+        let length = usize::try_from(codec::samples(FADE, rate)).unwrap_or_default();
+        if let Some(desk) = &mut self.desk
+            && !desk.before.is_empty()
+        {
+            return std::mem::take(&mut desk.before);
+        }
+        let mut tail = vec![0; length];
+        if self.state == State::Playing && !self.is_finished() {
+            let mut desk = self.desk.as_deref().map(Desk::again).unwrap_or_default();
+            desk.next(&self.sounds, self.at, &mut tail);
+        }
+        tail
+    }
+
+    fn desk(&mut self) -> &mut Desk {
+        self.desk.get_or_insert_default()
+    }
+}
+
+impl Desk {
+    fn is_idle(&self) -> bool {
+        let is_at_rest = |limiter: &Limiter| limiter.is_at_rest();
+        self.before.is_empty()
+            && (self.speed, self.volume) == Default::default()
+            && self.limiter.as_ref().is_none_or(is_at_rest)
+    }
+
+    /// The next samples after `at`, and where they end.
+    fn next(&mut self, sounds: &Sounds, at: u64, samples: &mut [i16]) -> u64 {
+        let rate = sounds.codec.rate();
+        let end = if self.speed == Speed::NORMAL {
+            self.stretch = None;
+            sounds.read(i64::try_from(at).unwrap_or(i64::MAX), samples);
+            at + samples.len() as u64
+        } else {
+            let stretch = self.stretch.get_or_insert_with(|| Stretch::new(at));
+            stretch.frame(sounds, f64::from(self.speed.0) / 100.0, rate, samples);
+            stretch.at()
+        };
+        if self.volume != Volume::NORMAL && self.limiter.is_none() {
+            let volume = f32::from(self.volume.0);
+            // In the middle of a sound it goes over from the loudness until now.
+            let mut limiter = if at == 0 { Limiter::new(volume) } else { Limiter::at_rest() };
+            limiter.set(volume);
+            self.limiter = Some(limiter);
+        }
+        if let Some(limiter) = &mut self.limiter {
+            limiter.apply(samples, rate);
+        }
+        end
+    }
+
+    /// The same, for a look ahead.
+    fn again(&self) -> Self {
+        let Self { speed, volume, stretch, limiter, .. } = *self;
+        Self { speed, volume, stretch, limiter, before: Vec::new() }
+    }
+}
+
+impl Sounds {
+    /// Copies encoded audio from a sample on, and says how much there is.
+    fn copy(&self, at: u64, frame: &mut [u8]) -> usize {
         let mut filled = 0;
-        while let Some(sound) = &self.current {
-            let rest = &sound.encoded()[self.offset..];
+        let mut skip = at;
+        for sound in &self.row {
+            if skip >= sound.samples() {
+                skip -= sound.samples();
+                continue;
+            }
+            let rest = &sound.encoded()[self.codec.bytes(skip)..];
             let take = rest.len().min(frame.len() - filled);
             frame[filled..filled + take].copy_from_slice(&rest[..take]);
             filled += take;
-            self.offset += take;
-            if take == rest.len() {
-                self.advance();
-            }
+            skip = 0;
             if filled == frame.len() {
-                return;
+                break;
             }
         }
-        frame[filled..].fill(self.codec.silence());
-    }
-
-    fn advance(&mut self) {
-        let codec = self.codec;
-        self.offset = 0;
-        self.current =
-            self.sounds.find(|sound| sound.codec() == codec && !sound.encoded().is_empty());
+        filled
     }
 }
+
+impl Source for Sounds {
+    fn read(&self, at: i64, into: &mut [i16]) {
+        into.fill(0);
+        let mut left = match usize::try_from(at.saturating_neg()) {
+            // Before the beginning there is silence.
+            Ok(early) => into.get_mut(early..).unwrap_or_default(),
+            Err(_) => into,
+        };
+        let mut skip = u64::try_from(at).unwrap_or(0);
+        for sound in &self.row {
+            if left.is_empty() {
+                return;
+            }
+            let there = sound.samples();
+            if skip < there {
+                let take = usize::try_from(there - skip).unwrap_or(usize::MAX).min(left.len());
+                let (now, later) = left.split_at_mut(take);
+                sound.decode_from(skip, now);
+                (left, skip) = (later, 0);
+            } else {
+                skip -= there;
+            }
+        }
+    }
+}
+
+/// So long the old fades into the new: half a frame.
+const FADE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -60,11 +401,44 @@ mod tests {
         Arc::new(Sound::from_encoded(vec![byte; length], Codec::Pcmu))
     }
 
+    fn player(sounds: Vec<Arc<Sound>>) -> Player {
+        Player::new(sounds.into(), Codec::Pcmu, None)
+    }
+
+    /// A tone, so many seconds.
+    #[expect(clippy::cast_possible_truncation, reason = "8000 fits")]
+    fn tone(seconds: u32) -> Arc<Sound> {
+        let sample = |n: u32| (f64::from(n) * 0.3).sin() * 8000.0;
+        let samples: Vec<i16> = (0..8000 * seconds).map(|n| sample(n) as i16).collect();
+        Arc::new(Sound::from_samples(&samples, 8000, Codec::Pcmu))
+    }
+
+    /// What is heard of so many frames.
+    fn heard(player: &mut Player, frames: usize) -> Vec<i16> {
+        let mut all = Vec::new();
+        for _ in 0..frames {
+            let mut frame = [0xff; 160];
+            if player.has_frame() {
+                player.fill(&mut frame);
+            }
+            all.extend(frame.map(|byte| Codec::Pcmu.decoded(byte)));
+        }
+        all
+    }
+
+    /// The widest step between two samples; a click is wider than the sound's own.
+    fn widest(samples: &[i16]) -> u16 {
+        samples.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max().unwrap_or(0)
+    }
+
+    fn millis(player: &Player) -> u128 {
+        player.position().at.as_millis()
+    }
+
     #[test]
     fn sounds_are_joined_within_a_frame_and_the_last_is_filled_up() {
         let foreign = Arc::new(Sound::from_encoded(vec![9; 9], Codec::Pcma));
-        let sounds = vec![sound(1, 3), foreign, sound(2, 4), sound(3, 0)];
-        let mut player = Player::new(sounds, Codec::Pcmu);
+        let mut player = player(vec![sound(1, 3), foreign, sound(2, 4), sound(3, 0)]);
         let mut frame = [0; 4];
         player.fill(&mut frame);
         assert_eq!((frame, player.is_finished()), ([1, 1, 1, 2], false));
@@ -74,10 +448,127 @@ mod tests {
 
     #[test]
     fn a_whole_frame_ends_with_the_frame() {
-        let mut player = Player::new(vec![sound(1, 4)], Codec::Pcmu);
+        let mut whole = player(vec![sound(1, 4)]);
         let mut frame = [0; 4];
-        player.fill(&mut frame);
+        whole.fill(&mut frame);
+        assert!(whole.is_finished());
+        assert!(player(Vec::new()).is_finished());
+    }
+
+    #[test]
+    fn a_listener_moves_about_and_nothing_clicks() {
+        let mut player = player(vec![tone(2), tone(3)]);
+        let mut all = heard(&mut player, 50);
+        let step = widest(&all);
+        for (control, expected) in [
+            (Control::Forward(Duration::from_millis(2500)), 3500),
+            (Control::Back(Duration::from_millis(1000)), 3500 + 20 - 1000),
+            (Control::Back(Duration::from_secs(9)), 0),
+            (Control::To(Duration::from_millis(4321)), 4321),
+            (Control::To(Duration::ZERO), 0),
+        ] {
+            player.control(control);
+            assert_eq!(millis(&player), expected, "{control:?}");
+            all.extend(heard(&mut player, 1));
+        }
+        all.extend(heard(&mut player, 5));
+        assert!(widest(&all) <= step + step / 8, "{} and {step}", widest(&all));
+        player.control(Control::Forward(Duration::from_secs(5)));
         assert!(player.is_finished());
-        assert!(Player::new(Vec::new(), Codec::Pcmu).is_finished());
+    }
+
+    #[test]
+    fn a_pause_falls_silent_within_a_frame_and_goes_on_where_it_was() {
+        let mut player = player(vec![tone(2)]);
+        let mut all = heard(&mut player, 10);
+        let step = widest(&all);
+        player.control(Control::Pause);
+        assert_eq!((millis(&player), player.position().paused), (200, true));
+        let pause = heard(&mut player, 3);
+        assert!(pause[80..].iter().all(|&sample| sample == 0), "silent after 10 ms");
+        assert!(!player.has_frame() && !player.is_finished());
+        player.control(Control::Pause);
+        player.control(Control::Resume);
+        assert_eq!((millis(&player), player.position().paused), (200, false));
+        all.extend(pause);
+        all.extend(heard(&mut player, 3));
+        assert!(widest(&all) <= step + step / 8, "{} and {step}", widest(&all));
+        assert_eq!(millis(&player), 260);
+    }
+
+    #[test]
+    fn what_is_stopped_fades_out_within_a_frame() {
+        let mut player = player(vec![tone(1)]);
+        let mut all = heard(&mut player, 3);
+        let step = widest(&all);
+        player.stop();
+        assert!(player.has_frame() && !player.is_finished());
+        all.extend(heard(&mut player, 1));
+        assert!(!player.has_frame() && !player.is_finished());
+        assert!(all[560..].iter().all(|&sample| sample == 0));
+        assert!(widest(&all) <= step + step / 8);
+    }
+
+    #[test]
+    fn what_replaces_a_sound_fades_it_over() {
+        let mut old = player(vec![tone(1)]);
+        let mut all = heard(&mut old, 3);
+        let step = widest(&all);
+        let mut new = Player::new(vec![tone(1)].into(), Codec::Pcmu, Some(&mut old));
+        all.extend(heard(&mut new, 3));
+        assert!(widest(&all) <= step + step / 8);
+        assert_eq!(millis(&new), 60);
+    }
+
+    #[test]
+    fn speed_changes_how_long_it_takes_and_comes_back_without_a_click() {
+        let mut player = player(vec![tone(10)]);
+        let mut all = heard(&mut player, 5);
+        let step = widest(&all);
+        for (percent, frames, expected) in [(200, 50, 2100), (75, 40, 2700), (100, 15, 3000)] {
+            player.control(Control::Speed(Speed::percent(percent)));
+            all.extend(heard(&mut player, frames));
+            assert!(millis(&player).abs_diff(expected) <= 30, "{percent}: {}", millis(&player));
+        }
+        assert!(widest(&all) <= step + step / 8, "{} and {step}", widest(&all));
+        let playback = Playback { speed: Speed::percent(150), ..vec![tone(3)].into() };
+        let mut fast = Player::new(playback, Codec::Pcmu, None);
+        let frames = (0..).take_while(|_| !fast.is_finished() && heard(&mut fast, 1).len() == 160);
+        assert!((100..=101).contains(&frames.count()));
+    }
+
+    #[test]
+    fn volume_goes_over_and_never_clips() {
+        let mut player = player(vec![tone(5)]);
+        let mut all = heard(&mut player, 5);
+        let loudest = |samples: &[i16]| samples.iter().map(|s| s.unsigned_abs()).max().unwrap();
+        player.control(Control::Volume(Volume::decibels(-6)));
+        let quiet = heard(&mut player, 20);
+        assert!(loudest(&quiet[800..]).abs_diff(4000) < 200, "{}", loudest(&quiet[800..]));
+        player.control(Control::Volume(Volume::decibels(18)));
+        let loud = heard(&mut player, 100);
+        assert!((30_000..32_200).contains(&loudest(&loud)));
+        player.control(Control::Volume(Volume::NORMAL));
+        let normal = heard(&mut player, 50);
+        assert!(loudest(&normal[4000..]).abs_diff(8000) < 300, "{}", loudest(&normal[4000..]));
+        all.extend(quiet);
+        assert!(widest(&all) < 2700);
+        assert!(player.desk.as_ref().unwrap().is_idle(), "a plain copy again");
+    }
+
+    #[test]
+    fn speed_and_volume_have_bounds() {
+        assert_eq!([10, 90, 900].map(|n| Speed::percent(n).as_percent()), [75, 90, 200]);
+        assert_eq!([-99, 3, 99].map(|n| Volume::decibels(n).as_decibels()), [-18, 3, 18]);
+    }
+
+    #[test]
+    fn a_playback_begins_where_it_is_told_to() {
+        let from = Duration::from_millis(1500);
+        let playback = Playback { from, ..vec![tone(1), tone(1)].into() };
+        let player = Player::new(playback, Codec::Pcmu, None);
+        assert_eq!(millis(&player), 1500);
+        let beyond = Playback { from: Duration::from_secs(9), ..vec![tone(1)].into() };
+        assert!(Player::new(beyond, Codec::Pcmu, None).is_finished());
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::codec::{self, Codec};
+use super::player::{Control, Playback, Position};
 use super::socket::{Command, Link};
-use super::sound::Sound;
 
 /// One call's audio. Dropping it closes its sockets; a recording that still runs is finished, but
 /// nobody hears of it any more.
@@ -79,6 +79,8 @@ pub enum Event {
     Key(char),
     /// The last frame of the sounds has been sent.
     Played,
+    /// Where the playback is: the answer to a [`Control`].
+    At(Position),
     /// The recording is over, and its file is complete as far as it goes.
     Recorded(Recording),
     /// Nothing was received for `Config::rtp_timeout` although something should be. Told once,
@@ -139,10 +141,17 @@ impl Port {
         self.send(Command::Connect(stream));
     }
 
-    /// Plays sounds one after another, joined without a gap, instead of what plays now.
-    pub fn play(&mut self, sounds: Vec<Arc<Sound>>) {
+    /// Plays sounds one after another, joined without a gap, instead of what plays now: sounds
+    /// alone, or a [`Playback`] that says where to begin, how fast and how loud.
+    pub fn play(&mut self, playback: impl Into<Playback>) {
         self.playback = self.playback.wrapping_add(1);
-        self.send(Command::Play { sounds, playback: self.playback });
+        self.send(Command::Play { playback: playback.into(), number: self.playback });
+    }
+
+    /// Pauses, resumes, skips, restarts, or changes speed or volume of what plays; heard within a
+    /// frame of 20 ms.
+    pub fn control(&mut self, control: Control) {
+        self.send(Command::Control(control));
     }
 
     /// Presses keys (RFC 4733) instead of what plays now; told as played when the last is released.
@@ -151,7 +160,8 @@ impl Port {
         self.send(Command::Press { keys: keys.into(), playback: self.playback });
     }
 
-    /// Stops within a frame. The playback that was stopped does not tell its end.
+    /// Stops: what plays fades out within the next frame, so that all is silent 30 ms later. The
+    /// playback that was stopped does not tell its end.
     pub fn stop_playing(&mut self) {
         self.playback = self.playback.wrapping_add(1);
         self.send(Command::StopPlaying);
@@ -172,7 +182,10 @@ impl Port {
             return match self.events.recv().await {
                 Some(Told::Key(key)) => Event::Key(key),
                 Some(Told::Played(playback)) if playback == self.playback => Event::Played,
-                Some(Told::Played(_)) => continue,
+                Some(Told::At(position, playback)) if playback == self.playback => {
+                    Event::At(position)
+                }
+                Some(Told::Played(_) | Told::At(..)) => continue,
                 Some(Told::Recorded(recording)) => Event::Recorded(recording),
                 Some(Told::Silent) => Event::Silent,
                 // The media thread is gone, and with it whatever could still happen here.
@@ -257,6 +270,7 @@ impl Recording {
 pub(super) enum Told {
     Key(char),
     Played(u32),
+    At(Position, u32),
     Recorded(Recording),
     Silent,
 }
@@ -344,12 +358,14 @@ const EVENTS: usize = 64;
 pub(super) mod tests {
     use super::*;
 
-    /// The events told so far, one letter each: a key, `P`layed, `R`ecorded, `S`ilent.
+    /// The events told so far, one letter each: a key, `P`layed, `@` a position, `R`ecorded,
+    /// `S`ilent.
     pub fn told(events: &mut mpsc::Receiver<Told>) -> String {
         std::iter::from_fn(|| events.try_recv().ok())
             .map(|told| match told {
                 Told::Key(key) => key,
                 Told::Played(_) => 'P',
+                Told::At(..) => '@',
                 Told::Recorded(_) => 'R',
                 Told::Silent => 'S',
             })

@@ -20,10 +20,10 @@ use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::line::{Ear, FRAME_PACKET, Line, TICKS_PER_FRAME};
+use super::player::{Control, Playback};
 use super::port::{Rtcp, Stream, Take};
 use super::ports::Ports;
 use super::rtcp::REPORT;
-use super::sound::Sound;
 use super::source;
 use super::writer::Outbox;
 
@@ -41,9 +41,10 @@ pub(super) enum Command {
     Open(Box<Pair>, Box<Line>),
     Connect(Stream),
     Play {
-        sounds: Vec<Arc<Sound>>,
-        playback: u32,
+        playback: Playback,
+        number: u32,
     },
+    Control(Control),
     Press {
         keys: Box<str>,
         playback: u32,
@@ -364,8 +365,12 @@ impl Shard {
                 wire.set_reach(&ear, self.bind);
                 self.enrol(index);
             }
-            Command::Play { sounds, playback } => {
-                wire.line.play(sounds, playback);
+            Command::Play { playback, number } => {
+                wire.line.play(playback, number);
+                self.enrol(index);
+            }
+            Command::Control(control) => {
+                wire.line.control(control);
                 self.enrol(index);
             }
             Command::Press { keys, playback } => {

@@ -73,7 +73,20 @@ impl Sound {
     }
 
     pub fn duration(&self) -> Duration {
-        codec::duration(self.codec.samples(self.encoded.len()), self.codec.clock())
+        codec::duration(self.samples(), self.codec.rate())
+    }
+
+    /// Samples at the codec's rate.
+    pub(super) fn samples(&self) -> u64 {
+        self.codec.samples(self.encoded.len())
+    }
+
+    /// Decodes from a sample on; there must be so many.
+    pub(super) fn decode_from(&self, at: u64, into: &mut [i16]) {
+        let encoded = self.encoded.get(self.codec.bytes(at)..).unwrap_or_default();
+        for (sample, &byte) in into.iter_mut().zip(encoded) {
+            *sample = self.codec.decoded(byte);
+        }
     }
 
     pub(super) fn from_encoded(encoded: Vec<u8>, codec: Codec) -> Self {
@@ -183,15 +196,20 @@ struct Encoder {
     codec: Codec,
     resampler: Option<Resampler>,
     input: Vec<f32>,
+    /// Not yet encoded: the end may have to be faded.
     output: Vec<f32>,
     encoded: Vec<u8>,
+    /// Samples of a fade.
+    edge: usize,
+    begun: bool,
 }
 
 impl Encoder {
     fn new(rate: u32, codec: Codec) -> Self {
         let resampler = Resampler::new(rate, codec.rate());
         let (input, output, encoded) = (Vec::new(), Vec::new(), Vec::new());
-        Self { codec, resampler, input, output, encoded }
+        let edge = usize::try_from(codec::samples(EDGE, codec.rate())).unwrap_or_default();
+        Self { codec, resampler, input, output, encoded, edge, begun: false }
     }
 
     fn push(&mut self, samples: impl Iterator<Item = f32>) {
@@ -203,24 +221,57 @@ impl Encoder {
             }
             None => self.output.extend(samples),
         }
-        self.encode();
+        if self.output.len() > 2 * self.edge {
+            self.begin();
+            self.encode(self.output.len() - self.edge);
+        }
     }
 
     fn finish(mut self) -> Sound {
         if let Some(resampler) = &mut self.resampler {
             resampler.finish(&mut self.output);
         }
-        self.encode();
+        // What is shorter than its two edges is no sound to be joined.
+        if self.begun || self.output.len() > 2 * self.edge {
+            self.begin();
+            let end = self.output.len() - self.edge;
+            fade(self.output[end..].iter_mut().rev());
+        }
+        self.encode(self.output.len());
         Sound::from_encoded(self.encoded, self.codec)
     }
 
-    fn encode(&mut self) {
+    fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            fade(self.output.iter_mut().take(self.edge));
+        }
+    }
+
+    fn encode(&mut self, count: usize) {
         #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-        let rounded: Vec<i16> = self.output.drain(..).map(|sample| sample.round() as i16).collect();
+        let rounded: Vec<i16> =
+            self.output.drain(..count).map(|sample| sample.round() as i16).collect();
         self.codec.encode(&rounded, &mut self.encoded);
     }
 }
 
+/// Lets an edge rise from silence, if it would click.
+#[expect(clippy::cast_precision_loss, reason = "an edge has few samples")]
+fn fade<'s>(edge: impl ExactSizeIterator<Item = &'s mut f32>) {
+    let count = edge.len() as f32;
+    let mut clicks = None;
+    for (sample, n) in edge.zip(0_u16..) {
+        if *clicks.get_or_insert(sample.abs() > CLICK) {
+            *sample *= f32::from(n) / count;
+        }
+    }
+}
+
+/// Where a sound that does not begin or end in silence is faded, so that it can be joined to any.
+const EDGE: Duration = Duration::from_millis(4);
+/// A step of so much, from silence, is heard: -42 dB.
+const CLICK: f32 = 256.0;
 /// No sound is longer: an hour is the longest message that anyone has asked for.
 const LONGEST: Duration = Duration::from_hours(1);
 const SCALE: f32 = 32_768.0;
@@ -246,10 +297,25 @@ mod tests {
     fn a_recording_plays_back_as_it_was_heard() {
         let heard: Vec<u8> = (0..=255).filter(|&byte| byte != 0x7f).collect();
         for codec in [Codec::Pcmu, Codec::Pcma] {
+            let silence = vec![codec.silence(); 40];
+            let heard = [&silence[..], &heard, &silence].concat();
             let samples = heard.iter().map(|&byte| i32::from(codec.decoded(byte)));
             let file = wav(spec(1, 8000, 16), samples);
             assert_eq!(Sound::read(file.path(), codec).unwrap().encoded(), heard, "{codec:?}");
         }
+    }
+
+    #[test]
+    fn edges_that_would_click_are_faded_and_no_others() {
+        let loud = Sound::from_samples(&[9000; 800], 8000, Codec::Pcmu);
+        let heard: Vec<i16> =
+            loud.encoded().iter().map(|&byte| Codec::Pcmu.decoded(byte)).collect();
+        assert_eq!((heard[0], heard[799]), (0, 0));
+        let widest = heard.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max().unwrap();
+        assert!(widest < 600, "{widest}");
+        assert!(heard[32..768].iter().all(|&sample| sample == heard[400]));
+        let soft = Sound::from_samples(&[200; 800], 8000, Codec::Pcmu);
+        assert_eq!(soft.encoded(), [soft.encoded()[400]; 800]);
     }
 
     #[test]
