@@ -253,6 +253,29 @@ impl Conversation<'_> {
                 self.transferred(&party);
                 None
             }
+            sip::Event::Refer(refer) => {
+                self.refer(&refer);
+                None
+            }
+            sip::Event::Reached { ticket, answer } => match answered(&answer) {
+                Ok(stream) if self.dialog.take(ticket) => self.connect(stream).await,
+                Ok(_) => None,
+                Err(_) => {
+                    self.dialog.leave(ticket);
+                    None
+                }
+            },
+        }
+    }
+
+    /// The other side wants the call to go on with another party.
+    fn refer(&mut self, refer: &sip::Refer) {
+        match route::may_refer(refer, &self.house.config.sip) {
+            Some(peer) => {
+                let offer = self.talk.offer();
+                self.dialog.transfer(refer, offer, move |address| peer.contains(address));
+            }
+            None => self.dialog.decline(refer),
         }
     }
 

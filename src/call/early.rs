@@ -74,7 +74,13 @@ impl Early {
                     self.caller = caller;
                 }
             }
-            Event::Confirmed { .. } | Event::Info { .. } | Event::Bye | Event::Lost => {}
+            // The last two concern calls that are answered.
+            Event::Confirmed { .. }
+            | Event::Info { .. }
+            | Event::Bye
+            | Event::Lost
+            | Event::Refer(_)
+            | Event::Reached { .. } => {}
         }
     }
 }

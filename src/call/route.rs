@@ -7,10 +7,10 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Authenticate, Peer, Registration, Service, Sip};
+use crate::config::{Authenticate, Network, Peer, Registration, Service, Sip};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT, MailboxId};
-use crate::sip::{Incoming, NameAddr, Party, Uri};
+use crate::sip::{Incoming, NameAddr, Party, Refer, Uri};
 
 /// A mailbox that a call may be for.
 #[derive(Debug)]
@@ -201,15 +201,26 @@ pub(super) fn transferred(party: &Party, sip: &Sip) -> Option<CallerId> {
     is_trusted(party.source, sip).then(|| named(&party.name, party.privacy))
 }
 
+/// Where a REFER may let a call go on: with the trusted peer that sends it, and nowhere else, so
+/// that nobody can make us call at our owner's expense.
+pub(super) fn may_refer(refer: &Refer, sip: &Sip) -> Option<Network> {
+    let peer = by_address(refer.source, sip)?;
+    peer.address.filter(|_| peer.may_assert())
+}
+
+fn is_trusted(source: IpAddr, sip: &Sip) -> bool {
+    by_address(source, sip).is_some_and(Peer::may_assert)
+}
+
 /// Only an address is known of who speaks within a call, so peers of which more is asked do not
 /// count here.
-fn is_trusted(source: IpAddr, sip: &Sip) -> bool {
+fn by_address(source: IpAddr, sip: &Sip) -> Option<&Peer> {
     let by_address = |peer: &&Peer| {
         peer.username.is_none()
             && peer.certificate.is_none()
             && peer.address.is_some_and(|net| net.contains(source))
     };
-    sip.peers.iter().find(by_address).is_some_and(Peer::may_assert)
+    sip.peers.iter().find(by_address)
 }
 
 fn named(party: &NameAddr, privacy: bool) -> CallerId {

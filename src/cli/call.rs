@@ -233,7 +233,11 @@ async fn ended(dialog: &mut Dialog) {
         match dialog.next().await {
             sip::Event::Bye | sip::Event::Lost => return,
             sip::Event::Offer { .. } => dialog.refuse(),
-            sip::Event::Confirmed { .. } | sip::Event::Info { .. } | sip::Event::Identity(_) => {}
+            sip::Event::Refer(refer) => dialog.decline(&refer),
+            sip::Event::Confirmed { .. }
+            | sip::Event::Info { .. }
+            | sip::Event::Identity(_)
+            | sip::Event::Reached { .. } => {}
         }
     }
 }

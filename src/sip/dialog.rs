@@ -17,7 +17,7 @@ pub(super) struct Dialog {
     pub local_tag: String,
     pub remote_tag: String,
     /// From of our requests, as a header value with its tag.
-    local: String,
+    pub local: String,
     /// To of our requests.
     remote: String,
     local_sequence: u32,

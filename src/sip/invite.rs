@@ -11,6 +11,7 @@ use super::message::Wire;
 use super::session::{Agreed, Session};
 use super::timer::Armed;
 use super::transactions::TransactionKey;
+use super::uri::Uri;
 use super::{Flow, NameAddr, Ticket};
 
 /// A call that has a dialog, early or confirmed.
@@ -31,7 +32,12 @@ pub(super) struct Call {
     pub party: Option<NameAddr>,
     /// The call that ends when this one is answered (RFC 3891).
     pub replaces: Option<CallKey>,
-    pub armed: Armed<3>,
+    /// To another party, as the other side has asked.
+    pub transfer: Option<Transfer>,
+    /// Whether a transfer was tried before, and what its NOTIFYs name (RFC 3515 §2.4.6).
+    pub referred: bool,
+    pub event: String,
+    pub armed: Armed<4>,
 }
 
 impl Call {
@@ -46,6 +52,9 @@ impl Call {
             described: String::new(),
             party: None,
             replaces: None,
+            transfer: None,
+            referred: false,
+            event: String::new(),
             armed: Armed::default(),
         }
     }
@@ -54,7 +63,7 @@ impl Call {
     pub fn waits(&self, transaction: TransactionKey) -> bool {
         let first = match &self.phase {
             Phase::Offered(pending, _) => Some(pending),
-            Phase::Answered(_) | Phase::Up => None,
+            Phase::Answered(_) | Phase::Up | Phase::Left => None,
         };
         let later = self.asked.as_ref().map(|asked| &asked.pending);
         first.into_iter().chain(later).any(|pending| pending.transaction == transaction)
@@ -67,6 +76,8 @@ pub(super) enum Phase {
     /// Our 2xx waits for its ACK, for the first INVITE or a later one.
     Answered(Answered),
     Up,
+    /// The other side has hung up, and a transfer may yet bring another.
+    Left,
 }
 
 /// A request that has no final response yet.
@@ -162,12 +173,46 @@ pub(super) enum Then {
     HangUp,
 }
 
+/// A REFER that we were sent: RFC 3515.
+pub(super) struct Transfer {
+    pub ticket: Ticket,
+    pub stage: Stage,
+    /// The status that was told last.
+    pub told: u16,
+}
+
+pub(super) enum Stage {
+    /// It waits for its owner's word.
+    Asked(Box<Wanted>),
+    /// Our INVITE to the new party is under way.
+    Calling(CallKey),
+    /// The new party has answered, and waits for its owner's word.
+    Reached(CallKey),
+}
+
+/// Whom a REFER names, and who names it.
+pub(super) struct Wanted {
+    pub pending: Pending,
+    pub target: Uri,
+    /// The values of Replaces and of Referred-By to send.
+    pub replaces: String,
+    pub by: Option<String>,
+}
+
 /// A call of ours that has no final response yet.
 pub(super) struct Placing {
     pub transaction: TransactionKey,
     pub wish: Wish,
     /// What we answer challenges with.
     pub answering: Option<Answering>,
+    /// The call that is to go on over this one.
+    pub on_behalf_of: Option<CallKey>,
+}
+
+impl Placing {
+    pub fn new(transaction: TransactionKey) -> Self {
+        Self { transaction, wish: Wish::Calling, answering: None, on_behalf_of: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

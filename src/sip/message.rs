@@ -26,6 +26,7 @@ pub(super) const ACK: Method = Method::Known(rsip::Method::Ack);
 pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
 pub(super) const REGISTER: Method = Method::Known(rsip::Method::Register);
 pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
+pub(super) const NOTIFY: Method = Method::Known(rsip::Method::Notify);
 pub(super) const PRACK: Method = Method::Known(rsip::Method::PRack);
 pub(super) const UPDATE: Method = Method::Known(rsip::Method::Update);
 
@@ -275,6 +276,7 @@ pub(super) fn reason(code: u16) -> &'static str {
         180 => "Ringing",
         183 => "Session Progress",
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",

@@ -219,6 +219,15 @@ pub struct Party {
     pub source: IpAddr,
 }
 
+/// Where the other side of a call wants it to go on: an attended transfer (RFC 3515, RFC 3891).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refer {
+    pub ticket: Ticket,
+    pub target: Uri,
+    /// Who says so; whether to obey depends on that.
+    pub source: IpAddr,
+}
+
 /// What happens in a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -233,6 +242,10 @@ pub enum Event {
     /// The call was transferred: P-Asserted-Identity or Remote-Party-ID of a request within the
     /// dialog names somebody else than before.
     Identity(Party),
+    /// The other side wants the call to go on elsewhere: waits for `transfer` or `decline`.
+    Refer(Refer),
+    /// There it was answered, with this description: waits for `take` or `leave`.
+    Reached { ticket: Ticket, answer: Vec<u8> },
     /// The other side hung up.
     Bye,
     /// Nobody acknowledged our 2xx for 64·T1, or refreshed the session in time: hung up from here.

@@ -16,6 +16,8 @@ pub const LIFETIME: Duration = Duration::from_secs(32);
 /// How often a session is looked at. A note in the agenda outlives its call, so none is made for
 /// the half hour that a session may last.
 const LOOK: Duration = Duration::from_mins(1);
+/// How long the other party of a transfer may take to answer: it is in a call already.
+const TRANSFER: Duration = Duration::from_secs(20);
 
 /// Named by what happens when it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +62,8 @@ pub(super) enum Timer {
     Unpracked,
     /// RFC 4028 §10: whether the session must be refreshed, or has expired, is looked at.
     Session,
+    /// A transfer has been under way for long enough.
+    Transfer,
 }
 
 impl Timer {
@@ -76,6 +80,7 @@ impl Timer {
             | Self::Unacknowledged
             | Self::Unpracked => LIFETIME,
             Self::Session => LOOK,
+            Self::Transfer => TRANSFER,
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,

@@ -1,11 +1,11 @@
 //! What a PBX does with a call while it lasts: hold, another codec, transfer.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::calls::assert_whole;
 use crate::house::{House, field};
-use crate::phone::{Phone, code};
+use crate::phone::{Call, Phone, code};
 use crate::voice::{FRAME, Law, Voice, wav_samples};
 
 #[test]
@@ -113,6 +113,87 @@ fn an_attended_transfer_leaves_its_message_where_the_first_call_was() {
     second.say(&voice, 0..voice.len());
     second.hang_up();
     assert_whole(&voice, &wav_samples(&house.message()));
+}
+
+#[test]
+fn a_pbx_that_is_trusted_may_refer_the_call_to_another_party() {
+    let house = House::new("[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]");
+    let (alice, carol) = (Phone::new(&house), Phone::new(&house));
+    let mut first = alice.call("1000");
+    first.skip_to_the_end_of_the_beep();
+    let (hers, mine) = (Voice::new(Law::Mu, 2.0, 31), Voice::new(Law::Mu, 2.0, 32));
+    first.say(&hers, 0..hers.len());
+    assert_eq!(code(&first.request("REFER", &refer_to(carol.address(), "127.0.0.1"), "")), 202);
+    let invite = carol.expect("INVITE");
+    assert!(invite.contains("Require: replaces\r\n"), "{invite}");
+    assert!(invite.contains("Replaces: far@pbx;to-tag=1;from-tag=2\r\n"), "{invite}");
+    let second = carol.take(&invite, "P-Asserted-Identity: \"Carol\" <sip:300@pbx.example>\r\n");
+    assert_eq!(outcome(&first), "SIP/2.0 200 OK");
+    first.expect_bye();
+    second.say(&mine);
+    second.hang_up();
+
+    let audio = house.message();
+    let recorded = wav_samples(&audio);
+    let kept = hers.kept_in(&recorded);
+    assert!((kept.middle, kept.foreign) == (0, 0) && kept.head <= 1 && kept.tail <= 1, "{kept:?}");
+    assert_whole(&mine, &recorded);
+    assert_eq!(field(&audio, "callerid"), "\"Carol\" <300>");
+}
+
+#[test]
+fn a_transfer_that_fails_leaves_the_call_and_its_recording() {
+    let house = House::new("[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]");
+    let (alice, carol) = (Phone::new(&house), Phone::new(&house));
+    let mut call = alice.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let voice = Voice::new(Law::Mu, 2.5, 33);
+    call.say(&voice, 0..50);
+    assert_eq!(code(&call.request("REFER", &refer_to(carol.address(), "127.0.0.1"), "")), 202);
+    let invite = carol.expect("INVITE");
+    carol.reply(&invite, "481 Call Does Not Exist", "");
+    carol.expect("ACK");
+    assert_eq!(outcome(&call), "SIP/2.0 481 Call Does Not Exist");
+    call.say(&voice, 50..voice.len());
+    call.hang_up();
+    assert_whole(&voice, &wav_samples(&house.message()));
+}
+
+#[test]
+fn nobody_makes_us_call_where_we_should_not() {
+    let trusting = House::new("[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]");
+    let wary = House::new("[sip]\npeers = [{ address = '127.0.0.1' }]");
+    // Elsewhere, a name that leads nowhere, and whom nobody trusts.
+    for (house, host) in
+        [(&trusting, "127.0.0.2"), (&trusting, "nowhere.invalid"), (&wary, "127.0.0.1")]
+    {
+        let (alice, carol) = (Phone::new(house), Phone::new(house));
+        let mut call = alice.call("1000");
+        let refer = refer_to(carol.address(), host);
+        assert_eq!(code(&call.request("REFER", &refer, "")), 603, "{host}");
+        let plain = format!("Refer-To: <sip:carol@{}>\r\n", carol.address());
+        assert_eq!(code(&call.request("REFER", &plain, "")), 603, "{host}");
+        call.hang_up();
+    }
+}
+
+/// What the NOTIFYs of a REFER say in the end.
+fn outcome(call: &Call) -> String {
+    loop {
+        let told = call.expect("NOTIFY");
+        call.reply(&told);
+        if told.contains("Subscription-State: terminated") {
+            return told.lines().last().unwrap().to_owned();
+        }
+        assert!(told.ends_with("\r\n\r\nSIP/2.0 100 Trying\r\n"), "{told}");
+    }
+}
+
+fn refer_to(target: SocketAddr, host: &str) -> String {
+    let port = target.port();
+    format!(
+        "Refer-To: <sip:carol@{host}:{port}?Replaces=far%40pbx%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\n"
+    )
 }
 
 #[test]

@@ -33,6 +33,15 @@ pub struct Call<'p> {
     pub timing: Timing,
 }
 
+/// A call that the daemon placed.
+pub struct Taken<'p> {
+    phone: &'p Phone,
+    audio: SocketAddr,
+    from: String,
+    to: String,
+    call_id: String,
+}
+
 /// How long a caller waits.
 pub struct Timing {
     pub answer: Duration,
@@ -139,6 +148,63 @@ impl Phone {
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
              m=audio {port} RTP/AVP {formats}\r\n{more}"
         )
+    }
+
+    /// Waits until the daemon sends a request of this method.
+    pub fn expect(&self, method: &str) -> String {
+        self.sip.set_read_timeout(Some(PATIENCE)).unwrap();
+        loop {
+            let request = self.hear();
+            if request.starts_with(&format!("{method} ")) {
+                return request;
+            }
+        }
+    }
+
+    /// Answers a request of the daemon's, with more header fields and perhaps a body.
+    pub fn reply(&self, request: &str, status: &str, more: &str) {
+        self.reply_with(request, status, more, "");
+    }
+
+    fn reply_with(&self, request: &str, status: &str, more: &str, sdp: &str) {
+        let (here, id) = (self.sip.local_addr().unwrap(), self.call_id);
+        let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let lines = request.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
+        let lines = lines.map(|line| {
+            let bare = line.starts_with("To:") && !line.contains(";tag=");
+            let tag = if bare { format!(";tag={id}") } else { String::new() };
+            format!("{line}{tag}\r\n")
+        });
+        let lines: String = lines.collect();
+        self.send(format!(
+            "SIP/2.0 {status}\r\n{lines}Contact: <sip:phone@{here}>\r\n{more}Content-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        ));
+    }
+
+    /// Takes a call of the daemon's, and returns when the ACK has come.
+    pub fn take(&self, invite: &str, more: &str) -> Taken<'_> {
+        let more = format!("{more}Content-Type: application/sdp\r\n");
+        self.reply_with(invite, "200 OK", &more, &self.sdp("0", ""));
+        self.expect("ACK");
+        let value = |name: &str| {
+            let line = invite.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in {invite}")).trim().to_owned()
+        };
+        let media = value("m=audio ");
+        let port: u16 = media.split(' ').next().unwrap().parse().unwrap();
+        Taken {
+            phone: self,
+            audio: SocketAddr::new(self.daemon.ip(), port),
+            from: format!("{};tag={}", value("To:"), self.call_id),
+            to: value("From:"),
+            call_id: value("Call-ID:"),
+        }
+    }
+
+    /// The port that the daemon may call us at.
+    pub fn address(&self) -> SocketAddr {
+        self.sip.local_addr().unwrap()
     }
 
     /// The final answer to a request of this method.
@@ -259,16 +325,18 @@ impl Call<'_> {
 
     /// Waits for the daemon's BYE, and answers it.
     pub fn expect_bye(self) {
-        self.phone.sip.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut bye = self.phone.hear();
-        while !bye.starts_with("BYE ") {
-            bye = self.phone.hear();
-        }
-        let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
-        let lines = bye.lines().filter(|line| kept.iter().any(|name| line.starts_with(name)));
-        let lines: Vec<&str> = lines.collect();
-        let lines = lines.join("\r\n");
-        self.phone.send(format!("SIP/2.0 200 OK\r\n{lines}\r\nContent-Length: 0\r\n\r\n"));
+        let bye = self.phone.expect("BYE");
+        self.phone.reply(&bye, "200 OK", "");
+    }
+
+    /// Waits until a request of this method comes within the call, or between calls.
+    pub fn expect(&self, method: &str) -> String {
+        self.phone.expect(method)
+    }
+
+    /// Answers such a request.
+    pub fn reply(&self, request: &str) {
+        self.phone.reply(request, "200 OK", "");
     }
 
     fn send(&mut self, method: &str) {
@@ -287,6 +355,33 @@ impl Call<'_> {
         self.from.send_to(&packet, self.audio).unwrap();
         self.packets += 1;
         packet
+    }
+}
+
+impl Taken<'_> {
+    pub fn say(&self, voice: &Voice) {
+        let began = Instant::now();
+        for (at, frame) in voice.bytes.chunks_exact(FRAME).enumerate() {
+            let at = u16::try_from(at).unwrap();
+            thread::sleep((Duration::from_millis(20) * at.into()).saturating_sub(began.elapsed()));
+            let mut packet = vec![0x80, 0];
+            packet.extend(at.to_be_bytes());
+            packet.extend((u32::from(at) * 160).to_be_bytes());
+            packet.extend(u32::from(self.phone.call_id).to_be_bytes());
+            packet.extend(frame);
+            self.phone.rtp.send_to(&packet, self.audio).unwrap();
+        }
+    }
+
+    pub fn hang_up(self) {
+        let Self { phone, from, to, call_id, .. } = self;
+        let (here, daemon) = (phone.address(), phone.daemon);
+        phone.send(format!(
+            "BYE sip:{daemon} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bKbye{call_id};rport\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: 1 BYE\r\n\
+             Content-Length: 0\r\n\r\n"
+        ));
+        assert_eq!(code(&phone.answer("BYE")), 200);
     }
 }
 

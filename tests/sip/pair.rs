@@ -234,6 +234,8 @@ fn name(event: &Event) -> &'static str {
         Event::Confirmed { .. } => "confirmed",
         Event::Offer { .. } => "offer",
         Event::Identity(_) => "identity",
+        Event::Refer(_) => "refer",
+        Event::Reached { .. } => "reached",
         Event::Info { .. } => "info",
         Event::Bye => "bye",
         Event::Lost => "lost",

@@ -1,7 +1,8 @@
 //! Plays `tests/sip/*.txt`. Each file is one behaviour, its name the sentence that it proves.
 //!
 //! ```text
-//! -> INVITE branch=a cseq=1 sdp      the peer sends a request; `tag` adds our To tag
+//! -> INVITE branch=a cseq=1 sdp      the peer sends a request; `tag` adds our To tag, `earlier`
+//!                                    the one that we had before
 //!     Require: 100rel                ... with this header as well (`-Contact` leaves one out);
 //!                                    `$tag` is our last tag, `$rseq` our last RSeq,
 //!                                    `$branch` that of our last request
@@ -10,7 +11,8 @@
 //! <- BYE sip:a@10.0.0.1              we send a request
 //! == confirmed                       the owner of the call is told
 //! @ answer                           the owner of the call acts; `accept` and `refuse` mean the
-//!                                    last offer told, `accept first` the one before it
+//!                                    last offer told, `accept first` the one before it;
+//!                                    `transfer`, `decline`, `take` and `leave` the last REFER
 //! .. 500ms                           time passes
 //! ```
 //!
@@ -63,6 +65,7 @@ struct Stage {
     call: Option<CallKey>,
     tickets: Vec<Ticket>,
     our_tag: String,
+    earlier_tag: String,
     our_rseq: String,
     last_invite: String,
     last_request: String,
@@ -131,6 +134,7 @@ impl Stage {
             call: None,
             tickets: Vec::new(),
             our_tag: String::new(),
+            earlier_tag: String::new(),
             our_rseq: String::new(),
             last_invite: String::new(),
             last_request: String::new(),
@@ -226,6 +230,16 @@ impl Stage {
             "progress" => self.endpoint.progress(now, call(), SDP),
             "accept" => self.endpoint.accept(now, call(), self.ticket(argument), SDP),
             "refuse" => self.endpoint.refuse(now, call(), self.ticket(argument)),
+            "transfer" => {
+                let (ticket, offer) = (self.ticket(argument), SDP.to_owned());
+                self.endpoint.transfer(now, call(), ticket, self.flow, offer);
+            }
+            "decline" => self.endpoint.decline(now, call(), self.ticket(argument)),
+            "take" => {
+                let taken = self.endpoint.take(now, call(), self.ticket(""));
+                assert_eq!(taken, argument != "too late", "{at}");
+            }
+            "leave" => self.endpoint.leave(now, call(), self.ticket(argument)),
             "bye" => self.endpoint.bye(now, call()),
             "call" => {
                 let target: Uri = argument.parse().expect("a URI");
@@ -319,6 +333,8 @@ impl Stage {
         let uri = value("uri", "sip:401@vm.example.com");
         let to_tag =
             if words.contains(&"tag") { format!(";tag={}", self.our_tag) } else { value("to", "") };
+        let earlier = words.contains(&"earlier").then(|| format!(";tag={}", self.earlier_tag));
+        let to_tag = earlier.unwrap_or(to_tag);
         let transport = self.flow.transport.name();
         let mut message = String::new();
         write!(
@@ -465,8 +481,10 @@ impl Stage {
                 }
                 Output::Gone(_) => self.told.push_back("gone".to_owned()),
                 Output::Event(_, event) => {
-                    if let Event::Offer { ticket, .. } = &event {
-                        self.tickets.push(*ticket);
+                    match &event {
+                        Event::Offer { ticket, .. } => self.tickets.push(*ticket),
+                        Event::Refer(refer) => self.tickets.push(refer.ticket),
+                        _ => {}
                     }
                     self.told.push_back(told(&event));
                 }
@@ -507,6 +525,9 @@ impl Stage {
             message.clone_into(&mut self.last_invite);
             let from = message.split("\r\n").find(|line| line.starts_with("From:"));
             if let Some((_, tag)) = from.and_then(|from| from.split_once(";tag=")) {
+                if tag != self.our_tag {
+                    self.earlier_tag = std::mem::take(&mut self.our_tag);
+                }
                 tag.clone_into(&mut self.our_tag);
             }
         }
@@ -524,6 +545,8 @@ fn told(event: &Event) -> String {
         Event::Info { content_type, body } => {
             format!("info {content_type} {}", String::from_utf8_lossy(body))
         }
+        Event::Refer(refer) => format!("refer {}", refer.target),
+        Event::Reached { answer, .. } => format!("reached {}", kind(Some(answer))),
         Event::Bye => "bye".to_owned(),
         Event::Lost => "lost".to_owned(),
     }

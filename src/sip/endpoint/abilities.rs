@@ -6,8 +6,7 @@ use rsip::headers::{self, UntypedHeader};
 use crate::sip::message::{Request, every, first, other};
 use crate::sip::text::list;
 
-/// REFER is not among them: see `Endpoint::receive_refer`.
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
 /// RFC 3262, RFC 4028, RFC 3891.
 const SUPPORTED: [&str; 3] = ["100rel", "timer", "replaces"];
 /// What a key may come in.

@@ -42,7 +42,7 @@ impl Endpoint {
                 self.succeed(now, key, pending, sdp, prack);
                 self.take_over(now, key);
             }
-            phase @ (Phase::Answered(_) | Phase::Up) => call.phase = phase,
+            phase @ (Phase::Answered(_) | Phase::Up | Phase::Left) => call.phase = phase,
         }
         Ok(())
     }
@@ -99,14 +99,18 @@ impl Endpoint {
         match &mut call.phase {
             Phase::Offered(..) => self.reject(now, key, Reject::TemporarilyUnavailable),
             Phase::Answered(answered) => answered.then = Then::HangUp,
-            Phase::Up => self.hang_up(now, key, None),
+            Phase::Up | Phase::Left => self.hang_up(now, key, None),
         }
     }
 
-    /// BYE at once; `why` is a value for Reason (RFC 3326).
+    /// BYE at once, unless the other side was first; `why` is a value for Reason (RFC 3326).
     pub(super) fn hang_up(&mut self, now: Instant, key: CallKey, why: Option<&str>) {
         self.drop_asked(now, key);
+        self.drop_transfer(now, key);
         let Some(mut call) = self.remove_call(key) else { return };
+        if let Phase::Left = call.phase {
+            return;
+        }
         let branch = self.chance.branch();
         let (mut bye, flow) = call.dialog.request(BYE, &branch);
         bye.headers.extend(self.user_agent());
@@ -188,7 +192,7 @@ impl Endpoint {
         };
         match &mut call.phase {
             Phase::Answered(answered) => answered.then = Then::HangUp,
-            Phase::Offered(..) | Phase::Up => {
+            Phase::Offered(..) | Phase::Up | Phase::Left => {
                 self.hang_up(now, old, Some("SIP;cause=200;text=\"Replaced\""));
             }
         }
@@ -204,6 +208,7 @@ impl Endpoint {
             Timer::Repeat18x => self.repeat_18x(now, key),
             Timer::Unpracked => self.never_pracked(now, key),
             Timer::Session => self.look_at_session(now, key),
+            Timer::Transfer => self.transfer_too_slow(now, key),
             Timer::Unacknowledged => self.never_acknowledged(now, key),
             _ => self.repeat_2xx(now, key),
         }

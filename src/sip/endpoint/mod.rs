@@ -10,6 +10,7 @@
 //! - `answering` does what the owner of a call wants of it;
 //! - `refreshing` keeps sessions alive (RFC 4028);
 //! - `placing` is the calling side (§13.2);
+//! - `referring` lets a call go on with another party (RFC 3515);
 //! - `registering` keeps us registered elsewhere (§10.2);
 //! - `abilities` is what we say that we can do.
 
@@ -18,6 +19,7 @@ mod answering;
 mod identifying;
 mod outside;
 mod placing;
+mod referring;
 mod refreshing;
 mod registering;
 mod ringing;
@@ -301,7 +303,7 @@ impl Endpoint {
     fn hear(&mut self, now: Instant, upward: Upward) {
         match upward {
             Upward::Fail(User::Within(key, _)) => self.unheard_within(now, key),
-            Upward::Fail(User::Call(key)) => self.placing_failed(key),
+            Upward::Fail(User::Call(key)) => self.placing_failed(now, key),
             Upward::Fail(User::Registration(key)) => self.registrar_silent(now, key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }

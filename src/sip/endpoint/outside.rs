@@ -29,7 +29,7 @@ impl Endpoint {
             // RFC 3261 §15.1.2.
             method if *method == BYE => self.respond(&arrival, 481, Vec::new()),
             Method::Known(rsip::Method::Options) => self.receive_options(&arrival),
-            Method::Known(rsip::Method::Refer) => self.receive_refer(&arrival),
+            Method::Known(rsip::Method::Refer) => self.decline_refer(&arrival),
             // RFC 3311 §5.2, RFC 3262 §3: they make sense only within a dialog.
             method if *method == UPDATE || *method == PRACK => {
                 self.respond(&arrival, 481, Vec::new());
@@ -116,7 +116,7 @@ impl Endpoint {
         }
         match call.phase {
             // An early dialog that the other side began cannot be replaced.
-            Phase::Offered(..) => Err(481),
+            Phase::Offered(..) | Phase::Left => Err(481),
             Phase::Answered(_) | Phase::Up if params.has("early-only") => Err(486),
             Phase::Answered(_) | Phase::Up => Ok(Some(key)),
         }
@@ -204,7 +204,7 @@ impl Endpoint {
                 self.remove_call(key);
                 self.post.outputs.push_back(Output::Gone(key));
             }
-            phase @ (Phase::Answered(_) | Phase::Up) => call.phase = phase,
+            phase @ (Phase::Answered(_) | Phase::Up | Phase::Left) => call.phase = phase,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rsip::Header;
+
 use super::abilities::abilities_of_a_caller;
 use super::refreshing::means;
 use super::{CallKey, Endpoint, Output, contact, sdp_type};
@@ -14,7 +16,7 @@ use crate::sip::name_addr::NameAddr;
 use crate::sip::session;
 use crate::sip::text::list;
 use crate::sip::transaction::Input;
-use crate::sip::transactions::User;
+use crate::sip::transactions::{TransactionKey, User};
 use crate::sip::uri::Uri;
 use crate::sip::via::Via;
 use crate::sip::{Flow, Refusal};
@@ -42,10 +44,31 @@ impl Endpoint {
         offer: String,
         credentials: Option<Credentials>,
     ) -> Result<CallKey, Refusal> {
-        let full = self.transactions.len() >= self.limits.transactions;
-        if full || self.calls() >= self.limits.calls {
+        if !self.has_room() {
             return Err(refusal(503, None));
         }
+        let key = self.new_key();
+        let transaction = self.place(now, key, flow, target, (from, offer), Vec::new());
+        let answering = credentials.map(|known| Answering::new(known, &target.host));
+        self.placings.insert(key, Placing { answering, ..Placing::new(transaction) });
+        Ok(key)
+    }
+
+    /// Whether there may be one more call of ours.
+    pub(super) fn has_room(&self) -> bool {
+        self.transactions.len() < self.limits.transactions && self.calls() < self.limits.calls
+    }
+
+    /// Sends an INVITE, with more headers.
+    pub(super) fn place(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        flow: Flow,
+        target: &Uri,
+        (from, offer): (&NameAddr, String),
+        more: Vec<Header>,
+    ) -> TransactionKey {
         let branch = self.chance.branch();
         let opening = Opening {
             target,
@@ -56,17 +79,13 @@ impl Endpoint {
             branch: &branch,
             flow,
         };
-        let mut more = self.user_agent();
-        more.extend(abilities_of_a_caller());
-        more.push(sdp_type());
-        let invite = opening.invite(more, offer.into_bytes());
-        let key = self.new_key();
-        let user = User::Call(key);
-        let post = &mut self.post;
-        let transaction = self.transactions.open_client(now, invite, &branch, flow, user, post);
-        let answering = credentials.map(|known| Answering::new(known, &target.host));
-        self.placings.insert(key, Placing { transaction, wish: Wish::Calling, answering });
-        Ok(key)
+        let mut headers = more;
+        headers.extend(self.user_agent());
+        headers.extend(abilities_of_a_caller());
+        headers.push(sdp_type());
+        let invite = opening.invite(headers, offer.into_bytes());
+        let (user, post) = (User::Call(key), &mut self.post);
+        self.transactions.open_client(now, invite, &branch, flow, user, post)
     }
 
     /// Ends a call that has not been taken yet.
@@ -101,15 +120,11 @@ impl Endpoint {
         response: &Response,
     ) {
         match response.code {
-            ..200 => self.hear_provisional(now, key),
+            ..200 => self.hear_provisional(now, key, response),
             200..300 => self.hear_success(now, key, invite, flow, response),
             401 | 407 if self.answer_challenge(now, key, invite, flow, response) => {}
             300.. => {
-                let Some(placing) = self.placings.remove(&key) else { return };
-                if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
-                    let refusal = refusal(response.code, Some(response));
-                    self.post.outputs.push_back(Output::Refused(key, refusal));
-                }
+                self.not_taken(now, key, refusal(response.code, Some(response)));
             }
         }
     }
@@ -128,8 +143,7 @@ impl Endpoint {
         let Some(answering) = placing.answering.as_mut().filter(|_| wanted) else { return false };
         if let Err(why) = answering.hear(response) {
             let refusal = Refusal { reason: why.to_string(), ..refusal(response.code, None) };
-            self.placings.remove(&key);
-            self.post.outputs.push_back(Output::Refused(key, refusal));
+            self.not_taken(now, key, refusal);
             return true;
         }
         let Outgoing { method, target, body, .. } = invite;
@@ -143,12 +157,16 @@ impl Endpoint {
         true
     }
 
-    fn hear_provisional(&mut self, now: Instant, key: CallKey) {
+    fn hear_provisional(&mut self, now: Instant, key: CallKey, response: &Response) {
         let Some(placing) = self.placings.get_mut(&key) else { return };
+        let on_behalf_of = placing.on_behalf_of;
         match placing.wish {
             Wish::Calling => placing.wish = Wish::Ringing,
             Wish::GiveUp => self.cancel(now, key),
             Wish::Ringing | Wish::Cancelled => {}
+        }
+        if let Some(first) = on_behalf_of {
+            self.transfer_rings(now, first, response);
         }
     }
 
@@ -166,12 +184,14 @@ impl Endpoint {
         let (ack, to) = dialog.ack(response.identity.sequence, &branch);
         self.post.transmit(to, ack.print());
 
-        let known = self.calls.get(&key);
+        // By our tag: a call may have gone on under the key of another.
+        let known = self.dialogs.get(&dialog.local_tag).and_then(|key| self.calls.get(key));
         if known.is_some_and(|call| call.dialog.remote_tag == dialog.remote_tag) {
             return;
         }
-        let wanted = self.placings.remove(&key).map(|placing| placing.wish);
-        match wanted {
+        let placing = self.placings.remove(&key);
+        let first = placing.as_ref().and_then(|placing| placing.on_behalf_of);
+        match placing.map(|placing| placing.wish) {
             Some(Wish::Calling | Wish::Ringing) => {
                 self.dialogs.insert(dialog.local_tag.clone(), key);
                 let allowed: Vec<&str> = every!(response.headers, Allow).flat_map(list).collect();
@@ -179,7 +199,11 @@ impl Endpoint {
                 call.described = String::from_utf8_lossy(&invite.body).into_owned();
                 self.calls.insert(key, call);
                 self.keep_alive(now, key, session::agreed(&response.headers));
-                self.post.outputs.push_back(Output::Taken(key, response.body.clone()));
+                match first {
+                    None => self.post.outputs.push_back(Output::Taken(key, response.body.clone())),
+                    Some(first) if self.transfer_reached(first, key, response) => {}
+                    Some(_) => self.hang_up(now, key, None),
+                }
             }
             // Too late to cancel, or another branch of a fork, or hung up already.
             Some(Wish::GiveUp | Wish::Cancelled) | None => {
@@ -192,10 +216,20 @@ impl Endpoint {
     }
 
     /// RFC 3261 §8.1.3.1: silence counts as 408.
-    pub(super) fn placing_failed(&mut self, key: CallKey) {
+    pub(super) fn placing_failed(&mut self, now: Instant, key: CallKey) {
+        self.not_taken(now, key, refusal(408, None));
+    }
+
+    fn not_taken(&mut self, now: Instant, key: CallKey, refusal: Refusal) {
         let Some(placing) = self.placings.remove(&key) else { return };
-        if matches!(placing.wish, Wish::Calling | Wish::Ringing) {
-            self.post.outputs.push_back(Output::Refused(key, refusal(408, None)));
+        match (placing.wish, placing.on_behalf_of) {
+            (Wish::Calling | Wish::Ringing, None) => {
+                self.post.outputs.push_back(Output::Refused(key, refusal));
+            }
+            (Wish::Calling | Wish::Ringing, Some(first)) => {
+                self.transfer_failed(now, first, refusal.code, &refusal.reason);
+            }
+            (Wish::GiveUp | Wish::Cancelled, _) => {}
         }
     }
 }

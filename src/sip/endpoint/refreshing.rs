@@ -1,5 +1,5 @@
-//! Requests of ours within a dialog, of which so far there is one: the refresh of its session
-//! (RFC 3261 §12.2.1, RFC 4028 §10).
+//! Requests of ours within a dialog (RFC 3261 §12.2.1), and the one that refreshes its session
+//! (RFC 4028 §10).
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::sip::{Event, Flow};
 
 impl Endpoint {
     /// Sends a request within a dialog; what comes of it is told to `hear_within`.
-    fn request(
+    pub(super) fn request(
         &mut self,
         now: Instant,
         key: CallKey,
         method: Method,
         (more, body): (Vec<Header>, Vec<u8>),
-        purpose: Purpose,
+        user: User,
     ) {
         let branch = self.chance.branch();
         let Some(call) = self.calls.get_mut(&key) else { return };
@@ -33,7 +33,6 @@ impl Endpoint {
         request.headers.extend(self.user_agent());
         request.headers.extend(more);
         request.body = body;
-        let user = User::Within(key, purpose);
         self.transactions.open_client(now, request, &branch, flow, user, &mut self.post);
     }
 
@@ -102,7 +101,8 @@ impl Endpoint {
                 (INVITE, call.described.clone().into_bytes())
             }
         };
-        self.request(now, key, method, (more, body), Purpose::Refresh);
+        let user = User::Within(key, Purpose::Refresh);
+        self.request(now, key, method, (more, body), user);
     }
 
     fn refreshed(

@@ -127,7 +127,7 @@ impl Endpoint {
             {
                 reliable.waiting.take().map(|waiting| (waiting.carries, pending, reliable))
             }
-            Phase::Offered(..) | Phase::Answered(_) | Phase::Up => None,
+            Phase::Offered(..) | Phase::Answered(_) | Phase::Up | Phase::Left => None,
         };
         let Some((carries, pending, reliable)) = awaited else {
             return self.respond(arrival, 481, Vec::new());

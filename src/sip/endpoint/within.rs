@@ -11,7 +11,7 @@ use crate::sip::body::{self, Body};
 use crate::sip::invite::{
     Asked, Bearer, Call, Carries, Means, Offer, Pending, Phase, Provisional, Then,
 };
-use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, UPDATE, first, other};
+use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, UPDATE, first};
 use crate::sip::session::{self, Agreed, TooSmall};
 use crate::sip::timer::Timer;
 use crate::sip::transaction::Input;
@@ -49,7 +49,7 @@ impl Endpoint {
             method if *method == PRACK => self.receive_prack(now, arrival, key),
             Method::Known(rsip::Method::Info) => self.receive_info(now, arrival, key),
             Method::Known(rsip::Method::Options) => self.respond(arrival, 200, all_abilities()),
-            Method::Known(rsip::Method::Refer) => self.receive_refer(arrival),
+            Method::Known(rsip::Method::Refer) => self.receive_refer(arrival, key),
             Method::Known(_) => self.respond(arrival, 405, vec![allow()]),
             Method::Unknown(_) => self.respond(arrival, 501, vec![allow()]),
         }
@@ -81,6 +81,10 @@ impl Endpoint {
         self.confirm(now, arrival);
         // RFC 3261 §15.1.2: what still waits is answered with 487.
         self.cancelled(now, key);
+        if self.outlives_bye(key) {
+            return;
+        }
+        self.drop_transfer(now, key);
         if self.remove_call(key).is_some() {
             self.tell(key, Event::Bye);
         }
@@ -98,15 +102,6 @@ impl Endpoint {
         }
     }
 
-    /// A voicemail calls nobody because somebody asks it to: whoever can reach it would call at
-    /// the expense of its owner. Attended transfer into it needs no REFER here: the transferred
-    /// party sends an INVITE with Replaces, or the PBX re-INVITEs. RFC 3515 §2.4.2 leaves us
-    /// 603, and 400 for one that names not exactly one target.
-    pub(super) fn receive_refer(&mut self, arrival: &Arrival) {
-        let targets = other(&arrival.request.headers, "Refer-To").count();
-        self.respond(arrival, if targets == 1 { 603 } else { 400 }, Vec::new());
-    }
-
     fn receive_reinvite(&mut self, now: Instant, arrival: &Arrival, key: CallKey) {
         let Some(call) = self.calls.get(&key) else { return };
         match (&call.phase, &call.asked, call.refreshing) {
@@ -118,6 +113,8 @@ impl Endpoint {
             }
             // RFC 3261 §14.2: the one before has no final response yet.
             (_, Some(_), _) | (Phase::Offered(..), ..) => return self.later(arrival),
+            // Who has left is in no dialog.
+            (Phase::Left, None, _) => return self.respond(arrival, 481, Vec::new()),
             (Phase::Up, None, Some(Means::Update) | None) => {}
         }
         let request = &arrival.request;
@@ -245,6 +242,6 @@ fn open_offer(call: &Call) -> Open {
             }
             (Offer::Early | Offer::Late, _) => Open::Theirs,
         },
-        (Phase::Answered(_) | Phase::Up, None, _) => Open::Nobodys,
+        (Phase::Answered(_) | Phase::Up | Phase::Left, None, _) => Open::Nobodys,
     }
 }

@@ -4,7 +4,7 @@
 //! and its bytes are on their way when the method returns.
 
 use std::future::pending;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{Placed, Switchboard, lock};
 use crate::sip::endpoint::CallKey;
 use crate::sip::{
-    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refusal, Reject, Standing, Ticket,
+    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refer, Refusal, Reject, Standing, Ticket,
     Transport, Uri,
 };
 
@@ -284,7 +284,7 @@ impl Dialog {
                 self.ticket = Some(*ticket);
                 self.remote_body = sdp.clone().or(self.remote_body.take());
             }
-            Event::Info { .. } | Event::Identity(_) => {}
+            Event::Info { .. } | Event::Identity(_) | Event::Refer(_) | Event::Reached { .. } => {}
         }
         event
     }
@@ -306,6 +306,50 @@ impl Dialog {
     pub fn refuse(&mut self) {
         if let (State::Up(line, _), Some(ticket)) = (&self.state, self.ticket.take()) {
             line.refuse(ticket);
+        }
+    }
+
+    /// Lets the call go on where a REFER names, if that is at an address that it may be at:
+    /// [`Event::Reached`] follows when it is answered there. Else the REFER is declined.
+    pub fn transfer(
+        &self,
+        refer: &Refer,
+        offer: String,
+        may_be_at: impl Fn(IpAddr) -> bool + Send + 'static,
+    ) {
+        let State::Up(line, _) = &self.state else { return };
+        let (board, key) = (line.board.clone(), line.key);
+        let Refer { ticket, target, .. } = refer.clone();
+        line.board.spawn(async move {
+            let way = board.way_within(&target, may_be_at).await;
+            board.with(|endpoint, now| match way {
+                Some(flow) => endpoint.transfer(now, key, ticket, flow, offer),
+                None => endpoint.decline(now, key, ticket),
+            });
+        });
+    }
+
+    /// 603 for a REFER.
+    pub fn decline(&self, refer: &Refer) {
+        if let State::Up(Line { board, key }, _) = &self.state {
+            board.with(|endpoint, now| endpoint.decline(now, *key, refer.ticket));
+        }
+    }
+
+    /// The call goes on with whom [`Event::Reached`] told of; false when that has hung up already.
+    pub fn take(&self, ticket: Ticket) -> bool {
+        match &self.state {
+            State::Up(Line { board, key }, _) => {
+                board.with(|endpoint, now| endpoint.take(now, *key, ticket))
+            }
+            State::Over => false,
+        }
+    }
+
+    /// It does not, and stays as it was.
+    pub fn leave(&self, ticket: Ticket) {
+        if let State::Up(Line { board, key }, _) = &self.state {
+            board.with(|endpoint, now| endpoint.leave(now, *key, ticket));
         }
     }
 

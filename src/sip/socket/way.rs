@@ -1,6 +1,6 @@
 //! The way to a peer whom nothing came from yet.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::names::Place;
@@ -32,6 +32,17 @@ impl Switchboard {
             }
         }
         Ok(ways)
+    }
+
+    /// The way to the best of them that is at an address where it may be.
+    pub(super) async fn way_within(
+        self: &Arc<Self>,
+        target: &Uri,
+        may_be_at: impl Fn(IpAddr) -> bool,
+    ) -> Option<Flow> {
+        let places = self.places(target).await.ok()?;
+        let place = places.into_iter().find(|place| may_be_at(place.remote.ip()))?;
+        self.way_to(place, target).await.ok()
     }
 
     /// The way to one of them, by TCP where no UDP socket fits.
