@@ -9,18 +9,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context;
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::info;
+use uuid::Uuid;
 
 use crate::accept::accept;
-use crate::directory::{Directory, Settings};
-use crate::mailbox::{Folder, Mailbox, MailboxId, Message};
+use crate::directory::{Directory, Settings, Sound};
+use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
 use crate::spool::{Query, Reader, Spool};
-use crate::state::user::{Role, User};
-use crate::state::{Counter, State, make_private};
+use crate::state::audit::{Deed, Entry, Verdict};
+use crate::state::credential::{Credential, Kind};
+use crate::state::organization::Organization;
+use crate::state::{self, Counter, State, make_private};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -28,11 +32,19 @@ pub enum Command {
     AddMailbox { mailbox: String, settings: Settings, pin: Option<String> },
     EditMailbox { mailbox: String, settings: Settings, pin: Option<String> },
     RemoveMailbox { mailbox: String },
+    UnlockMailbox { mailbox: String },
     ListMailboxes { context: Option<String> },
     ShowMailbox { mailbox: String },
-    AddUser { name: String, role: Role, password: String },
-    RemoveUser { name: String },
-    ListUsers,
+    AddCredential { credential: Credential, secret: String },
+    RemoveCredential { kind: Kind, name: String },
+    ListCredentials { kind: Kind },
+    AddSound { context: String, uuid: Option<Uuid>, name: String, file: PathBuf },
+    RemoveSound { context: String, uuid: Uuid },
+    ListSounds { context: String },
+    AddOrganization { context: String, name: String, account: String },
+    ListOrganizations,
+    VerifyAudit,
+    ShowAudit { limit: u32 },
     ListMessages { mailbox: String, folder: Option<String> },
 }
 
@@ -50,8 +62,20 @@ pub enum Reply {
     Mailbox {
         settings: Settings,
     },
-    Users {
-        users: Vec<User>,
+    Credentials {
+        credentials: Vec<Credential>,
+    },
+    Sounds {
+        sounds: Vec<Sound>,
+    },
+    Organizations {
+        organizations: Vec<Organization>,
+    },
+    Audit {
+        verdict: Verdict,
+    },
+    Trail {
+        entries: Vec<Entry>,
     },
     Messages {
         messages: Vec<MessageLine>,
@@ -83,6 +107,35 @@ pub struct MessageLine {
     pub file: PathBuf,
 }
 
+impl Command {
+    /// What it changes, for the audit trail; `None` where it only looks.
+    fn deed(&self) -> Option<(&'static str, String)> {
+        Some(match self {
+            Self::AddMailbox { mailbox, .. } => ("mailbox.add", mailbox.clone()),
+            Self::EditMailbox { mailbox, .. } => ("mailbox.edit", mailbox.clone()),
+            Self::RemoveMailbox { mailbox } => ("mailbox.remove", mailbox.clone()),
+            Self::UnlockMailbox { mailbox } => ("mailbox.unlock", mailbox.clone()),
+            Self::AddCredential { credential, .. } => {
+                ("credential.set", format!("{} {}", credential.kind, credential.name))
+            }
+            Self::RemoveCredential { kind, name } => {
+                ("credential.remove", format!("{kind} {name}"))
+            }
+            Self::AddSound { context, name, .. } => ("sound.add", format!("{name}@{context}")),
+            Self::RemoveSound { context, uuid } => ("sound.remove", format!("{uuid}@{context}")),
+            Self::AddOrganization { context, .. } => ("organization.set", context.clone()),
+            Self::ListMailboxes { .. }
+            | Self::ShowMailbox { .. }
+            | Self::ListCredentials { .. }
+            | Self::ListSounds { .. }
+            | Self::ListOrganizations
+            | Self::VerifyAudit
+            | Self::ShowAudit { .. }
+            | Self::ListMessages { .. } => return None,
+        })
+    }
+}
+
 /// What commands are about. The daemon holds it for its life, a command without a daemon for a
 /// moment.
 #[derive(Clone)]
@@ -92,6 +145,8 @@ pub struct Stores {
     pub spool: Spool,
     /// Whether somebody is leaving a message in a mailbox now; nobody is where no daemon runs.
     pub busy: Option<Busy>,
+    /// Whether a file is audio that callers can hear.
+    pub playable: fn(&Path) -> io::Result<()>,
     /// Held while a mailbox is made, changed or removed: two commands must not make the same one.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -143,13 +198,61 @@ impl Stores {
         if found.unreadable > 0 {
             problems.push(format!("{} files in the spool cannot be read", found.unreadable));
         }
-        Ok((Self { state, directory, spool, busy: None, turn: Arc::default() }, problems))
+        let playable = reader.playable;
+        Ok((Self { state, directory, spool, busy: None, playable, turn: Arc::default() }, problems))
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
-        self.try_perform(command)
-            .await
-            .unwrap_or_else(|error| Reply::Refused { why: format!("{error:#}") })
+        let deed = command.deed();
+        let reply = self.try_perform(command).await;
+        let told = match (&reply, deed) {
+            (Ok(_), Some((action, subject))) => self.record(action, &subject).await,
+            (Ok(_) | Err(_), _) => Ok(()),
+        };
+        match (reply, told) {
+            (Ok(reply), Ok(())) => reply,
+            (Ok(_), Err(error)) => Reply::Refused {
+                why: format!("it was done, but the audit trail cannot be written: {error}"),
+            },
+            (Err(error), _) => Reply::Refused { why: format!("{error:#}") },
+        }
+    }
+
+    async fn record(&self, action: &str, subject: &str) -> Result<(), state::Error> {
+        let who = owner_name(Uid::effective());
+        let deed = Deed { who: &who, door: "cli", action, subject, ..Deed::default() };
+        self.state.record(&deed, unix_now()).await
+    }
+
+    fn add_sound(
+        &self,
+        context: &str,
+        uuid: Option<Uuid>,
+        name: String,
+        file: &Path,
+        now: i64,
+    ) -> anyhow::Result<Sound> {
+        let draft = self.directory.sound_draft(context)?;
+        let copied =
+            std::fs::copy(file, &draft).with_context(|| format!("cannot read {}", file.display()));
+        let kept = copied.and_then(|_| {
+            (self.playable)(&draft).with_context(|| format!("{} is no audio", file.display()))?;
+            let file_name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let sound = Sound {
+                uuid: uuid.unwrap_or_else(Uuid::new_v4),
+                name,
+                file_name: file_name.to_owned(),
+                tag: String::new(),
+                created: now,
+                updated: now,
+            };
+            self.directory.add_sound(context, &sound, &draft)?;
+            Ok(sound)
+        });
+        if kept.is_err() {
+            let _ = std::fs::remove_file(&draft);
+        }
+        kept
     }
 
     async fn try_perform(&self, command: Command) -> anyhow::Result<Reply> {
@@ -180,6 +283,10 @@ impl Stores {
                 self.spool.forget(&id);
                 Reply::Done
             }
+            Command::UnlockMailbox { mailbox } => {
+                self.directory.unlock(&mailbox.parse()?).await?;
+                Reply::Done
+            }
             Command::ListMailboxes { context } => {
                 let all = self.directory.all().into_iter();
                 let wanted =
@@ -188,46 +295,83 @@ impl Stores {
                     wanted.map(|(id, mailbox)| self.mailbox_line(&id, &mailbox)).collect();
                 Reply::Mailboxes { mailboxes }
             }
-            Command::ShowMailbox { mailbox } => {
-                let id: MailboxId = mailbox.parse()?;
-                let found = self.directory.find(&id);
-                let mailbox = found.ok_or(crate::directory::Error::NoSuchMailbox(id))?;
-                let mut settings = match serde_json::to_value(&*mailbox)? {
-                    serde_json::Value::Object(settings) => settings,
-                    _ => Settings::new(),
-                };
-                // Sealed, but nobody's business.
-                settings.remove("pin");
-                Reply::Mailbox { settings }
-            }
-            Command::AddUser { name, role, password } => {
-                self.state.set_user(&User { name, role }, &password, now).await?;
+            Command::ShowMailbox { mailbox } => self.show_mailbox(mailbox.parse()?)?,
+            Command::AddCredential { credential, secret } => {
+                self.state.set_credential(&credential, &secret, now).await?;
                 Reply::Done
             }
-            Command::RemoveUser { name } => {
+            Command::RemoveCredential { kind, name } => {
                 anyhow::ensure!(
-                    self.state.remove_user(&name).await?,
-                    "there is no user `{}`",
+                    self.state.remove_credential(kind, &name).await?,
+                    "there is no {kind} `{}`",
                     name.escape_debug()
                 );
                 Reply::Done
             }
-            Command::ListUsers => Reply::Users { users: self.state.users().await? },
+            Command::ListCredentials { kind } => {
+                Reply::Credentials { credentials: self.state.credentials(kind).await? }
+            }
+            Command::AddSound { context, uuid, name, file } => {
+                let sound = self.add_sound(&context, uuid, name, &file, now)?;
+                Reply::Sounds { sounds: vec![sound] }
+            }
+            Command::RemoveSound { context, uuid } => {
+                anyhow::ensure!(
+                    self.directory.remove_sound(&context, uuid)?,
+                    "there is no sound {uuid}"
+                );
+                Reply::Done
+            }
+            Command::ListSounds { context } => {
+                Reply::Sounds { sounds: self.directory.sounds(&context)? }
+            }
+            Command::AddOrganization { context, name, account } => {
+                anyhow::ensure!(
+                    is_plain_name(&context),
+                    "`{}` is no context",
+                    context.escape_debug()
+                );
+                self.state.make_organization(&context, &name, &account, now).await?;
+                Reply::Done
+            }
+            Command::ListOrganizations => {
+                Reply::Organizations { organizations: self.state.organizations().await? }
+            }
+            Command::VerifyAudit => Reply::Audit { verdict: self.state.verify_trail().await? },
+            Command::ShowAudit { limit } => {
+                Reply::Trail { entries: self.state.trail(None, limit).await? }
+            }
             Command::ListMessages { mailbox, folder } => {
-                let id: MailboxId = mailbox.parse()?;
-                let folder = folder.as_deref().unwrap_or("INBOX");
-                let folder = Folder::named(folder)
-                    .ok_or_else(|| anyhow::anyhow!("`{}` is no folder", folder.escape_debug()))?;
-                let query = Query { folders: vec![folder], ..Query::default() };
-                let messages = self.spool.list(&id, &query);
-                if messages.is_empty() && self.directory.find(&id).is_none() {
-                    return Err(crate::directory::Error::NoSuchMailbox(id).into());
-                }
-                Reply::Messages {
-                    messages: messages.iter().map(|m| self.message_line(m)).collect(),
-                }
+                self.list_messages(mailbox.parse()?, folder.as_deref())?
             }
         })
+    }
+
+    fn show_mailbox(&self, id: MailboxId) -> anyhow::Result<Reply> {
+        let found = self.directory.find(&id);
+        let mailbox = found.ok_or(crate::directory::Error::NoSuchMailbox(id))?;
+        let mut settings = match serde_json::to_value(&*mailbox)? {
+            serde_json::Value::Object(settings) => settings,
+            _ => Settings::new(),
+        };
+        // Sealed, but nobody's business.
+        settings.remove("pin");
+        settings.remove("earlier_pins");
+        let addresses = mailbox.email.iter().map(ToString::to_string);
+        settings.insert("email".into(), addresses.collect());
+        Ok(Reply::Mailbox { settings })
+    }
+
+    fn list_messages(&self, id: MailboxId, folder: Option<&str>) -> anyhow::Result<Reply> {
+        let folder = folder.unwrap_or("INBOX");
+        let folder = Folder::named(folder)
+            .ok_or_else(|| anyhow::anyhow!("`{}` is no folder", folder.escape_debug()))?;
+        let query = Query { folders: vec![folder], ..Query::default() };
+        let messages = self.spool.list(&id, &query);
+        if messages.is_empty() && self.directory.find(&id).is_none() {
+            return Err(crate::directory::Error::NoSuchMailbox(id).into());
+        }
+        Ok(Reply::Messages { messages: messages.iter().map(|m| self.message_line(m)).collect() })
     }
 
     fn mailbox_line(&self, id: &MailboxId, mailbox: &Mailbox) -> MailboxLine {

@@ -2,7 +2,7 @@
 
 mod identity;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::call::live::Live;
 use crate::config::{self, Config, LogFormat};
 use crate::control::{self, Stores};
 use crate::http::guard::Guard;
-use crate::http::{self, Faces, House, Telebroad};
+use crate::http::{self, House};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{Audio, Reader, Spool};
@@ -31,6 +31,10 @@ pub use identity::read_secret;
 pub const WAV: Reader = Reader {
     info: |path: &Path| media::wav::info(path).map(audio),
     repair: |path: &Path| media::wav::repair(path).map(audio),
+    playable: |path: &Path| {
+        let sound = media::Sound::read(path, media::Codec::Pcmu);
+        sound.map(drop).map_err(io::Error::other)
+    },
 };
 
 fn audio(info: media::wav::Info) -> Audio {
@@ -104,11 +108,18 @@ impl Daemon {
         }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(take_calls(invites, reception))];
-        let guard = Guard::new(&stores.state)?;
-        let house =
-            House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
+        let busy = stores.busy.clone().unwrap_or_else(|| Arc::new(|_| false));
+        let house = House {
+            spool: stores.spool.clone(),
+            directory: stores.directory.clone(),
+            guard: Guard::new(&stores.state, config.http.requests_per_second)?,
+            state: stores.state.clone(),
+            now: control::unix_now,
+            busy,
+            playable: WAV.playable,
+        };
         let limits = http::Limits { connections: share.http, ..http::Limits::default() };
-        let server = http::Server::new(http::router(&house, &faces(config)), limits);
+        let server = http::Server::new(http::router(&house, &config.http), limits);
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
@@ -191,8 +202,8 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
     let filter = filter(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match log.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -294,11 +305,6 @@ pub fn certificates(sip: &config::Sip) -> sip::Certificates {
         client_ca: sip.tls_client_ca.clone(),
         ca: sip.tls_ca.clone(),
     }
-}
-
-fn faces(config: &Config) -> Faces {
-    let offset_base = config.http.telebroad_offset_base;
-    Faces { telebroad: config.http.telebroad.then_some(Telebroad { offset_base }) }
 }
 
 /// Who else may read what is kept.

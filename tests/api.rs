@@ -10,16 +10,21 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::{env, fs};
 
+use afterbeep::config;
 use afterbeep::control::Stores;
 use afterbeep::daemon;
 use afterbeep::directory::Settings;
 use afterbeep::http::guard::Guard;
-use afterbeep::http::{self, Faces, House, Telebroad};
-use afterbeep::state::user::{Role, User};
+use afterbeep::http::{self, House};
+use afterbeep::state::credential::{Credential, Role};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+/// When all that is asked is asked: 2024-05-29 16:00:00 UTC.
+const NOW: i64 = 1_716_998_400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_exchange_is_answered_as_documented() {
@@ -86,8 +91,8 @@ async fn a_long_list_is_whole() {
 
 async fn people(stores: &Stores) {
     for (name, password) in [("alice", "open sesame"), ("zoë", "pass:wörd!")] {
-        let user = User { name: name.into(), role: Role::Reader };
-        stores.state.set_user(&user, password, 0).await.unwrap();
+        let user = Credential::user(name, Role::Reader);
+        stores.state.set_credential(&user, password, 0).await.unwrap();
     }
     for mailbox in ["2001", "2002", "2003@sales", "2004@sales", "2004@support"] {
         let mut settings = Settings::new();
@@ -97,9 +102,18 @@ async fn people(stores: &Stores) {
 }
 
 async fn serve(stores: &Stores, offset_base: u8) -> SocketAddr {
-    let guard = Guard::new(&stores.state).unwrap();
-    let house = House { spool: stores.spool.clone(), directory: stores.directory.clone(), guard };
-    let router = http::router(&house, &Faces { telebroad: Some(Telebroad { offset_base }) });
+    let house = House {
+        spool: stores.spool.clone(),
+        directory: stores.directory.clone(),
+        guard: Guard::new(&stores.state, 0).unwrap(),
+        state: stores.state.clone(),
+        now: || NOW,
+        busy: Arc::new(|_| false),
+        playable: daemon::WAV.playable,
+    };
+    let options =
+        config::Http { telebroad_offset_base: offset_base, ..config::Config::default().http };
+    let router = http::router(&house, &options);
     let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -19,7 +19,7 @@ use crate::daemon::Daemon;
 use crate::directory::Settings;
 use crate::mailbox::{Folder, MailboxId, Message};
 use crate::spool::Query;
-use crate::state::user::Role;
+use crate::state::credential::{Credential, Role};
 
 #[derive(Args)]
 pub(super) struct Demo {
@@ -113,8 +113,10 @@ async fn sample(stores: &Stores, password: &str) -> anyhow::Result<String> {
     settings.insert("name".into(), "Demo Mailbox".into());
     let made = Command::AddMailbox { mailbox: MAILBOX.into(), settings, pin: None };
     let Reply::Pin { pin } = done(stores.perform(made).await)? else { bail!("no PIN was drawn") };
-    let user =
-        Command::AddUser { name: USER.into(), role: Role::Reader, password: password.to_owned() };
+    let user = Command::AddCredential {
+        credential: Credential::user(USER, Role::Reader),
+        secret: password.to_owned(),
+    };
     done(stores.perform(user).await)?;
     Ok(pin)
 }

@@ -32,6 +32,11 @@ pub(super) enum Verb {
         /// NUMBER or NUMBER@CONTEXT
         mailbox: String,
     },
+    /// Let the owner log in again after too many wrong PINs
+    Unlock {
+        /// NUMBER, NUMBER@CONTEXT, or a range: 1000-1399@sales
+        mailboxes: String,
+    },
     /// Remove a mailbox, or a range, with its messages; they are kept in .removed below the spool
     Remove {
         /// NUMBER, NUMBER@CONTEXT, or a range: 1000-1399@sales
@@ -116,6 +121,10 @@ struct Set {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     beep: Option<bool>,
+    /// UUID of a sound that greets in place of the owner's recording; `afterbeep sound` keeps them
+    #[arg(long, value_name = "UUID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greeting: Option<String>,
     /// Write messages down
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,6 +205,9 @@ impl Verb {
                     bail!("nothing was removed");
                 }
                 each(&mailboxes, operator, |mailbox| Command::RemoveMailbox { mailbox }).await
+            }
+            Self::Unlock { mailboxes } => {
+                each(&mailboxes, operator, |mailbox| Command::UnlockMailbox { mailbox }).await
             }
             Self::List { context, json } => list(operator, context, json).await,
             Self::Show { mailbox } => show(operator, mailbox).await,

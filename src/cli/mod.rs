@@ -4,6 +4,7 @@ mod call;
 mod demo;
 mod mailbox;
 mod messages;
+mod organization;
 mod serve;
 mod user;
 
@@ -45,6 +46,18 @@ enum Verb {
     /// Make and remove users of the HTTP interfaces
     #[command(subcommand)]
     User(user::Verb),
+    /// Make and remove keys for the HTTP interfaces: bearer tokens, and what vendors' clients show
+    #[command(subcommand)]
+    Key(user::KeyVerb),
+    /// Name the organizations that contexts are
+    #[command(subcommand)]
+    Organization(organization::Verb),
+    /// Keep recordings that mailboxes may greet with
+    #[command(subcommand)]
+    Sound(organization::SoundVerb),
+    /// Who changed what: show the trail, or prove that nobody tampered with it
+    #[command(subcommand)]
+    Audit(organization::AuditVerb),
     /// List and export messages
     #[command(subcommand)]
     Messages(messages::Verb),
@@ -113,6 +126,10 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Demo(demo) => demo.run(&place).await,
             Verb::Mailbox(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::User(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Key(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Organization(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Sound(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Audit(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Messages(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Call(call) => call.run().await,
             Verb::CheckConfig => Ok(()),

@@ -115,6 +115,20 @@ fn http(section: &mut Section, config: &mut Config) {
     section.take("max_connections", &mut http.max_connections);
     section.take("telebroad", &mut http.telebroad);
     section.take("telebroad_offset_base", &mut http.telebroad_offset_base);
+    section.take_some("tls_certificate", &mut http.tls_certificate);
+    section.take_some("tls_key", &mut http.tls_key);
+    section.take("trusted_proxies", &mut http.trusted_proxies);
+    section.take("requests_per_second", &mut http.requests_per_second);
+    section.take("cors_origins", &mut http.cors_origins);
+    section.take("reveal_pins", &mut http.reveal_pins);
+    section.take("api", &mut http.api);
+    section.take("onsip", &mut http.onsip);
+    section.take("onsip_session_seconds", &mut http.onsip_session_seconds);
+    section.take("telecomx", &mut http.telecomx);
+    section.take("yay", &mut http.yay);
+    section.take("yay_number_range", &mut http.yay_number_range);
+    section.take("yay_delete_with_body", &mut http.yay_delete_with_body);
+    section.take("telecmi", &mut http.telecmi);
 }
 
 fn log(section: &mut Section, config: &mut Config) {

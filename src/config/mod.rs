@@ -128,9 +128,31 @@ pub struct Http {
     pub listen: Vec<SocketAddr>,
     /// Connections at one time; further ones wait.
     pub max_connections: usize,
+    /// PEM files: the certificate with its chain, and its key. HTTPS where they are set.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// Proxies whose `X-Forwarded-For` says who asks.
+    pub trusted_proxies: Vec<Network>,
+    /// Requests a second of one source, and of one user; 0: any number.
+    pub requests_per_second: u32,
+    /// Web pages of other origins that may ask.
+    pub cors_origins: Vec<String>,
+    /// Whether administrators are told PINs where a vendor's interface tells them.
+    pub reveal_pins: bool,
+    pub api: bool,
     pub telebroad: bool,
     /// What Telebroad's `offset` counts from; 0 and 1 both name the first record where it is 1.
     pub telebroad_offset_base: u8,
+    pub onsip: bool,
+    /// Seconds that an OnSIP session lasts after its last request.
+    pub onsip_session_seconds: u32,
+    pub telecomx: bool,
+    pub yay: bool,
+    /// The numbers that mailboxes made over Yay's interface get.
+    pub yay_number_range: (u64, u64),
+    /// Whether a removal answers 200 with a body, which HTTP forbids a 204.
+    pub yay_delete_with_body: bool,
+    pub telecmi: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -197,8 +219,22 @@ impl Default for Config {
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
                 max_connections: 512,
+                tls_certificate: None,
+                tls_key: None,
+                trusted_proxies: vec![],
+                requests_per_second: 500,
+                cors_origins: vec![],
+                reveal_pins: true,
+                api: true,
                 telebroad: true,
                 telebroad_offset_base: 1,
+                onsip: true,
+                onsip_session_seconds: 3_600,
+                telecomx: true,
+                yay: true,
+                yay_number_range: (700_000, 799_999),
+                yay_delete_with_body: false,
+                telecmi: true,
             },
             log: Log { level: "info".into(), format: LogFormat::Text },
         }
@@ -269,16 +305,6 @@ impl Config {
             refuse(value > most, key, format!("is {most} at most"));
         }
         refuse(
-            !(1..=65_536).contains(&self.http.max_connections),
-            "http.max_connections",
-            "is 1 to 65536".into(),
-        );
-        refuse(
-            self.http.telebroad_offset_base > 1,
-            "http.telebroad_offset_base",
-            "is 0 or 1".into(),
-        );
-        refuse(
             (1..90).contains(&self.sip.session_expires_seconds),
             "sip.session_expires_seconds",
             "is 0 or at least 90 (RFC 4028 §5)".into(),
@@ -303,9 +329,44 @@ impl Config {
                 format!("`{}` is no context", context.escape_debug()),
             );
         }
-        for (key, why) in identity::problems(&self.sip) {
+        for (key, why) in identity::problems(&self.sip).into_iter().chain(self.http.problems()) {
             refuse(true, key, why);
         }
+        problems
+    }
+}
+
+impl Http {
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut problems = vec![];
+        let mut refuse = |wrong: bool, key: &'static str, why: String| {
+            if wrong {
+                problems.push((key, why));
+            }
+        };
+        refuse(
+            !(1..=65_536).contains(&self.max_connections),
+            "http.max_connections",
+            "is 1 to 65536".into(),
+        );
+        refuse(self.telebroad_offset_base > 1, "http.telebroad_offset_base", "is 0 or 1".into());
+        let most = 30 * A_DAY;
+        refuse(
+            !(1..=most).contains(&self.onsip_session_seconds.into()),
+            "http.onsip_session_seconds",
+            format!("is 1 to {most}"),
+        );
+        let (first, last) = self.yay_number_range;
+        refuse(
+            first == 0 || last < first || last >= 10_000_000_000,
+            "http.yay_number_range",
+            format!("{first} to {last} is no range of numbers: write [FIRST, LAST]"),
+        );
+        refuse(
+            self.tls_certificate.is_some() != self.tls_key.is_some(),
+            "http.tls_certificate",
+            "and http.tls_key need each other".into(),
+        );
         problems
     }
 }

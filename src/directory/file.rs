@@ -6,6 +6,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use toml::{Table, Value};
+use uuid::Uuid;
+
+use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::mailbox::Mailbox;
@@ -22,6 +25,7 @@ pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
     let mailbox: Mailbox = Value::Table(table.clone())
         .try_into()
         .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
+    let mailbox = with_rows(mailbox);
     let known = keys(&mailbox);
     let unknown =
         table.keys().filter(|key| !known.iter().any(|known| known == *key)).cloned().collect();
@@ -59,6 +63,18 @@ pub(super) fn write(dir: &Path, mailbox: &Mailbox) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("sync", dir))
 }
 
+/// Bare addresses get rows that are the same at each reading, until they are written down.
+fn with_rows(mut mailbox: Mailbox) -> Mailbox {
+    let (own, created) = (mailbox.uuid, mailbox.created);
+    for row in mailbox.email.iter_mut().filter(|row| row.uuid.is_nil()) {
+        let digest = Sha256::new().chain_update(own).chain_update(&row.address).finalize();
+        let bytes = <[u8; 16]>::try_from(&digest[..16]).unwrap_or_default();
+        row.uuid = uuid::Builder::from_custom_bytes(bytes).into_uuid();
+        (row.created, row.updated) = (created, created);
+    }
+    mailbox
+}
+
 /// Every key that settings can have.
 pub(super) fn keys(mailbox: &Mailbox) -> Vec<String> {
     let full = Mailbox {
@@ -66,6 +82,8 @@ pub(super) fn keys(mailbox: &Mailbox) -> Vec<String> {
         e164: Some(String::new()),
         time_zone: Some(String::new()),
         pager: Some(String::new()),
+        earlier_pins: vec![String::new()],
+        greeting: Some(Uuid::nil()),
         max_messages: Some(0),
         max_seconds: Some(0),
         min_seconds: Some(0),

@@ -4,21 +4,26 @@
 //! their one reader and writer. A directory without one holds messages but takes no calls.
 
 mod file;
+mod secret;
+mod sound;
 mod table;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::mailbox::greeting::{Greeting, Recorded};
-use crate::mailbox::{Mailbox, MailboxId, pin};
+use crate::mailbox::{Mailbox, MailboxId, settled};
 use crate::state::{self, Counter, State};
 
+pub use crate::state::attempt::{Door, Locked};
+pub use secret::{Login, NewPin};
+pub use sound::Sound;
 use table::Table;
 pub use table::{Dialled, NotFound};
 
@@ -30,6 +35,8 @@ pub enum Error {
     Exists(MailboxId),
     #[error("{0}")]
     Refused(String),
+    #[error("`{}` belongs to mailbox {owner} already", .name.escape_debug())]
+    Taken { name: String, owner: MailboxId },
     #[error("{path} cannot be understood: {why}")]
     Unreadable { path: PathBuf, why: String },
     #[error("cannot {doing} {path}: {source}")]
@@ -49,6 +56,8 @@ struct Inner {
     root: PathBuf,
     state: State,
     table: RwLock<Table>,
+    /// Held while a mailbox is made, changed or removed: two at once must not undo each other.
+    turn: Mutex<()>,
 }
 
 /// Integers that file names and vendors' interfaces use for owners start above this.
@@ -84,11 +93,36 @@ impl Directory {
             }
         }
         let (root, state) = (root.to_owned(), state.clone());
-        Ok((Self(Arc::new(Inner { root, state, table: RwLock::new(table) })), problems))
+        let turn = Mutex::default();
+        let inner = Inner { root, state, table: RwLock::new(table), turn };
+        Ok((Self(Arc::new(inner)), problems))
     }
 
     pub fn find(&self, id: &MailboxId) -> Option<Arc<Mailbox>> {
         self.read(|table| table.get(id))
+    }
+
+    /// The mailbox whose integer this is.
+    pub fn owned_by(&self, owner: u64) -> Option<(MailboxId, Arc<Mailbox>)> {
+        self.read(|table| table.owned_by(owner))
+    }
+
+    /// The mailbox with this UUID, SIP address or outside number.
+    pub fn named(&self, name: &str) -> Option<(MailboxId, Arc<Mailbox>)> {
+        self.read(|table| table.named(name))
+    }
+
+    /// The mailboxes of one context by number.
+    pub fn within(&self, context: &str) -> Vec<(MailboxId, Arc<Mailbox>)> {
+        self.read(|table| table.within(context))
+    }
+
+    /// The first free number of this range.
+    pub fn free_number(&self, context: &str, (first, last): (u64, u64)) -> Option<MailboxId> {
+        self.read(|table| {
+            let ids = (first..=last).filter_map(|n| MailboxId::new(context, &n.to_string()).ok());
+            ids.into_iter().find(|id| table.get(id).is_none() && !self.dir(id).exists())
+        })
     }
 
     /// Whose mailbox was dialled.
@@ -127,6 +161,12 @@ impl Directory {
     }
 
     pub fn greeting(&self, id: &MailboxId, greeting: Greeting) -> PathBuf {
+        if greeting == Greeting::Unavailable
+            && let Some(sound) = self.find(id).and_then(|mailbox| mailbox.greeting)
+            && self.sound(id.context(), sound).is_some()
+        {
+            return self.sound_path(id.context(), sound);
+        }
         self.dir(id).join(greeting.stem()).with_extension("wav")
     }
 
@@ -135,45 +175,92 @@ impl Directory {
         &self,
         id: &MailboxId,
         settings: &Settings,
-        pin: Option<&str>,
+        pin: impl Into<NewPin<'_>>,
         now: i64,
     ) -> Result<String, Error> {
         if self.find(id).is_some() {
             return Err(Error::Exists(id.clone()));
         }
         let owner = FIRST_OWNER + self.0.state.next(Counter::Mailbox).await?;
-        let mut mailbox = apply(Mailbox::new(Uuid::new_v4(), owner, now), settings)?;
-        self.refuse_taken(id, &mailbox)?;
-        let pin = match pin {
-            Some(pin) => pin.to_owned(),
-            None => drawn(id)?,
-        };
-        self.set_pin(id, &mut mailbox, &pin)?;
+        let _turn = self.turn();
+        if self.find(id).is_some() {
+            return Err(Error::Exists(id.clone()));
+        }
+        let new = Mailbox::new(secret::fresh_uuid(), owner, now);
+        let mut mailbox = self.changed(id, new, settings, now)?;
+        let pin = self.set_pin(id, &mut mailbox, pin.into())?;
         let dir = self.dir(id);
         state::make_private(&dir)?;
         self.write(id, mailbox)?;
         Ok(pin)
     }
 
-    pub fn edit(
+    pub fn edit<'p>(
         &self,
         id: &MailboxId,
         settings: &Settings,
-        pin: Option<&str>,
+        pin: impl Into<NewPin<'p>>,
         now: i64,
     ) -> Result<(), Error> {
+        let _turn = self.turn();
         let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
-        let mut mailbox = apply((*kept).clone(), settings)?;
-        self.refuse_taken(id, &mailbox)?;
-        if let Some(pin) = pin {
-            self.set_pin(id, &mut mailbox, pin)?;
+        let mut mailbox = self.changed(id, (*kept).clone(), settings, now)?;
+        match pin.into() {
+            // Also where it has none.
+            NewPin::Unchanged => {}
+            pin => drop(self.set_pin(id, &mut mailbox, pin)?),
         }
         mailbox.modified = now;
         self.write(id, mailbox)
     }
 
+    /// Gives the mailbox another number: all that it holds goes along in one step.
+    pub fn renumber(&self, id: &MailboxId, to: &MailboxId, now: i64) -> Result<(), Error> {
+        let _turn = self.turn();
+        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let (from, there) = (self.dir(id), self.dir(to));
+        // A directory without settings holds somebody's messages too.
+        if self.find(to).is_some() || there.exists() {
+            return Err(Error::Exists(to.clone()));
+        }
+        if let Some(context) = there.parent() {
+            state::make_private(context)?;
+        }
+        fs::rename(&from, &there).map_err(|source| Error::Io {
+            doing: "move",
+            path: from,
+            source,
+        })?;
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        let mut mailbox = (*kept).clone();
+        mailbox.modified = now;
+        self.write(to, mailbox)
+    }
+
+    fn changed(
+        &self,
+        id: &MailboxId,
+        before: Mailbox,
+        settings: &Settings,
+        now: i64,
+    ) -> Result<Mailbox, Error> {
+        let rows = before.email.clone();
+        let greeted = before.greeting;
+        let mut mailbox = apply(before, settings)?;
+        mailbox.email = settled(&rows, mailbox.email, now, Uuid::new_v4);
+        if mailbox.greeting != greeted
+            && let Some(sound) = mailbox.greeting
+            && self.sound(id.context(), sound).is_none()
+        {
+            return Err(Error::Refused(format!("there is no sound {sound}")));
+        }
+        self.refuse_taken(id, &mailbox)?;
+        Ok(mailbox)
+    }
+
     /// Takes the mailbox away with all that it holds: into `.removed/`, not to nothing.
     pub fn remove(&self, id: &MailboxId) -> Result<(), Error> {
+        let _turn = self.turn();
         let mailbox = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
         let grave = self.0.root.join(".removed");
         state::make_private(&grave)?;
@@ -187,22 +274,10 @@ impl Directory {
         Ok(())
     }
 
-    fn set_pin(&self, id: &MailboxId, mailbox: &mut Mailbox, pin: &str) -> Result<(), Error> {
-        if let Some(weakness) = pin::weakness(pin, id.number()) {
-            return Err(Error::Refused(format!("{weakness}; leave the PIN out and one is drawn")));
-        }
-        mailbox.pin = self.0.state.pin_key().seal(mailbox.uuid, pin)?;
-        mailbox.pin_weak = false;
-        Ok(())
-    }
-
     /// Calls to a name that two mailboxes share reach neither.
     fn refuse_taken(&self, id: &MailboxId, mailbox: &Mailbox) -> Result<(), Error> {
         match self.read(|table| table.taken(id, mailbox)) {
-            Some((name, owner)) => {
-                let name = name.escape_debug();
-                Err(Error::Refused(format!("`{name}` belongs to mailbox {owner} already")))
-            }
+            Some((name, owner)) => Err(Error::Taken { name, owner }),
             None => Ok(()),
         }
     }
@@ -211,6 +286,10 @@ impl Directory {
         file::write(&self.dir(id), &mailbox)?;
         self.0.table.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), mailbox);
         Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.0.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dir(&self, id: &MailboxId) -> PathBuf {
@@ -222,18 +301,8 @@ impl Directory {
     }
 }
 
-fn drawn(id: &MailboxId) -> Result<String, Error> {
-    let mut bytes = [0; 4096];
-    state::seal::chance(&mut bytes)?;
-    let mut chances = bytes
-        .chunks_exact(8)
-        .cycle()
-        .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default()));
-    Ok(pin::draw(id.number(), || chances.next().unwrap_or_default()))
-}
-
 /// Keys that say who a mailbox is: nobody sets them.
-const FIXED: [&str; 6] = ["uuid", "id", "created", "modified", "pin", "pin_weak"];
+const FIXED: [&str; 7] = ["uuid", "id", "created", "modified", "pin", "pin_weak", "earlier_pins"];
 
 /// The settings with these changed. Empty text takes an optional one away.
 fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
@@ -313,8 +382,15 @@ mod tests {
         assert!(key.is_pin(mailbox.uuid, &mailbox.pin, "4821"));
         directory.edit(&id, &settings(&json!({"e164": ""})), None, 9).unwrap();
         assert_eq!(directory.find(&id).unwrap().e164, None);
-        directory.remove(&id).unwrap();
+        let [to, taken] = ["2000@sales", "3000"].map(|id| id.parse().unwrap());
+        directory.add(&taken, &Settings::new(), None, 7).await.unwrap();
+        assert!(matches!(directory.renumber(&id, &taken, 10), Err(Error::Exists(_))));
+        directory.renumber(&id, &to, 10).unwrap();
         assert!(directory.find(&id).is_none());
+        assert_eq!(directory.owned_by(mailbox.id).unwrap().0, to);
+        assert_eq!(directory.named(&mailbox.uuid.to_string()).unwrap().1.modified, 10);
+        directory.remove(&to).unwrap();
+        assert!(directory.find(&to).is_none());
         let grave = dir.path().join("spool/.removed").join(mailbox.uuid.to_string());
         assert!(grave.join("mailbox.toml").is_file());
     }
@@ -329,7 +405,7 @@ mod tests {
         directory.edit(&first, &settings(&hers), None, 8).unwrap();
         for wish in [json!({"e164": "+12125550100"}), json!({"sip_address": "Jane@Example.com"})] {
             let added = directory.add(&second, &settings(&wish), None, 7).await;
-            assert!(matches!(added, Err(Error::Refused(_))), "{wish}: {added:?}");
+            assert!(matches!(added, Err(Error::Taken { .. })), "{wish}: {added:?}");
         }
         directory.add(&second, &Settings::new(), None, 7).await.unwrap();
         assert!(directory.edit(&second, &settings(&hers), None, 8).is_err());

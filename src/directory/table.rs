@@ -11,6 +11,7 @@ pub(super) struct Table {
     /// SIP address, E.164 digits or UUID, in lower case.
     by_name: HashMap<String, BTreeSet<MailboxId>>,
     by_number: HashMap<String, BTreeSet<MailboxId>>,
+    by_owner: HashMap<u64, MailboxId>,
 }
 
 /// What a caller dialled, within the organization that the call came to.
@@ -34,6 +35,8 @@ impl Table {
             self.by_name.entry(name).or_default().insert(id.clone());
         }
         self.by_number.entry(id.number().to_owned()).or_default().insert(id.clone());
+        // Of two directories with one integer, copied by hand, the first keeps it.
+        self.by_owner.entry(mailbox.id).or_insert_with(|| id.clone());
         self.mailboxes.insert(id, Arc::new(mailbox));
     }
 
@@ -43,6 +46,30 @@ impl Table {
             take(&mut self.by_name, &name, id);
         }
         take(&mut self.by_number, id.number(), id);
+        if self.by_owner.get(&mailbox.id) == Some(id) {
+            self.by_owner.remove(&mailbox.id);
+        }
+    }
+
+    pub(super) fn owned_by(&self, owner: u64) -> Option<(MailboxId, Arc<Mailbox>)> {
+        let id = self.by_owner.get(&owner)?;
+        Some((id.clone(), self.get(id)?))
+    }
+
+    /// The one mailbox with this UUID, SIP address or outside number.
+    pub(super) fn named(&self, name: &str) -> Option<(MailboxId, Arc<Mailbox>)> {
+        let ids = self.by_name.get(&name.to_lowercase()).filter(|ids| ids.len() == 1)?;
+        let id = ids.first()?;
+        Some((id.clone(), self.get(id)?))
+    }
+
+    pub(super) fn within(&self, context: &str) -> Vec<(MailboxId, Arc<Mailbox>)> {
+        let Ok(first) = MailboxId::new(context, "0") else { return vec![] };
+        self.mailboxes
+            .range(lowest(&first)..)
+            .take_while(|(id, _)| id.context() == context)
+            .map(|(id, mailbox)| (id.clone(), mailbox.clone()))
+            .collect()
     }
 
     pub(super) fn get(&self, id: &MailboxId) -> Option<Arc<Mailbox>> {

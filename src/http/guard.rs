@@ -1,7 +1,10 @@
 //! Who is asking: credentials in, a [`Principal`] out.
 //!
 //! A password costs an argon2 the first time; right ones are remembered for a minute under a keyed
-//! hash, so that a client that lists every second costs nothing. Wrong ones are never remembered.
+//! hash, so that a client that lists every second costs nothing. Wrong ones are never remembered,
+//! and counted for their source.
+
+mod pace;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,16 +18,25 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::state::user::User;
+use crate::config::Network;
+use crate::state::attempt::Door;
+use crate::state::credential::{Credential, Kind};
 use crate::state::{self, State};
+use pace::Pace;
 
 /// Who is asking, after whichever face's credentials.
-pub type Principal = User;
+pub type Principal = Credential;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
     #[error("no credentials, or wrong ones")]
     Unknown,
+    #[error("these credentials may not be used from here")]
+    NotFromHere,
+    #[error("too many wrong passwords: the door is shut until {until}")]
+    Locked { until: i64 },
+    #[error("too many requests")]
+    TooFast,
     #[error("too many logins are being checked")]
     Busy,
     #[error(transparent)]
@@ -41,14 +53,15 @@ struct Inner {
     /// Logins that are checked or wait for it, by where they come from.
     pending: Mutex<HashMap<IpAddr, usize>>,
     known: Mutex<Known>,
+    pace: Pace,
 }
 
 /// Principals whose credentials were right a moment ago.
 #[derive(Default)]
 struct Known {
-    /// The users that they were checked against; see [`State::users_version`].
+    /// The credentials that they were checked against; see [`State::credentials_version`].
     version: u64,
-    until: HashMap<[u8; 32], (Principal, Instant)>,
+    until: HashMap<[u8; 32], (Arc<Principal>, Instant)>,
 }
 
 /// A login's place in the queue; dropped, it is free again.
@@ -75,7 +88,8 @@ const PENDING_PER_ORIGIN: usize = 24;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Guard {
-    pub fn new(state: &State) -> Result<Self, state::Error> {
+    /// `pace`: requests a second that one source or one principal may make; 0: any number.
+    pub fn new(state: &State, pace: u32) -> Result<Self, state::Error> {
         let mut key = [0; 32];
         state::seal::chance(&mut key)?;
         Ok(Self(Arc::new(Inner {
@@ -84,23 +98,133 @@ impl Guard {
             checks: Arc::new(Semaphore::new(CHECKS)),
             pending: Mutex::default(),
             known: Mutex::default(),
+            pace: Pace::new(pace),
         })))
     }
 
-    /// HTTP Basic, RFC 7617.
-    pub async fn basic(&self, headers: &HeaderMap, from: IpAddr) -> Result<Principal, Denied> {
-        let (name, password) = credentials(headers).ok_or(Denied::Unknown)?;
-        let digest = self.digest(&name, &password);
-        let now = Instant::now();
-        let version = self.0.state.users_version();
-        if let Some(principal) = self.recall(&digest, version, now) {
+    /// HTTP Basic (RFC 7617), a bearer token of ours (RFC 6750), or that of a session at this door.
+    pub async fn enter(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+        door: Door,
+        now: i64,
+    ) -> Result<Arc<Principal>, Denied> {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (scheme, rest) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("basic") {
+            let (name, password) = pair(rest).ok_or(Denied::Unknown)?;
+            return self.check((Kind::User, &name, &password), from, door, now).await;
+        }
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return self.token(rest.trim(), from, door, now).await;
+        }
+        self.pace(from)?;
+        Err(Denied::Unknown)
+    }
+
+    /// A token, by whatever way it came.
+    pub async fn token(
+        &self,
+        token: &str,
+        from: IpAddr,
+        door: Door,
+        now: i64,
+    ) -> Result<Arc<Principal>, Denied> {
+        match token.rsplit_once('.') {
+            Some((name, secret)) => self.check((Kind::Token, name, secret), from, door, now).await,
+            None => self.session(token, None, from, door, now).await,
+        }
+    }
+
+    /// A session of this door, which lasts so many seconds from now on.
+    pub async fn session(
+        &self,
+        token: &str,
+        prolonged: Option<i64>,
+        from: IpAddr,
+        door: Door,
+        now: i64,
+    ) -> Result<Arc<Principal>, Denied> {
+        self.pace(from)?;
+        let attempt = self.attempt(from, door, now)?;
+        match self.0.state.session(token, door, prolonged, now).await {
+            Ok(Some(principal)) => {
+                attempt.right().await?;
+                welcome(&principal, from, now)?;
+                Ok(Arc::new(principal))
+            }
+            // An old one is what every client shows some day: nothing is guessed at 128 bits.
+            Ok(None) => {
+                attempt.void();
+                Err(Denied::Unknown)
+            }
+            Err(error) => {
+                attempt.void();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// A name and its secret.
+    pub async fn check(
+        &self,
+        (kind, name, secret): (Kind, &str, &str),
+        from: IpAddr,
+        door: Door,
+        now: i64,
+    ) -> Result<Arc<Principal>, Denied> {
+        self.pace(from)?;
+        let digest = self.digest(kind, name, secret);
+        let instant = Instant::now();
+        let version = self.0.state.credentials_version();
+        if let Some(principal) = self.recall(&digest, version, instant) {
+            welcome(&principal, from, now)?;
+            if !self.0.pace.principal(principal.id) {
+                return Err(Denied::TooFast);
+            }
             return Ok(principal);
         }
-        let turn = self.turn(origin(from)).await.ok_or(Denied::Busy)?;
-        let user = self.0.state.authenticate(&name, &password, turn).await?;
-        let user = user.ok_or(Denied::Unknown)?;
-        self.remember(digest, version, user.clone(), now);
-        Ok(user)
+        if name.len() > 128 || secret.len() > 1024 {
+            return Err(Denied::Unknown);
+        }
+        let attempt = self.attempt(from, door, now)?;
+        let Some(turn) = self.turn(origin(from)).await else {
+            attempt.void();
+            return Err(Denied::Busy);
+        };
+        let found = match self.0.state.authenticate(kind, name, secret, turn).await {
+            Ok(found) => found,
+            Err(error) => {
+                attempt.void();
+                return Err(error.into());
+            }
+        };
+        let Some(principal) = found else {
+            attempt.wrong().await?;
+            return Err(Denied::Unknown);
+        };
+        attempt.right().await?;
+        welcome(&principal, from, now)?;
+        let principal = Arc::new(principal);
+        self.remember(digest, version, principal.clone(), instant);
+        Ok(principal)
+    }
+
+    /// Whether this source may ask now, whatever it asks for.
+    pub fn pace(&self, from: IpAddr) -> Result<(), Denied> {
+        if self.0.pace.source(origin(from)) { Ok(()) } else { Err(Denied::TooFast) }
+    }
+
+    fn attempt(
+        &self,
+        from: IpAddr,
+        door: Door,
+        now: i64,
+    ) -> Result<state::attempt::Attempt, Denied> {
+        let source = origin(from).to_string();
+        let begun = self.0.state.attempt(None, &source, door, now);
+        begun.map_err(|locked| Denied::Locked { until: locked.until })
     }
 
     async fn turn(&self, origin: IpAddr) -> Option<Turn> {
@@ -126,13 +250,13 @@ impl Guard {
         with(&mut self.0.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn recall(&self, digest: &[u8; 32], version: u64, now: Instant) -> Option<Principal> {
+    fn recall(&self, digest: &[u8; 32], version: u64, now: Instant) -> Option<Arc<Principal>> {
         let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (principal, until) = known.until.get(digest)?;
         (known.version == version && now < *until).then(|| principal.clone())
     }
 
-    fn remember(&self, digest: [u8; 32], version: u64, principal: Principal, now: Instant) {
+    fn remember(&self, digest: [u8; 32], version: u64, principal: Arc<Principal>, now: Instant) {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.version != version {
             *known = Known { version, ..Known::default() };
@@ -146,12 +270,14 @@ impl Guard {
     }
 
     /// Under a key of this process, so that a memory dump tells no password.
-    fn digest(&self, name: &str, password: &str) -> [u8; 32] {
+    fn digest(&self, kind: Kind, name: &str, secret: &str) -> [u8; 32] {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0.key) else {
             unreachable!("HMAC takes keys of any length")
         };
-        // RFC 7617: a name has no colon, so the pair has one reading.
-        for part in [name, ":", password] {
+        // With the length of the name, so that a pair has one reading.
+        mac.update(&[kind as u8]);
+        mac.update(&(name.len() as u64).to_be_bytes());
+        for part in [name, secret] {
             mac.update(part.as_bytes());
         }
         mac.finalize().into_bytes().into()
@@ -171,20 +297,29 @@ impl Drop for Place {
     }
 }
 
+/// Whether right credentials may be used here and now.
+fn welcome(principal: &Principal, from: IpAddr, now: i64) -> Result<(), Denied> {
+    if principal.expires.is_some_and(|end| end <= now) {
+        return Err(Denied::Unknown);
+    }
+    let allowed = |network: &String| {
+        network.parse::<Network>().is_ok_and(|network| network.contains(from.to_canonical()))
+    };
+    if principal.allow.is_empty() || principal.allow.iter().any(allowed) {
+        return Ok(());
+    }
+    Err(Denied::NotFromHere)
+}
+
 /// One site has a /64 of IPv6 at the least (RFC 6177).
-fn origin(address: IpAddr) -> IpAddr {
+pub(super) fn origin(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         address @ IpAddr::V4(_) => address,
     }
 }
 
-fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
+fn pair(encoded: &str) -> Option<(String, String)> {
     let pair = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (name, password) = pair.split_once(':')?;
     Some((name.to_owned(), password.to_owned()))
@@ -193,24 +328,33 @@ fn credentials(headers: &HeaderMap) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::user::Role;
+    use crate::state::credential::Role;
 
     fn basic(pair: &str) -> HeaderMap {
         let value = format!("bAsIc {}", STANDARD.encode(pair));
         HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
     }
 
+    fn bearer(token: &str) -> HeaderMap {
+        let value = format!("Bearer {token}");
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
     const HERE: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-    async fn guard() -> (tempfile::TempDir, Guard) {
+    async fn guard() -> (tempfile::TempDir, Guard, State) {
         let dir = tempfile::tempdir().unwrap();
-        let guard = Guard::new(&State::open(dir.path()).await.unwrap()).unwrap();
-        (dir, guard)
+        let state = State::open(dir.path()).await.unwrap();
+        (dir, Guard::new(&state, 0).unwrap(), state)
+    }
+
+    async fn enter(guard: &Guard, headers: &HeaderMap) -> Result<String, Denied> {
+        guard.enter(headers, HERE, Door::Telebroad, 5).await.map(|found| found.name.clone())
     }
 
     #[tokio::test]
     async fn one_origin_leaves_places_to_others_and_all_together_have_few() {
-        let (_dir, guard) = guard().await;
+        let (_dir, guard, _) = guard().await;
         let site = |n: u16| origin(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into());
         let all = |n| std::iter::from_fn(|| guard.place(site(n))).collect::<Vec<_>>();
         let (first, second, third) = (all(1), all(2), all(3));
@@ -222,29 +366,64 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_right_password_is_remembered_until_the_users_change() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).await.unwrap();
-        let guard = Guard::new(&state).unwrap();
-        let alice = User { name: "alice".into(), role: Role::Admin };
-        state.set_user(&alice, "correct:horse", 0).await.unwrap();
+    async fn a_right_password_is_remembered_until_credentials_change() {
+        let (_dir, guard, state) = guard().await;
+        let alice = Credential::user("alice", Role::Admin);
+        state.set_credential(&alice, "correct:horse", 0).await.unwrap();
         let right = basic("alice:correct:horse");
-        assert_eq!(guard.basic(&right, HERE).await.unwrap(), alice);
-        assert!(guard.recall(&guard.digest("alice", "correct:horse"), 1, Instant::now()).is_some());
-        assert_eq!(guard.basic(&right, HERE).await.unwrap(), alice);
-        let later = Instant::now() + REMEMBERED;
-        assert!(guard.recall(&guard.digest("alice", "correct:horse"), 1, later).is_none());
-        state.remove_user("alice").await.unwrap();
-        assert!(matches!(guard.basic(&right, HERE).await, Err(Denied::Unknown)));
+        assert_eq!(enter(&guard, &right).await.unwrap(), "alice");
+        let digest = guard.digest(Kind::User, "alice", "correct:horse");
+        assert!(guard.recall(&digest, 1, Instant::now()).is_some());
+        assert_eq!(enter(&guard, &right).await.unwrap(), "alice");
+        assert!(guard.recall(&digest, 1, Instant::now() + REMEMBERED).is_none());
+        state.remove_credential(Kind::User, "alice").await.unwrap();
+        assert!(matches!(enter(&guard, &right).await, Err(Denied::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn tokens_and_sessions_open_the_door_from_where_they_may() {
+        let (_dir, guard, state) = guard().await;
+        let token = Credential {
+            allow: vec!["192.0.2.0/24".into(), "::1".into()],
+            expires: Some(10),
+            ..Credential::new(Kind::Token, "portal.1", Role::Reader)
+        };
+        state.set_credential(&token, "a long secret", 0).await.unwrap();
+        let right = bearer("portal.1.a long secret");
+        assert_eq!(enter(&guard, &right).await.unwrap(), "portal.1");
+        let elsewhere = guard.enter(&right, IpAddr::from([10, 0, 0, 1]), Door::Api, 5).await;
+        assert!(matches!(elsewhere, Err(Denied::NotFromHere)));
+        let late = guard.enter(&right, HERE, Door::Api, 10).await;
+        assert!(matches!(late, Err(Denied::Unknown)));
+        let session = state.open_session(&token, Door::Telebroad, 60, 5).await.unwrap();
+        assert_eq!(enter(&guard, &bearer(&session)).await.unwrap(), "portal.1");
+        let other_door = guard.enter(&bearer(&session), HERE, Door::Api, 5).await;
+        assert!(matches!(other_door, Err(Denied::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn who_guesses_is_shut_out_and_others_are_not() {
+        let (_dir, guard, state) = guard().await;
+        let alice = Credential::user("alice", Role::Admin);
+        state.set_credential(&alice, "correct horse", 0).await.unwrap();
+        let evil = IpAddr::from([192, 0, 2, 66]);
+        for _ in 0..20 {
+            let wrong = guard.enter(&basic("alice:guess guess"), evil, Door::Api, 5).await;
+            assert!(matches!(wrong, Err(Denied::Unknown)));
+        }
+        let right = basic("alice:correct horse");
+        let shut = guard.enter(&right, evil, Door::Api, 6).await;
+        assert!(matches!(shut, Err(Denied::Locked { until: 65 })), "{shut:?}");
+        assert!(guard.enter(&right, HERE, Door::Api, 6).await.is_ok());
     }
 
     #[tokio::test]
     async fn what_is_no_credential_is_refused() {
-        let (_dir, guard) = guard().await;
-        for value in ["", "Basic", "Basic !!!", "Bearer abc", "Basic YWxpY2U="] {
+        let (_dir, guard, _) = guard().await;
+        for value in ["", "Basic", "Basic !!!", "Bearer abc", "Basic YWxpY2U=", "Bearer "] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert!(matches!(guard.basic(&headers, HERE).await, Err(Denied::Unknown)), "{value}");
+            assert!(matches!(enter(&guard, &headers).await, Err(Denied::Unknown)), "{value}");
         }
-        assert!(matches!(guard.basic(&HeaderMap::new(), HERE).await, Err(Denied::Unknown)));
+        assert!(matches!(enter(&guard, &HeaderMap::new()).await, Err(Denied::Unknown)));
     }
 }

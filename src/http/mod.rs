@@ -10,6 +10,7 @@ mod dialect {
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +32,11 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::accept::accept;
+use crate::config;
 use crate::directory::Directory;
+use crate::mailbox::MailboxId;
 use crate::spool::Spool;
+use crate::state::State;
 use guard::Guard;
 
 /// What a face may use.
@@ -41,27 +45,31 @@ pub struct House {
     pub spool: Spool,
     pub directory: Directory,
     pub guard: Guard,
+    pub state: State,
+    /// Unix seconds.
+    pub now: fn() -> i64,
+    /// Whether somebody is leaving a message in a mailbox now.
+    pub busy: Busy,
+    /// Whether a file is audio that callers can hear.
+    pub playable: fn(&Path) -> io::Result<()>,
 }
 
-/// Which faces are shown, and how.
-#[derive(Clone, Debug)]
-pub struct Faces {
-    pub telebroad: Option<Telebroad>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Telebroad {
-    /// What `offset` counts from.
-    pub offset_base: u8,
-}
+pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
 
 const LARGEST_BODY: usize = 1024 * 1024;
 const SLOWEST: Duration = Duration::from_secs(30);
 
-pub fn router(house: &House, faces: &Faces) -> Router {
+type Face = fn(House, &config::Http) -> Router;
+
+/// Every vendor's interface, and whether it is shown.
+fn faces(options: &config::Http) -> [(bool, Face); 1] {
+    [(options.telebroad, dialect::telebroad::routes)]
+}
+
+pub fn router(house: &House, options: &config::Http) -> Router {
     let mut router = Router::new();
-    if let Some(telebroad) = faces.telebroad {
-        router = router.merge(dialect::telebroad::routes(house.clone(), telebroad));
+    for (_, routes) in faces(options).into_iter().filter(|(shown, _)| *shown) {
+        router = router.merge(routes(house.clone(), options));
     }
     router
         .fallback(|| async {

@@ -9,6 +9,7 @@ pub mod folder;
 pub mod greeting;
 pub mod message;
 pub mod pin;
+mod recipient;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub use change::Change;
 pub use counts::Counts;
 pub use folder::Folder;
 pub use message::{CallerId, Envelope, Heard, Message, MessageId, Stem};
+pub use recipient::{Recipient, settled};
 
 /// The context used where nobody names one, as in Asterisk.
 pub const DEFAULT_CONTEXT: &str = "default";
@@ -84,6 +86,13 @@ pub fn is_plain_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
+/// 24 hexadecimal digits for interfaces that want them: the first of a UUID's 32.
+pub fn hex_id(uuid: Uuid) -> String {
+    let mut hex = uuid.simple().to_string();
+    hex.truncate(24);
+    hex
+}
+
 /// Settings of one mailbox. `mailbox.toml` holds exactly these keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mailbox {
@@ -106,6 +115,9 @@ pub struct Mailbox {
     /// The PIN breaks the policy: its owner is asked for a new one at the next login.
     #[serde(default)]
     pub pin_weak: bool,
+    /// Keyed hashes of the PINs before it, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_pins: Vec<String>,
     /// `user@domain`: calls to it are for this mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sip_address: Option<String>,
@@ -126,7 +138,7 @@ pub struct Mailbox {
     #[serde(default)]
     pub notify_email: NotifyEmail,
     #[serde(default)]
-    pub email: Vec<String>,
+    pub email: Vec<Recipient>,
     #[serde(default)]
     pub notify_pager: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,6 +151,9 @@ pub struct Mailbox {
     pub beep: bool,
     #[serde(default)]
     pub transcribe: bool,
+    /// A sound of the organization that greets in place of the owner's recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greeting: Option<Uuid>,
     /// Limits of its own; the configuration's where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_messages: Option<u32>,
@@ -159,6 +174,7 @@ impl Mailbox {
             name: String::new(),
             pin: String::new(),
             pin_weak: false,
+            earlier_pins: vec![],
             sip_address: None,
             e164: None,
             time_zone: None,
@@ -173,6 +189,7 @@ impl Mailbox {
             mwi: vec![],
             beep: true,
             transcribe: false,
+            greeting: None,
             max_messages: None,
             max_seconds: None,
             min_seconds: None,
@@ -187,7 +204,8 @@ impl Mailbox {
                 problems.push(why);
             }
         };
-        for address in self.email.iter().chain(&self.pager) {
+        let addresses = self.email.iter().map(|recipient| &recipient.address);
+        for address in addresses.chain(&self.pager) {
             refuse(
                 !is_mail_address(address),
                 format!("`{}` is no mail address", address.escape_debug()),

@@ -5,8 +5,10 @@ use std::fmt;
 /// Shortest PIN that a person may choose.
 pub const SHORTEST: usize = 4;
 pub const LONGEST: usize = 16;
-/// Length of the PINs that we draw.
-const DRAWN: usize = 6;
+/// Length of the PINs that we draw where nobody says otherwise.
+pub const DRAWN: usize = 6;
+/// So many earlier PINs are not taken again.
+pub const REMEMBERED: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
@@ -17,6 +19,7 @@ pub enum Weakness {
     MailboxNumber,
     KeypadColumn,
     Common,
+    Used,
 }
 
 impl fmt::Display for Weakness {
@@ -30,6 +33,7 @@ impl fmt::Display for Weakness {
             Self::KeypadColumn => {
                 f.write_str("a PIN that is a line on the keypad is guessed first")
             }
+            Self::Used => f.write_str("this PIN was used before: take another"),
             Self::Common => f.write_str("this PIN is among those that are guessed first"),
         }
     }
@@ -61,10 +65,10 @@ pub fn weakness(pin: &str, number: &str) -> Option<Weakness> {
     }
 }
 
-/// A PIN for a new mailbox. `chance` yields random numbers.
-pub fn draw(number: &str, mut chance: impl FnMut() -> u64) -> String {
+/// A PIN of so many digits for a new mailbox. `chance` yields random numbers.
+pub fn draw(number: &str, digits: usize, mut chance: impl FnMut() -> u64) -> String {
     loop {
-        let pin: String = (0..DRAWN)
+        let pin: String = (0..digits.clamp(SHORTEST, LONGEST))
             .map(|_| char::from(b'0' + u8::try_from(chance() % 10).unwrap_or(0)))
             .collect();
         if weakness(&pin, number).is_none() {
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn a_drawn_pin_is_strong() {
         let mut n = 0u64;
-        let pin = draw("1000", || {
+        let pin = draw("1000", DRAWN, || {
             n += 7;
             n / 3
         });

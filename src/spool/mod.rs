@@ -72,6 +72,8 @@ pub struct Reader {
     pub info: fn(&Path) -> io::Result<Audio>,
     /// Makes the header of a half-written file agree with its length.
     pub repair: fn(&Path) -> io::Result<Audio>,
+    /// Whether a file is audio that callers can hear, in whatever format.
+    pub playable: fn(&Path) -> io::Result<()>,
 }
 
 /// Which messages, in which order. Times are Unix seconds, both inclusive.

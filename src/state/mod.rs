@@ -1,10 +1,15 @@
-//! What is not in the spool's tree: counters that never go back, users, and the key of the PINs.
+//! What is not in the spool's tree: counters that never go back, who may ask, wrong attempts, the
+//! audit trail, and the key of the PINs.
 //!
 //! `<state>/state.db` and `<state>/pin.key`, both readable by their owner alone. One
 //! process at a time: a lock on `<state>/lock` says whose turn it is.
 
+pub mod attempt;
+pub mod audit;
+pub mod credential;
+pub mod organization;
 pub mod seal;
-pub mod user;
+pub mod session;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -13,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,6 +26,8 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
+use attempt::Attempts;
+use audit::Trail;
 use seal::PinKey;
 use tracing::warn;
 
@@ -45,8 +53,10 @@ struct Inner {
     pool: SqlitePool,
     pin_key: PinKey,
     leases: [Mutex<Lease>; 3],
-    /// Counts changes of the users; what was known before one is not known after it.
-    users_version: AtomicU64,
+    /// Counts changes of the credentials; what was known before one is not known after it.
+    credentials_version: AtomicU64,
+    attempts: Attempts,
+    trail: Trail,
     _lock: Flock<File>,
 }
 
@@ -119,8 +129,26 @@ const FARTHEST: u64 = HIGHEST / 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, high_water INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS user (
-    name TEXT PRIMARY KEY, role TEXT NOT NULL, hash TEXT NOT NULL, created INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS credential (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL,
+    context TEXT, mailbox TEXT, allow TEXT NOT NULL, expires INTEGER, note TEXT NOT NULL,
+    hash TEXT NOT NULL, created INTEGER NOT NULL, UNIQUE (kind, name)) STRICT;
+CREATE TABLE IF NOT EXISTS session (
+    hash TEXT PRIMARY KEY, door TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+    expires INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS attempt (
+    subject TEXT NOT NULL, door TEXT NOT NULL, failures INTEGER NOT NULL, last INTEGER NOT NULL,
+    until INTEGER NOT NULL, PRIMARY KEY (subject, door)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS audit (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, door TEXT NOT NULL,
+    source TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL,
+    before TEXT NOT NULL, mark TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS account (
+    id INTEGER PRIMARY KEY, uuid TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS organization (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, account INTEGER NOT NULL,
+    context TEXT NOT NULL UNIQUE, name TEXT NOT NULL, created INTEGER NOT NULL) STRICT;
 -- Ids of messages whose sidecar has none: another program's.
 CREATE TABLE IF NOT EXISTS foreign_message (
     mailbox TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL,
@@ -155,11 +183,16 @@ impl State {
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         sqlx::raw_sql(MEND).execute(&pool).await?;
+        attempt::prune(&pool, now()).await?;
+        let attempts = Attempts::load(&pool).await?;
+        let trail = Trail::new(pin_key.derived("audit"));
         Ok(Self(Arc::new(Inner {
             pool,
             pin_key,
             leases: Default::default(),
-            users_version: AtomicU64::new(0),
+            credentials_version: AtomicU64::new(0),
+            attempts,
+            trail,
             _lock: lock,
         })))
     }
@@ -260,6 +293,12 @@ impl State {
     pub async fn close(&self) {
         self.0.pool.close().await;
     }
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A directory for its owner alone, with its parents.

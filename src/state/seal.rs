@@ -9,6 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, KeyInit as _, Mac};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -17,7 +19,10 @@ use super::{Error, read_or_make};
 const KEY: usize = 32;
 const NONCE: usize = 24;
 
-pub struct PinKey(XChaCha20Poly1305);
+pub struct PinKey {
+    cipher: XChaCha20Poly1305,
+    key: [u8; KEY],
+}
 
 impl PinKey {
     pub(super) fn load(path: &Path) -> Result<Self, Error> {
@@ -28,21 +33,41 @@ impl PinKey {
             path: path.to_owned(),
             source,
         })?;
-        if key.len() != KEY {
+        let Ok(key) = <[u8; KEY]>::try_from(&key[..]) else {
             return Err(Error::Refused(format!(
                 "{} is damaged ({} bytes instead of {KEY}): restore it from a backup, or remove it and give each mailbox a new PIN",
                 path.display(),
                 key.len()
             )));
+        };
+        Ok(Self { cipher: XChaCha20Poly1305::new(Key::from_slice(&key)), key })
+    }
+
+    /// A key for another purpose, that says nothing of this one.
+    pub fn derived(&self, purpose: &str) -> [u8; KEY] {
+        self.mark(&[purpose.as_bytes()])
+    }
+
+    /// By which a PIN is known again without being kept.
+    pub fn fingerprint(&self, mailbox: Uuid, pin: &str) -> String {
+        STANDARD_NO_PAD.encode(self.mark(&[b"pin", mailbox.as_bytes(), pin.as_bytes()]))
+    }
+
+    fn mark(&self, parts: &[&[u8]]) -> [u8; KEY] {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else {
+            unreachable!("HMAC takes keys of any length")
+        };
+        for part in parts {
+            mac.update(part);
         }
-        Ok(Self(XChaCha20Poly1305::new(Key::from_slice(&key))))
+        mac.finalize().into_bytes().into()
     }
 
     pub fn seal(&self, mailbox: Uuid, pin: &str) -> Result<String, Error> {
         let mut nonce = [0; NONCE];
         chance(&mut nonce)?;
         let sealed = self
-            .0
+            .cipher
             .encrypt(
                 XNonce::from_slice(&nonce),
                 Payload { msg: pin.as_bytes(), aad: mailbox.as_bytes() },
@@ -56,7 +81,7 @@ impl PinKey {
         let bytes = STANDARD_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(NONCE)?;
         let payload = Payload { msg: sealed, aad: mailbox.as_bytes() };
-        let pin = self.0.decrypt(XNonce::from_slice(nonce), payload).ok()?;
+        let pin = self.cipher.decrypt(XNonce::from_slice(nonce), payload).ok()?;
         String::from_utf8(pin).ok()
     }
 

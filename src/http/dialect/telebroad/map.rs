@@ -16,6 +16,7 @@ use crate::spool::Query;
 
 pub(super) enum Refusal {
     Login,
+    Blocked,
     Busy,
     Missing(&'static str),
     Wrong { parameter: &'static str, why: &'static str },
@@ -148,7 +149,8 @@ pub(super) fn file(message: &Message, audio: &[u8], zone: Option<&str>) -> File 
 pub(super) fn error(refusal: &Refusal) -> Error {
     let (code, message) = match refusal {
         Refusal::Login => (433, "Login incorrect".into()),
-        Refusal::Busy => (503, "Too many logins at once, try again".into()),
+        Refusal::Blocked => (439, "Account blocked".into()),
+        Refusal::Busy => (503, "Too many requests at once, try again".into()),
         Refusal::Missing(parameter) => (400, format!("Parameter {parameter} is missing")),
         Refusal::Wrong { parameter, why } => (400, format!("Parameter {parameter} {why}")),
         Refusal::NoSuchMailbox => (404, "Mailbox does not exist".into()),

@@ -19,8 +19,10 @@ use futures_util::stream;
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use super::super::House;
 use super::super::guard::Denied;
-use super::super::{House, Telebroad};
+use crate::config;
+use crate::directory::Door;
 use crate::mailbox::{Message, Stem};
 use crate::spool::Query;
 use map::Refusal;
@@ -34,18 +36,19 @@ const BASE: &str = "/api/teleconsole/rest";
 #[derive(Clone)]
 struct Face {
     house: House,
-    options: Telebroad,
+    offset_base: u8,
     /// Files that are read.
     reads: Arc<Semaphore>,
 }
 
-pub(in crate::http) fn routes(house: House, options: Telebroad) -> Router {
+pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
+    let offset_base = options.telebroad_offset_base;
     let face = Router::new()
         .route("/voicemail", get(list))
         .route("/voicemail/file", get(file))
         .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
         .fallback(|| async { refused(&Refusal::NoSuchCall) })
-        .with_state(Face { house, options, reads: Arc::new(Semaphore::new(READS)) });
+        .with_state(Face { house, offset_base, reads: Arc::new(Semaphore::new(READS)) });
     Router::new().nest(BASE, face)
 }
 
@@ -81,7 +84,7 @@ impl Face {
         from: IpAddr,
     ) -> Result<Vec<Arc<Message>>, Refusal> {
         self.enter(headers, from).await?;
-        let wish = map::list_wish(&wire::Given::new(query, headers), self.options.offset_base)?;
+        let wish = map::list_wish(&wire::Given::new(query, headers), self.offset_base)?;
         let mut ids = vec![];
         for number in &wish.mailboxes {
             let id = map::mailbox(number, |number| self.house.directory.numbered(number))?;
@@ -126,11 +129,13 @@ impl Face {
     }
 
     async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
-        match self.house.guard.basic(headers, from).await {
-            // Both roles may read.
+        let now = (self.house.now)();
+        match self.house.guard.enter(headers, from, Door::Telebroad, now).await {
+            // Every role may read.
             Ok(_) => Ok(()),
-            Err(Denied::Unknown) => Err(Refusal::Login),
-            Err(Denied::Busy) => Err(Refusal::Busy),
+            Err(Denied::Unknown | Denied::NotFromHere) => Err(Refusal::Login),
+            Err(Denied::Locked { .. }) => Err(Refusal::Blocked),
+            Err(Denied::Busy | Denied::TooFast) => Err(Refusal::Busy),
             Err(Denied::Broken(why)) => Err(broken(&why.to_string())),
         }
     }
