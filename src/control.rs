@@ -342,7 +342,7 @@ impl Stores {
                 Reply::Trail { entries: self.state.trail(None, limit).await? }
             }
             Command::ListMessages { mailbox, folder } => {
-                self.list_messages(mailbox.parse()?, folder.as_deref())?
+                self.list_messages(mailbox.parse()?, folder.as_deref()).await?
             }
         })
     }
@@ -362,12 +362,12 @@ impl Stores {
         Ok(Reply::Mailbox { settings })
     }
 
-    fn list_messages(&self, id: MailboxId, folder: Option<&str>) -> anyhow::Result<Reply> {
+    async fn list_messages(&self, id: MailboxId, folder: Option<&str>) -> anyhow::Result<Reply> {
         let folder = folder.unwrap_or("INBOX");
         let folder = Folder::named(folder)
             .ok_or_else(|| anyhow::anyhow!("`{}` is no folder", folder.escape_debug()))?;
         let query = Query { folders: vec![folder], ..Query::default() };
-        let messages = self.spool.list(&id, &query);
+        let messages = self.spool.list(&id, &query).await?;
         if messages.is_empty() && self.directory.find(&id).is_none() {
             return Err(crate::directory::Error::NoSuchMailbox(id).into());
         }

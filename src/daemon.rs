@@ -35,6 +35,7 @@ pub const WAV: Reader = Reader {
         let sound = media::Sound::read(path, media::Codec::Pcmu);
         sound.map(drop).map_err(io::Error::other)
     },
+    join: |parts: &[&Path], to: &Path| media::join(parts, to).map(audio),
 };
 
 fn audio(info: media::wav::Info) -> Audio {

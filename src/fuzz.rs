@@ -154,7 +154,7 @@ pub fn sidecar(data: &[u8]) {
     assert_eq!(Sidecar::parse(text.as_bytes()), read, "{text}");
     let mailbox: MailboxId = "1234".parse().expect("a mailbox");
     let stem = Stem::found("msg0000").expect("a stem");
-    let fallback = Fallback { received: 5, duration: Duration::from_secs(3), rate: 8_000 };
+    let fallback = Fallback { duration: Duration::from_secs(3), ..Fallback::default() };
     let place = (&mailbox, &Folder::Inbox, stem);
     let message = timed(|| read.message((MessageId::new(1, 1), 1), place, &fallback));
     assert!(!message.duration.is_zero());

@@ -139,7 +139,7 @@ async fn stored(stores: &Stores) -> anyhow::Result<Message> {
     let id: MailboxId = MAILBOX.parse()?;
     let query = Query { folders: vec![Folder::Inbox], newest_first: true, ..Query::default() };
     for _ in 0..100 {
-        if let Some(message) = stores.spool.list(&id, &query).first() {
+        if let Some(message) = stores.spool.list(&id, &query).await?.first() {
             return Ok((**message).clone());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -13,6 +13,14 @@ pub struct Counts {
 
 impl Counts {
     pub fn add(&mut self, message: &Message) {
+        self.weigh(message, u32::saturating_add);
+    }
+
+    pub fn subtract(&mut self, message: &Message) {
+        self.weigh(message, u32::saturating_sub);
+    }
+
+    fn weigh(&mut self, message: &Message, with: fn(u32, u32) -> u32) {
         let (all, urgent) = match message.folder {
             Folder::Inbox | Folder::Urgent if message.heard.is_none() => {
                 (&mut self.new, &mut self.urgent_new)
@@ -25,9 +33,21 @@ impl Counts {
             | Folder::Deleted
             | Folder::Other(_) => return,
         };
-        *all += 1;
+        *all = with(*all, 1);
         if message.urgent {
-            *urgent += 1;
+            *urgent = with(*urgent, 1);
         }
+    }
+}
+
+/// The lamp of several mailboxes together.
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            new: sum.new.saturating_add(one.new),
+            old: sum.old.saturating_add(one.old),
+            urgent_new: sum.urgent_new.saturating_add(one.urgent_new),
+            urgent_old: sum.urgent_old.saturating_add(one.urgent_old),
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ulid::Ulid;
 
-use super::{Folder, MailboxId};
+use super::{Folder, Formats, MailboxId};
 
 /// Who a message is, wherever it is moved and whatever its files are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,14 @@ impl MessageId {
 
     pub fn new(unix_ms: u64, chance: u128) -> Self {
         Self(Ulid::from_parts(unix_ms, chance))
+    }
+
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.to_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Ulid::from_bytes(bytes))
     }
 }
 
@@ -99,6 +107,23 @@ pub struct Heard {
     pub by: String,
 }
 
+/// Who put a message into the trash, when, and where it lay before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    pub at: i64,
+    pub by: String,
+    pub from: Folder,
+}
+
+/// Who sent a message on, and when the caller had left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    pub by: String,
+    pub received: i64,
+}
+
+/// All that is known of a message without its audio. One of another program's has the same shape;
+/// what its files do not tell is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub id: MessageId,
@@ -107,16 +132,65 @@ pub struct Message {
     pub mailbox: MailboxId,
     pub folder: Folder,
     pub stem: Stem,
+    pub formats: Formats,
     pub envelope: Envelope,
     pub duration: Duration,
+    /// Samples a second; 0 where the audio cannot be read.
     pub rate: u32,
+    /// Size of the best audio file.
+    pub bytes: u64,
     /// SHA-256 of the audio, in hexadecimal; empty where nobody computed it.
     pub sha256: String,
     pub heard: Option<Heard>,
     pub urgent: bool,
     pub private: bool,
+    /// Nobody was heard to speak.
+    pub silent: bool,
     /// The message that this one is a copy of.
     pub origin: Option<MessageId>,
+    pub forwarded: Option<Forwarded>,
+    pub deleted: Option<Deleted>,
+    /// Unix seconds since when it has lain in its folder, where it was moved there.
+    pub filed: Option<i64>,
+    /// Asterisk's category: free text for whoever sorts by it.
+    pub category: String,
+    /// What was said, in words; empty until somebody wrote it down.
+    pub transcript: String,
+}
+
+impl Message {
+    /// A message in the INBOX that nobody has touched.
+    pub fn new(id: MessageId, number: u64, mailbox: MailboxId, stem: Stem) -> Self {
+        Self {
+            id,
+            number,
+            mailbox,
+            folder: Folder::Inbox,
+            stem,
+            formats: Formats::WAV,
+            envelope: Envelope::default(),
+            duration: Duration::ZERO,
+            rate: 8000,
+            bytes: 0,
+            sha256: String::new(),
+            heard: None,
+            urgent: false,
+            private: false,
+            silent: false,
+            origin: None,
+            forwarded: None,
+            deleted: None,
+            filed: None,
+            category: String::new(),
+            transcript: String::new(),
+        }
+    }
+
+    /// Unix seconds from which its folder's retention counts.
+    pub fn lies_since(&self) -> i64 {
+        let moved = self.deleted.as_ref().map(|deleted| deleted.at).or(self.filed);
+        moved.unwrap_or(self.envelope.received)
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 pub mod change;
 pub mod counts;
+pub mod edit;
 pub mod folder;
+pub mod format;
 pub mod greeting;
 pub mod message;
 pub mod pin;
@@ -18,10 +20,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use change::Change;
+pub use change::{Change, Level};
 pub use counts::Counts;
+pub use edit::{By, Edit};
 pub use folder::Folder;
-pub use message::{CallerId, Envelope, Heard, Message, MessageId, Stem};
+pub use format::Formats;
+pub use message::{CallerId, Deleted, Envelope, Forwarded, Heard, Message, MessageId, Stem};
 pub use recipient::{Recipient, settled};
 
 /// The context used where nobody names one, as in Asterisk.

@@ -17,6 +17,7 @@
 mod codec;
 mod dtmf;
 mod jitter;
+mod join;
 mod level;
 mod library;
 mod line;
@@ -44,6 +45,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use codec::Codec;
+pub use join::join;
 pub use library::Library;
 pub use player::{Control, Playback, Position, Speed, Volume};
 pub use port::{Direction, Ended, Event, Port, Recording, Rtcp, Statistics, Stream, Take};

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
-use super::publish::Prepared;
+use super::publish::{Acted, Arrival, Work};
 use super::sidecar::Sidecar;
-use super::{Audio, Error, Reader};
-use crate::mailbox::{CallerId, Envelope, Folder, MailboxId, Message, MessageId, Stem};
+use super::{Audio, Error, Probe, Reader};
+use crate::mailbox::{CallerId, Envelope, MailboxId, Message, MessageId, Stem};
 
 #[derive(Clone)]
 pub struct Draft {
@@ -28,8 +28,18 @@ pub struct Draft {
     fields: Sidecar,
     /// Shared with the recorder until it has opened the recording.
     opening: Arc<()>,
+    marks: Marks,
     /// Its first failure was told.
     complained: bool,
+}
+
+/// What the caller, or whoever heard the recording, says of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub urgent: bool,
+    pub private: bool,
+    /// Nobody was heard to speak.
+    pub silent: bool,
 }
 
 impl Draft {
@@ -52,6 +62,7 @@ impl Draft {
             sidecar: stem.with_extension("txt"),
             fields,
             opening: Arc::default(),
+            marks: Marks::default(),
             complained: false,
         }
     }
@@ -83,6 +94,7 @@ impl Draft {
             sidecar,
             fields,
             opening: Arc::default(),
+            marks: Marks::default(),
             complained: false,
         }
     }
@@ -93,11 +105,25 @@ impl Draft {
         self.fields = Sidecar::draft(&self.mailbox, self.owner, self.id, &self.envelope);
     }
 
+    /// How the message will be marked.
+    pub fn mark(&mut self, marks: Marks) {
+        self.marks = marks;
+    }
+
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+
     pub(super) fn mailbox(&self) -> &MailboxId {
         &self.mailbox
     }
 
-    pub(super) fn audio(&self) -> &Path {
+    /// Where the recording grows: to be listened to before it is a message.
+    pub fn audio(&self) -> &Path {
         &self.audio
     }
 
@@ -133,9 +159,8 @@ impl Draft {
         }
     }
 
-    /// The finished recording, ready to be published: checked, summed, and its sidecar written
-    /// beside.
-    pub(super) fn prepare(self, number: u64, reader: Reader) -> Result<Prepared, Error> {
+    /// The message that the finished recording makes: checked and summed.
+    pub(super) fn finish(&self, number: u64, reader: Reader) -> Result<(Message, File), Error> {
         let Audio { rate, duration, data_at } =
             (reader.repair)(&self.audio).map_err(Error::io("read", &self.audio))?;
         let mut audio = OpenOptions::new()
@@ -144,36 +169,53 @@ impl Draft {
             .open(&self.audio)
             .map_err(Error::io("open", &self.audio))?;
         let sha256 = sum(&mut audio, data_at).map_err(Error::io("read", &self.audio))?;
+        let bytes = audio.metadata().map_or(0, |meta| meta.len());
         let Envelope { received, call, caller, .. } = &self.envelope;
         let stem = Stem::ours(*received, call, self.owner, &caller.number, duration.as_secs());
         let message = Message {
-            id: self.id,
-            number,
-            mailbox: self.mailbox,
-            folder: Folder::Inbox,
-            stem,
-            envelope: self.envelope,
+            envelope: self.envelope.clone(),
             duration,
             rate,
+            bytes,
             sha256,
-            heard: None,
-            urgent: false,
-            private: false,
-            origin: None,
+            urgent: self.marks.urgent,
+            private: self.marks.private,
+            silent: self.marks.silent,
+            ..Message::new(self.id, number, self.mailbox.clone(), stem)
         };
+        Ok((message, audio))
+    }
+
+    /// Writes the sidecar beside, and tells how to make the message exist.
+    pub(super) fn prepare(
+        self,
+        (message, audio): (Message, File),
+        probe: &Probe,
+    ) -> Result<Work, Error> {
         let mut fields = self.fields;
         fields.complete(&message);
         // A new file: the draft's own sidecar stays true until the message exists.
         let beside = self.sidecar.with_extension("new");
         let sidecar =
             replace(&beside, fields.text().as_bytes()).map_err(Error::io("write", &beside))?;
-        Ok(Prepared {
-            folder: self.layout.folder(&message.mailbox, &message.folder),
+        probe.after("sidecar written").map_err(Error::io("write", &beside))?;
+        let (obsolete, probe) = (self.sidecar, probe.clone());
+        let written = vec![(self.audio.clone(), audio), (beside.clone(), sidecar)];
+        let folder = self.layout.folder(&message.mailbox, &message.folder);
+        let arrival = Arrival {
             message,
-            audio: (self.audio, audio),
-            sidecar: (beside, sidecar),
-            obsolete: self.sidecar,
-        })
+            folder: folder.clone(),
+            audio: vec![(self.audio, "wav")],
+            sidecar: beside,
+            probe,
+        };
+        let act = Box::new(move || {
+            let message = arrival.place()?;
+            // A draft's sidecar without its audio means nothing; the next start removes it.
+            let _ = fs::remove_file(&obsolete);
+            Ok(Acted { message, folders: vec![folder] })
+        });
+        Ok(Work { written, act })
     }
 
     pub(super) fn remove(self) -> Result<(), Error> {
@@ -195,7 +237,7 @@ fn private(path: &Path) -> io::Result<File> {
 }
 
 /// A file with this content, whatever an earlier attempt left under its name.
-fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Query;
+use super::query::{Order, Query};
 use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
 #[derive(Default)]
@@ -45,6 +45,27 @@ impl Index {
         Some(shelf.counts)
     }
 
+    /// The message as it was, where it is there; counts without it.
+    pub(super) fn remove(
+        &self,
+        mailbox: &MailboxId,
+        id: MessageId,
+    ) -> Option<(Arc<Message>, Counts)> {
+        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
+        let shelf = shelves.get_mut(mailbox)?;
+        let place = shelf.by_id.remove(&id)?;
+        let message = shelf.by_time.remove(&place)?;
+        if let Some(places) = shelf.by_stem.get_mut(&message.stem) {
+            places.retain(|other| *other != place);
+            if places.is_empty() {
+                shelf.by_stem.remove(&message.stem);
+            }
+        }
+        shelf.counts.subtract(&message);
+        shelf.kept -= usize::from(fills(&message.folder));
+        Some((message, shelf.counts))
+    }
+
     pub(super) fn forget(&self, mailbox: &MailboxId) {
         self.shelves.write().unwrap_or_else(PoisonError::into_inner).remove(mailbox);
     }
@@ -56,17 +77,23 @@ impl Index {
                 return vec![];
             }
             let window = (from, 0, MessageId::LEAST)..=(to, u64::MAX, MessageId::GREATEST);
-            let found = shelf
+            let mut found: Vec<_> = shelf
                 .by_time
                 .range(window)
                 .map(|(_, message)| message)
-                .filter(|message| query.folders.contains(&message.folder));
-            let limit = query.limit.unwrap_or(usize::MAX);
-            if query.newest_first {
-                found.rev().skip(query.skip).take(limit).cloned().collect()
-            } else {
-                found.skip(query.skip).take(limit).cloned().collect()
+                .filter(|message| query.wants(message))
+                .cloned()
+                .collect();
+            match query.order {
+                Order::Received => {}
+                Order::Number => found.sort_by_key(|message| message.number),
+                Order::Duration => found.sort_by_key(|m| (m.duration, m.number)),
             }
+            if query.newest_first {
+                found.reverse();
+            }
+            let limit = query.limit.unwrap_or(usize::MAX);
+            found.into_iter().skip(query.skip).take(limit).collect()
         })
         .unwrap_or_default()
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::mailbox::{Folder, MailboxId, Stem};
+use crate::mailbox::{Folder, MailboxId};
 
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -24,10 +24,6 @@ impl Layout {
 
     pub(super) fn folder(&self, id: &MailboxId, folder: &Folder) -> PathBuf {
         self.mailbox(id).join(folder.name())
-    }
-
-    pub(super) fn audio(&self, id: &MailboxId, folder: &Folder, stem: &Stem) -> PathBuf {
-        self.folder(id, folder).join(format!("{stem}.wav"))
     }
 
     /// Drafts while callers speak.

@@ -13,37 +13,54 @@
 //! The law: a recording is never lost. Audio is safe on disk before its sidecar appears, nothing is
 //! ever overwritten, and what a crash leaves in `tmp` becomes a message at the next start.
 
+mod copy;
 mod draft;
+mod edit;
 mod index;
 mod layout;
+mod mend;
+mod probe;
 mod publish;
+mod query;
 mod scan;
 pub(crate) mod sidecar;
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::Flock;
 use tokio::sync::broadcast;
 use tracing::warn;
 
-use crate::mailbox::{Change, Counts, Envelope, Folder, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::edit::{Outcome, Refused, Rules};
+use crate::mailbox::{
+    By, Change, Counts, Edit, Envelope, Folder, MailboxId, Message, MessageId, Stem,
+};
 use crate::state::{self, Counter, State};
 
-pub use draft::Draft;
+pub use copy::CopyAs;
+use copy::Target;
+pub use draft::{Draft, Marks};
 use index::Index;
 use layout::Layout;
-use publish::{Published, Publisher};
+pub use probe::Probe;
+use publish::{Published, Publisher, Work};
+pub use query::{Order, Query};
 pub use scan::Found;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {doing} {path}: {source}")]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error("there is no message {0}")]
+    NoSuchMessage(MessageId),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     #[error(transparent)]
     State(#[from] state::Error),
     #[error("the spool has stopped")]
@@ -74,17 +91,17 @@ pub struct Reader {
     pub repair: fn(&Path) -> io::Result<Audio>,
     /// Whether a file is audio that callers can hear, in whatever format.
     pub playable: fn(&Path) -> io::Result<()>,
+    /// Makes a WAV file of several, one after the other.
+    pub join: fn(&[&Path], &Path) -> io::Result<Audio>,
 }
 
-/// Which messages, in which order. Times are Unix seconds, both inclusive.
+/// How the house wants its spool.
 #[derive(Clone, Debug, Default)]
-pub struct Query {
-    pub folders: Vec<Folder>,
-    pub from: Option<i64>,
-    pub to: Option<i64>,
-    pub newest_first: bool,
-    pub skip: usize,
-    pub limit: Option<usize>,
+pub struct Options {
+    pub rules: Rules,
+    /// Audio that is purged is written over first.
+    pub shred: bool,
+    pub probe: Probe,
 }
 
 /// Cheap to clone: everybody holds the same spool.
@@ -97,6 +114,9 @@ struct Inner {
     state: State,
     reader: Reader,
     publisher: Publisher,
+    options: Options,
+    /// Held while a message is edited: two edits of one message come one after the other.
+    turns: [tokio::sync::Mutex<()>; TURNS],
     changes: broadcast::Sender<Change>,
     /// Recordings that could not be made messages: the disk was full, or failed.
     stuck: Mutex<Vec<Draft>>,
@@ -105,12 +125,22 @@ struct Inner {
     _lock: Flock<File>,
 }
 
+const TURNS: usize = 64;
 /// Changes that a slow listener may lag behind before it misses some.
 const CHANGES: usize = 1024;
 
 impl Spool {
     /// Opens the tree at `root`, finishes what a crash left undone, and reads what is there.
     pub async fn open(root: &Path, state: &State, reader: Reader) -> Result<(Self, Found), Error> {
+        Self::open_with(root, state, reader, Options::default()).await
+    }
+
+    pub async fn open_with(
+        root: &Path,
+        state: &State,
+        reader: Reader,
+        options: Options,
+    ) -> Result<(Self, Found), Error> {
         state::make_private(root)?;
         let lock = state::lock(&root.join(".lock"))?;
         let spool = Self(Arc::new(Inner {
@@ -119,6 +149,8 @@ impl Spool {
             state: state.clone(),
             reader,
             publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
+            options,
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             changes: broadcast::Sender::new(CHANGES),
             stuck: Mutex::default(),
             unsynced: Mutex::default(),
@@ -190,15 +222,131 @@ impl Spool {
 
     async fn publish(&self, draft: Draft) -> Result<Arc<Message>, Error> {
         let number = self.0.state.next(Counter::Message).await?;
-        let reader = self.0.reader;
-        let prepared = blocking(move || draft.prepare(number, reader)).await??;
-        let Published { message, unsynced } = self.0.publisher.publish(prepared).await?;
+        let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
+        let work = blocking(move || {
+            let finished = draft.finish(number, reader)?;
+            draft.prepare(finished, &probe)
+        });
+        self.act(work.await??).await
+    }
+
+    async fn act(&self, work: Work) -> Result<Arc<Message>, Error> {
+        let Published { message, unsynced } = self.0.publisher.publish(work).await?;
         if let Some((folder, error)) = unsynced
             && self.unsynced().insert(folder.clone())
         {
             warn!("{} could not be synced, and is tried again: {error}", folder.display());
         }
         Ok(Arc::new(message))
+    }
+
+    /// Does what somebody asks of a message. When this returns it survives a power cut; the
+    /// message as it is then, or `None` where it was purged.
+    pub async fn edit(
+        &self,
+        mailbox: &MailboxId,
+        id: MessageId,
+        edit: &Edit,
+        by: &By,
+    ) -> Result<Option<Arc<Message>>, Error> {
+        let (spool, mailbox, edit, by) = (self.clone(), mailbox.clone(), edit.clone(), by.clone());
+        // Whoever asked may go away; what is begun is finished.
+        let task = tokio::spawn(async move { spool.edit_in_turn(&mailbox, id, &edit, &by).await });
+        task.await.map_err(|_| Error::Stopped)?
+    }
+
+    async fn edit_in_turn(
+        &self,
+        mailbox: &MailboxId,
+        id: MessageId,
+        edit: &Edit,
+        by: &By,
+    ) -> Result<Option<Arc<Message>>, Error> {
+        let _turn = self.turn(id).lock().await;
+        let was = self.get(mailbox, id).await?.ok_or(Error::NoSuchMessage(id))?;
+        let Options { rules, shred, probe } = self.0.options.clone();
+        let (layout, message) = (self.0.layout.clone(), was.clone());
+        match edit.apply(&was, by, rules)? {
+            Outcome::Unchanged => Ok(Some(was)),
+            Outcome::Changed(edited) => {
+                let work = blocking(move || edit::change(&layout, &message, *edited, &probe));
+                let message = self.act(work.await??).await?;
+                self.0.index.remove(mailbox, id);
+                if let Some(counts) = self.0.index.insert(message.clone()) {
+                    let told = message.clone();
+                    let _ = self.0.changes.send(if was.folder == message.folder {
+                        Change::Edited { was, message: told, counts }
+                    } else {
+                        Change::Moved { was, message: told, counts }
+                    });
+                }
+                Ok(Some(message))
+            }
+            Outcome::Gone => {
+                self.act(edit::purge(&layout, &message, shred, &probe)).await?;
+                if let Some((message, counts)) = self.0.index.remove(mailbox, id) {
+                    let _ = self.0.changes.send(Change::Removed { message, counts });
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes another message of the same audio, in the mailbox `to` whose owner's integer is
+    /// `owner`. A private message is not sent on.
+    pub async fn copy(
+        &self,
+        source: &Message,
+        (to, owner): (&MailboxId, u64),
+        how: CopyAs,
+        by: &By,
+    ) -> Result<Arc<Message>, Error> {
+        if let (CopyAs::Forward { .. }, true) = (&how, source.private) {
+            return Err(Refused::Private.into());
+        }
+        let (spool, source, to, at) = (self.clone(), source.clone(), to.clone(), by.at);
+        let task =
+            tokio::spawn(async move { spool.copy_whole(source, (to, owner), how, at).await });
+        task.await.map_err(|_| Error::Stopped)?
+    }
+
+    async fn copy_whole(
+        &self,
+        source: Message,
+        (mailbox, owner): (MailboxId, u64),
+        how: CopyAs,
+        at: i64,
+    ) -> Result<Arc<Message>, Error> {
+        let _turn = self.turn(source.id).lock().await;
+        // Where it lies now, which may be elsewhere than the caller has read.
+        let source =
+            self.get(&source.mailbox, source.id).await?.ok_or(Error::NoSuchMessage(source.id))?;
+        let number = self.0.state.next(Counter::Message).await?;
+        let call = self.call_digits(at).await?;
+        let id = fresh_id(u64::try_from(at).unwrap_or(0).saturating_mul(1000))?;
+        let target = Target { mailbox, owner, id, number, call, at };
+        let (layout, reader) = (self.0.layout.clone(), self.0.reader);
+        let probe = self.0.options.probe.clone();
+        let kind = how.clone();
+        let work = blocking(move || copy::copy(&layout, &source, (target, &how), reader, &probe))
+            .await??;
+        let message = self.act(work).await?;
+        self.tell(
+            message.clone(),
+            match kind {
+                CopyAs::Also | CopyAs::Forward { .. } => {
+                    |message, counts| Change::Delivered { message, counts }
+                }
+                CopyAs::Sent | CopyAs::Within(_) => {
+                    |message, counts| Change::Copied { message, counts }
+                }
+            },
+        );
+        Ok(message)
+    }
+
+    fn turn(&self, id: MessageId) -> &tokio::sync::Mutex<()> {
+        &self.0.turns[usize::from(id.bytes()[15]) % TURNS]
     }
 
     async fn sync_again(&self) {
@@ -225,22 +373,33 @@ impl Spool {
         blocking(move || draft.remove()).await?
     }
 
-    pub fn list(&self, mailbox: &MailboxId, query: &Query) -> Vec<Arc<Message>> {
-        self.0.index.list(mailbox, query)
+    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
+    pub async fn list(
+        &self,
+        mailbox: &MailboxId,
+        query: &Query,
+    ) -> Result<Vec<Arc<Message>>, Error> {
+        Ok(self.0.index.list(mailbox, query))
     }
 
-    pub fn get(&self, mailbox: &MailboxId, id: MessageId) -> Option<Arc<Message>> {
-        self.0.index.get(mailbox, id)
+    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
+    pub async fn get(
+        &self,
+        mailbox: &MailboxId,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, Error> {
+        Ok(self.0.index.get(mailbox, id))
     }
 
-    /// The message whose files have this name.
-    pub fn find(
+    /// The message whose files have this name, in one of the folders.
+    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
+    pub async fn find(
         &self,
         mailbox: &MailboxId,
         folders: &[Folder],
         stem: &Stem,
-    ) -> Option<Arc<Message>> {
-        self.0.index.find(mailbox, folders, stem)
+    ) -> Result<Option<Arc<Message>>, Error> {
+        Ok(self.0.index.find(mailbox, folders, stem))
     }
 
     pub fn counts(&self, mailbox: &MailboxId) -> Counts {
@@ -266,15 +425,37 @@ impl Spool {
         File::open(&path).map_err(Error::io("open", &path))
     }
 
+    /// The file to listen to. It may have been moved since the message was read: [`Spool::audio`]
+    /// finds it then.
     pub fn audio_path(&self, message: &Message) -> PathBuf {
-        self.0.layout.audio(&message.mailbox, &message.folder, &message.stem)
+        let Message { mailbox, folder, stem, formats, .. } = message;
+        self.0.layout.folder(mailbox, folder).join(format!("{stem}.{}", formats.best()))
+    }
+
+    /// A message's audio as it lies on disk, to be read in pieces.
+    pub async fn audio(&self, mailbox: &MailboxId, id: MessageId) -> Result<Recording, Error> {
+        let mut tried = None;
+        loop {
+            let message = self.get(mailbox, id).await?.ok_or(Error::NoSuchMessage(id))?;
+            let path = self.audio_path(&message);
+            let opening = path.clone();
+            match blocking(move || Recording::open(&opening)).await? {
+                // Moved between the look and the opening.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && tried != Some(path.clone()) =>
+                {
+                    tried = Some(path);
+                }
+                done => return done.map_err(Error::io("open", &path)),
+            }
+        }
     }
 
     /// The mailbox's directory was taken away.
     pub fn forget(&self, mailbox: &MailboxId) {
         self.0.index.forget(mailbox);
         // Nobody listening is an ordinary state.
-        let _ = self.0.changes.send(Change::Removed { mailbox: mailbox.clone() });
+        let _ = self.0.changes.send(Change::Closed { mailbox: mailbox.clone() });
     }
 
     pub fn changes(&self) -> broadcast::Receiver<Change> {
@@ -291,6 +472,54 @@ impl Spool {
     async fn call_digits(&self, second: i64) -> Result<String, Error> {
         let counter = self.0.state.next(Counter::Call).await? % 10_000_000;
         Ok(format!("{:010}{counter:07}", second.clamp(0, 9_999_999_999)))
+    }
+}
+
+/// An open audio file. It stays readable whatever becomes of its message.
+#[derive(Debug)]
+pub struct Recording {
+    file: File,
+    bytes: u64,
+    modified: SystemTime,
+    path: PathBuf,
+}
+
+impl Recording {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        let modified = meta.modified()?;
+        Ok(Self { file, bytes: meta.len(), modified, path: path.to_owned() })
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub fn modified(&self) -> SystemTime {
+        self.modified
+    }
+
+    /// Its extension tells what it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Up to `most` bytes from `from` on; none at the end.
+    pub fn read(&self, from: u64, most: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(self.bytes.saturating_sub(from)).unwrap_or(usize::MAX);
+        let mut piece = vec![0; left.min(most)];
+        let mut read = 0;
+        while read < piece.len() {
+            match self.file.read_at(&mut piece[read..], from + read as u64) {
+                Ok(0) => break,
+                Ok(n) => read += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        piece.truncate(read);
+        Ok(piece)
     }
 }
 

@@ -1,9 +1,9 @@
-//! Making messages exist, in groups.
+//! What changes the tree, done in groups.
 //!
 //! One thread takes whatever waits, so that a thousand hang-ups a second share their syncs: first
-//! everything new is made safe, then each audio file and each sidecar is renamed into its folder
-//! without ever replacing anything, then the folders are synced. The sidecar's rename is the
-//! moment at which a message exists.
+//! everything new is made safe, then each piece of work renames its files into place without ever
+//! replacing another's, then the folders are synced. A sidecar's rename is the moment at which a
+//! message exists.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -19,28 +19,33 @@ use nix::unistd::syncfs;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::Error;
+use super::{Error, Probe};
 use crate::mailbox::{Message, Stem};
 
-/// A recording whose files are written and lie beside their place.
-pub(super) struct Prepared {
-    pub(super) message: Message,
-    pub(super) folder: PathBuf,
-    pub(super) audio: (PathBuf, File),
-    pub(super) sidecar: (PathBuf, File),
-    /// The draft's sidecar, which the new one makes superfluous.
-    pub(super) obsolete: PathBuf,
+/// One change of the tree.
+pub(super) struct Work {
+    /// What must be safe before any name changes.
+    pub(super) written: Vec<(PathBuf, File)>,
+    /// Changes the names.
+    pub(super) act: Box<dyn FnOnce() -> Result<Acted, Error> + Send>,
 }
 
-/// A message that exists.
+/// What work came to.
+pub(super) struct Acted {
+    pub(super) message: Message,
+    /// Folders whose names have changed.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// A message that is as it shall be.
 pub(super) struct Published {
     pub(super) message: Message,
-    /// Its folder, where the disk would not say that the names in it are safe.
+    /// A folder of which the disk would not say that the names in it are safe.
     pub(super) unsynced: Option<(PathBuf, io::Error)>,
 }
 
 struct Job {
-    prepared: Prepared,
+    work: Work,
     reply: oneshot::Sender<Result<Published, Error>>,
 }
 
@@ -73,44 +78,42 @@ impl Publisher {
         Ok(Self(sender))
     }
 
-    pub(super) async fn publish(&self, prepared: Prepared) -> Result<Published, Error> {
+    pub(super) async fn publish(&self, work: Work) -> Result<Published, Error> {
         let (reply, told) = oneshot::channel();
-        self.0.send(Job { prepared, reply }).await.map_err(|_| Error::Stopped)?;
+        self.0.send(Job { work, reply }).await.map_err(|_| Error::Stopped)?;
         told.await.map_err(|_| Error::Stopped)?
     }
 }
 
 fn publish(group: Vec<Job>) {
-    let written =
-        group.iter().flat_map(|Job { prepared: Prepared { audio, sidecar, .. }, .. }| {
-            [(audio.0.as_path(), &audio.1), (sidecar.0.as_path(), &sidecar.1)]
-        });
-    let written: Vec<_> = written.collect();
+    let written: Vec<&(PathBuf, File)> = group.iter().flat_map(|job| &job.work.written).collect();
     // One sync of the whole file system is cheaper for many files, as long as it works.
-    let at_once = written.len() >= MANY && syncfs(written[0].1).is_ok();
+    let at_once = written.len() >= MANY && syncfs(&written[0].1).is_ok();
     let safe = sync_all(&written, |(path, file)| {
         if at_once { Ok(()) } else { file.sync_all().map_err(Error::io("sync", path)) }
     });
     let mut safe = safe.into_iter();
     let mut folders = BTreeSet::new();
-    let mut published = Vec::with_capacity(group.len());
-    for Job { prepared, reply } in group {
-        let (audio, sidecar) = (safe.next(), safe.next());
-        let folder = prepared.folder.clone();
-        let done = [audio, sidecar].into_iter().flatten().collect::<Result<(), _>>();
-        let done = done.and_then(|()| place(prepared));
-        if done.is_ok() {
-            folders.insert(folder.clone());
+    let mut acted = Vec::with_capacity(group.len());
+    for Job { work: Work { written, act }, reply } in group {
+        let safe: Vec<_> = safe.by_ref().take(written.len()).collect();
+        let done = safe.into_iter().collect::<Result<(), _>>().and_then(|()| act());
+        if let Ok(done) = &done {
+            folders.extend(done.folders.iter().cloned());
         }
-        published.push((done, folder, reply));
+        acted.push((done, reply));
     }
     let folders: Vec<PathBuf> = folders.into_iter().collect();
     let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
-    for (done, folder, reply) in published {
-        let failed = folders.binary_search(&folder).ok().and_then(|at| synced[at].as_ref().err());
-        let unsynced =
-            failed.map(|error| (folder, io::Error::new(error.kind(), error.to_string())));
-        let done = done.map(|message| Published { message, unsynced });
+    for (done, reply) in acted {
+        let done = done.map(|Acted { message, folders: touched }| {
+            let failed = touched.into_iter().find_map(|folder| {
+                let at = folders.binary_search(&folder).ok()?;
+                let error = synced[at].as_ref().err()?;
+                Some((folder, io::Error::new(error.kind(), error.to_string())))
+            });
+            Published { message, unsynced: failed }
+        });
         // A caller's task that is gone does not make the message less real: it is on disk.
         let _ = reply.send(done);
     }
@@ -143,43 +146,63 @@ fn sync_all<T: Sync, R: Send>(all: &[T], sync: impl Fn(&T) -> R + Sync) -> Vec<R
     })
 }
 
-/// Renames both files into the folder; the sidecar last.
-fn place(prepared: Prepared) -> Result<Message, Error> {
-    let Prepared { mut message, folder, audio, sidecar, obsolete } = prepared;
-    let named = |stem: &Stem, extension: &str| folder.join(format!("{stem}.{extension}"));
-    let first = message.stem.clone();
-    for attempt in 0..NAMES {
-        if attempt > 0
-            && let Some(other) = Stem::found(&format!("{first}_{attempt}"))
-        {
-            message.stem = other;
-        }
-        let wav = named(&message.stem, "wav");
-        match rename_into(&audio.0, &wav) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            done => done.map_err(Error::io("move the recording to", &wav))?,
-        }
-        let txt = named(&message.stem, "txt");
-        match rename_into(&sidecar.0, &txt) {
-            Ok(()) => {
-                // A draft's sidecar without its audio means nothing; the next start removes it.
-                let _ = fs::remove_file(&obsolete);
-                return Ok(message);
+/// A message whose files lie beside their place.
+pub(super) struct Arrival {
+    pub(super) message: Message,
+    pub(super) folder: PathBuf,
+    /// Each audio file and its extension; the one that tells of the message last.
+    pub(super) audio: Vec<(PathBuf, &'static str)>,
+    pub(super) sidecar: PathBuf,
+    pub(super) probe: Probe,
+}
+
+impl Arrival {
+    /// Renames all into the folder; the sidecar last.
+    pub(super) fn place(self) -> Result<Message, Error> {
+        let Self { mut message, folder, audio, sidecar, probe } = self;
+        let named = |stem: &Stem, extension: &str| folder.join(format!("{stem}.{extension}"));
+        let first = message.stem.clone();
+        for attempt in 0..NAMES {
+            if attempt > 0
+                && let Some(other) = Stem::found(&format!("{first}_{attempt}"))
+            {
+                message.stem = other;
             }
-            Err(error) => {
-                // Back beside its sidecar: together they are a draft again.
-                rename_into(&wav, &audio.0).map_err(Error::io("move back", &wav))?;
-                if error.kind() != io::ErrorKind::AlreadyExists {
-                    return Err(Error::io("move the sidecar to", &txt)(error));
+            let txt = named(&message.stem, "txt");
+            let mut moved: Vec<(&Path, PathBuf)> = vec![];
+            let mut done = Ok(());
+            for (from, extension) in &audio {
+                let to = named(&message.stem, extension);
+                done = rename_into(from, &to)
+                    .and_then(|()| {
+                        moved.push((from, to.clone()));
+                        probe.after("audio moved")
+                    })
+                    .map_err(|error| (to, error));
+                if done.is_err() {
+                    break;
                 }
             }
+            let done = done
+                .and_then(|()| rename_into(&sidecar, &txt).map_err(|error| (txt.clone(), error)));
+            let Err((path, error)) = done else {
+                probe.reached("sidecar moved");
+                return Ok(message);
+            };
+            // Back beside the sidecar: together they are what they were before.
+            for (from, to) in moved.iter().rev() {
+                rename_into(to, from).map_err(Error::io("move back", to))?;
+            }
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(Error::io("move to", &path)(error));
+            }
         }
+        Err(Error::io("find a free name in", &folder)(io::ErrorKind::AlreadyExists.into()))
     }
-    Err(Error::io("find a free name in", &folder)(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// Renames without replacing, making the folder where it is missing.
-fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
     match rename_new(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let Some(folder) = to.parent() else { return Err(error) };

@@ -1,7 +1,6 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
 use super::draft::{Draft, sum};
+use super::mend::mend;
 use super::sidecar::{Fallback, LARGEST, Sidecar};
 use super::{Audio, Error, Spool, blocking, fresh_id};
-use crate::mailbox::{Change, Folder, MailboxId, Message, Stem};
+use crate::mailbox::{Change, Folder, Formats, MailboxId, Message, MessageId, Stem};
 use crate::state::Counter;
 
 /// What a start found.
@@ -36,6 +36,8 @@ pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
     let root = spool.root().to_owned();
     let mailboxes = blocking(move || mailboxes(&root)).await??;
     for mailbox in &mailboxes {
+        let (dir, shred) = (spool.0.layout.mailbox(mailbox), spool.0.options.shred);
+        blocking(move || mend(&dir, shred)).await??;
         for draft in drafts(spool, mailbox).await? {
             complete(spool, mailbox, &draft)?;
         }
@@ -80,7 +82,7 @@ fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
 }
 
 /// Names in `dir` that can be ours, sorted; none where there is no such directory.
-fn names(dir: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.map_err(Error::io("read the directory", dir))?,
@@ -187,19 +189,20 @@ fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Erro
     if let Ok(bytes) = fs::read(&beside) {
         let fields = Sidecar::parse(&bytes);
         let sum = fields.text_of("sha256").to_owned();
-        let inbox = spool.0.layout.folder(mailbox, &Folder::Inbox);
-        for name in names(&inbox)? {
-            let wav = inbox.join(&name);
-            let txt = wav.with_extension("txt");
-            let call = fields.text_of("call");
-            if wav.extension() == Some(OsStr::new("wav"))
-                && !txt.exists()
-                && !call.is_empty()
-                && name.contains(call)
-                && !sum.is_empty()
-            {
-                fs::rename(&beside, &txt).map_err(Error::io("move the sidecar to", &txt))?;
-                break;
+        let home = spool.0.layout.mailbox(mailbox);
+        let call = fields.text_of("call");
+        let complete = !call.is_empty() && !sum.is_empty();
+        'found: for folder in names(&home)?.iter().filter(|_| complete) {
+            let folder = home.join(folder);
+            if !folder.is_dir() || folder.ends_with("tmp") {
+                continue;
+            }
+            for (stem, lying) in listing(&names(&folder)?) {
+                if !lying.sidecar && lying.formats.is_some() && stem.as_str().contains(call) {
+                    let txt = folder.join(format!("{stem}.txt"));
+                    fs::rename(&beside, &txt).map_err(Error::io("move the sidecar to", &txt))?;
+                    break 'found;
+                }
             }
         }
     }
@@ -226,6 +229,7 @@ async fn read(
 ) -> Result<Vec<Stranger>, Error> {
     let dir = spool.0.layout.mailbox(mailbox);
     let mut strangers = vec![];
+    let mut seen: HashSet<MessageId> = HashSet::new();
     for name in names(&dir)? {
         let Some(folder) = Folder::named(&name).filter(|_| dir.join(&name).is_dir()) else {
             continue;
@@ -244,7 +248,7 @@ async fn read(
             found.messages += 1;
             let own = pair.fields.id().zip(pair.fields.number());
             // A copy of our own file, made by another program, gets an id of its own.
-            let Some((id, number)) = own.filter(|(id, _)| spool.get(mailbox, *id).is_none()) else {
+            let Some((id, number)) = own.filter(|(id, _)| seen.insert(*id)) else {
                 strangers.push(Stranger { mailbox: mailbox.clone(), folder: folder.clone(), pair });
                 continue;
             };
@@ -277,29 +281,64 @@ fn pairs(
     dir: &Path,
     info: fn(&Path) -> io::Result<Audio>,
 ) -> Result<Vec<Result<Pair, String>>, Error> {
-    let names = names(dir)?;
     let mut pairs = vec![];
-    for name in &names {
-        let path = dir.join(name);
-        let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-        let Some(stem) = Stem::found(stem) else { continue };
-        match extension {
-            "txt" if dir.join(format!("{stem}.wav")).is_file() => {
-                pairs.push(pair(stem, &path, info));
-            }
-            "txt" => pairs.push(Err(format!("{} has no audio beside it", path.display()))),
+    for (stem, found) in listing(&names(dir)?) {
+        let path = dir.join(format!("{stem}.txt"));
+        let formats = found.formats.filter(|f| dir.join(format!("{stem}.{}", f.best())).is_file());
+        match (found.sidecar, formats) {
+            (true, Some(formats)) => pairs.push(pair(stem, &path, formats, info)),
+            (true, None) => pairs.push(Err(format!("{} has no audio beside it", path.display()))),
             // A lone recording: its envelope is what the file itself tells.
-            "wav" if path.is_file() && !dir.join(format!("{stem}.txt")).exists() => {
-                pairs.push(pair(stem, &path.with_extension("txt"), info));
+            (false, Some(formats)) if formats.best() == "wav" => {
+                pairs.push(pair(stem, &path, formats, info));
             }
-            _ => {}
+            (false, Some(_) | None) => {}
         }
     }
     Ok(pairs)
 }
 
-fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Result<Pair, String> {
-    let audio = PathBuf::from(sidecar).with_extension("wav");
+/// What lies in a folder under one stem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lying {
+    pub(super) sidecar: bool,
+    pub(super) formats: Option<Formats>,
+}
+
+/// A folder's files by their stems: those of messages, whole and not.
+pub(super) fn listing(names: &[String]) -> BTreeMap<Stem, Lying> {
+    let mut listing: BTreeMap<Stem, Lying> = BTreeMap::new();
+    for name in names {
+        let Some((stem, extension)) = name.rsplit_once('.') else { continue };
+        if is_leftover(stem) {
+            continue;
+        }
+        let Some(stem) = Stem::found(stem) else { continue };
+        if extension == "txt" {
+            listing.entry(stem).or_default().sidecar = true;
+        } else if let Some(format) = Formats::named(extension) {
+            let lying = listing.entry(stem).or_default();
+            lying.formats = Some(lying.formats.map_or(format, |others| others.and(format)));
+        }
+    }
+    listing
+}
+
+/// What Asterisk makes for a moment beside a message that it forwards: `msg0007-bak.txt`.
+fn is_leftover(stem: &str) -> bool {
+    let number = stem.strip_suffix("-bak").or_else(|| stem.strip_suffix("-prepend"));
+    number
+        .and_then(|stem| stem.strip_prefix("msg"))
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn pair(
+    stem: Stem,
+    sidecar: &Path,
+    formats: Formats,
+    info: fn(&Path) -> io::Result<Audio>,
+) -> Result<Pair, String> {
+    let audio = PathBuf::from(sidecar).with_file_name(format!("{stem}.{}", formats.best()));
     let fields = match fs::metadata(sidecar) {
         Ok(meta) if meta.len() <= LARGEST => {
             let bytes = fs::read(sidecar).map_err(|e| format!("{}: {e}", sidecar.display()))?;
@@ -314,7 +353,7 @@ fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Res
         Ok(audio) => (audio.rate, audio.duration, audio.data_at),
         // The message is still there to be listed, and its audio to be fetched.
         Err(error) => {
-            warn!("{} is no WAV file that can be read: {error}", audio.display());
+            warn!("{} is no audio file that can be read: {error}", audio.display());
             (0, Duration::ZERO, 0)
         }
     };
@@ -328,7 +367,8 @@ fn pair(stem: Stem, sidecar: &Path, info: fn(&Path) -> io::Result<Audio>) -> Res
             .map_err(|e| format!("{}: {e}", audio.display()))?,
         (None, msg_id) => msg_id.to_owned(),
     };
-    Ok(Pair { stem, fields, fallback: Fallback { received, duration, rate }, key })
+    let fallback = Fallback { received, duration, rate, formats, bytes: meta.len() };
+    Ok(Pair { stem, fields, fallback, key })
 }
 
 /// Gives another program's message its id and number: the same ones at every start.

@@ -9,7 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::mailbox::{CallerId, Envelope, Folder, Heard, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::{
+    CallerId, Deleted, Envelope, Folder, Formats, Forwarded, Heard, MailboxId, Message, MessageId,
+    Stem,
+};
 use crate::state;
 
 /// Larger files are no sidecars.
@@ -21,10 +24,20 @@ pub(crate) struct Sidecar {
 }
 
 /// What the files beside a sidecar say where it is silent.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Fallback {
     pub(crate) received: i64,
     pub(crate) duration: Duration,
     pub(crate) rate: u32,
+    pub(crate) formats: Formats,
+    pub(crate) bytes: u64,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        let (received, duration, rate, bytes) = (0, Duration::ZERO, 0, 0);
+        Self { received, duration, rate, formats: Formats::WAV, bytes }
+    }
 }
 
 impl Sidecar {
@@ -62,17 +75,68 @@ impl Sidecar {
         sidecar
     }
 
-    /// What is true of the message once it is whole.
+    /// What is known of a recording that another program left without a word.
+    pub(super) fn described(message: &Message) -> Self {
+        let mut sidecar = Self::draft(&message.mailbox, 0, message.id, &message.envelope);
+        sidecar.set("duration", &message.duration.as_secs().to_string());
+        sidecar.mark(message);
+        sidecar
+    }
+
+    /// What is true of a message of ours once it is whole.
     pub(super) fn complete(&mut self, message: &Message) {
-        let mut set = |key: &str, value: &str| self.set(key, value);
-        set("flag", if message.urgent { "Urgent" } else { "" });
-        set("duration", &message.duration.as_secs().to_string());
-        set("id", &message.id.to_string());
-        set("number", &message.number.to_string());
-        set("duration_ms", &message.duration.as_millis().to_string());
-        set("codec", "pcm_s16le");
-        set("rate", &message.rate.to_string());
-        set("sha256", &message.sha256);
+        self.set("duration", &message.duration.as_secs().to_string());
+        self.set("duration_ms", &message.duration.as_millis().to_string());
+        self.set("codec", "pcm_s16le");
+        self.set("rate", &message.rate.to_string());
+        self.set("sha256", &message.sha256);
+        self.mark(message);
+    }
+
+    /// What somebody did to a message, whosever it is.
+    pub(super) fn mark(&mut self, message: &Message) {
+        self.set("category", &message.category);
+        self.set("flag", if message.urgent { "Urgent" } else { "" });
+        self.set("id", &message.id.to_string());
+        self.set("number", &message.number.to_string());
+        let yes = |wanted: bool| wanted.then_some("yes");
+        self.set_or_remove("private", yes(message.private));
+        self.set_or_remove("silent", yes(message.silent));
+        let heard = message.heard.as_ref();
+        self.set_or_remove("heard_at", heard.map(|heard| heard.at.to_string()).as_deref());
+        self.set_or_remove("read_by", heard.map(|heard| heard.by.as_str()));
+        let deleted = message.deleted.as_ref();
+        self.set_or_remove("deleted_at", deleted.map(|gone| gone.at.to_string()).as_deref());
+        self.set_or_remove("deleted_by", deleted.map(|gone| gone.by.as_str()));
+        self.set_or_remove("deleted_from", deleted.map(|gone| gone.from.name()));
+        self.set_or_remove("filed_at", message.filed.map(|at| at.to_string()).as_deref());
+        self.set_or_remove("origin", message.origin.map(|id| id.to_string()).as_deref());
+        let forwarded = message.forwarded.as_ref();
+        self.set_or_remove("forwarded_by", forwarded.map(|sent| sent.by.as_str()));
+        let left = forwarded.map(|sent| sent.received.to_string());
+        self.set_or_remove("forwarded_received", left.as_deref());
+        let transcript = Some(message.transcript.as_str()).filter(|text| !text.is_empty());
+        self.set_or_remove("transcript", transcript);
+    }
+
+    /// A copy of a message: who called stays, who owns it does not.
+    pub(super) fn copied(&mut self, message: &Message, owner: u64) {
+        let Envelope { caller, to, received, call, sip_call_id } = &message.envelope;
+        for (key, value) in [
+            ("callerid", callerid(caller).as_str()),
+            ("origdate", &origdate(*received)),
+            ("origtime", &received.to_string()),
+            ("msg_id", &msg_id(&message.envelope)),
+            ("owner", &owner.to_string()),
+            ("call", call),
+            ("call_id", sip_call_id),
+            ("caller_num", &caller.number),
+            ("caller_name", &caller.name),
+            ("caller_ext", &caller.ext),
+            ("to", to),
+        ] {
+            self.set(key, value);
+        }
     }
 
     /// Reads whatever can be read.
@@ -134,6 +198,13 @@ impl Sidecar {
         }
     }
 
+    fn set_or_remove(&mut self, key: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.set(key, value),
+            None => self.fields.retain(|(known, _)| known != key),
+        }
+    }
+
     pub(super) fn envelope(&self, fallback: i64) -> Envelope {
         let (name, number) = split_callerid(self.text_of("callerid"));
         let or = |key: &str, other: String| match self.text_of(key) {
@@ -164,28 +235,43 @@ impl Sidecar {
         let (mailbox, folder, stem) = place;
         let seconds = self.text_of("duration").parse().ok().map(Duration::from_secs);
         let millis = self.text_of("duration_ms").parse().ok().map(Duration::from_millis);
-        let heard = self
-            .text_of("heard_at")
-            .parse()
-            .ok()
-            .map(|at| Heard { at, by: self.text_of("read_by").to_owned() });
+        let at = |key: &str| self.text_of(key).parse::<i64>().ok();
+        let text = |key: &str| self.text_of(key).to_owned();
+        let is = |key: &str| matches!(self.text_of(key), "yes" | "true" | "1");
+        let heard = at("heard_at").map(|at| Heard { at, by: text("read_by") });
+        let deleted = at("deleted_at").filter(|_| *folder == Folder::Deleted).map(|at| {
+            let from = Folder::named(self.text_of("deleted_from")).unwrap_or(Folder::Inbox);
+            Deleted { at, by: text("deleted_by"), from }
+        });
+        let forwarded = at("forwarded_received")
+            .map(|received| Forwarded { by: text("forwarded_by"), received });
+        let flagged = self.text_of("flag").eq_ignore_ascii_case("urgent");
         Message {
             id,
             number,
             mailbox: mailbox.clone(),
             folder: folder.clone(),
             stem,
+            formats: fallback.formats,
             envelope: self.envelope(fallback.received),
             duration: millis
                 .or(seconds)
                 .filter(|known| !known.is_zero())
                 .unwrap_or(fallback.duration),
             rate: self.text_of("rate").parse().unwrap_or(fallback.rate),
-            sha256: self.text_of("sha256").to_owned(),
+            bytes: fallback.bytes,
+            sha256: text("sha256"),
             heard,
-            urgent: self.text_of("flag").eq_ignore_ascii_case("urgent"),
-            private: matches!(self.text_of("private"), "yes" | "true" | "1"),
+            // Whatever lies in Asterisk's folder of that name is urgent.
+            urgent: flagged || *folder == Folder::Urgent,
+            private: is("private"),
+            silent: is("silent"),
             origin: self.text_of("origin").parse().ok(),
+            forwarded,
+            deleted,
+            filed: at("filed_at"),
+            category: text("category"),
+            transcript: text("transcript"),
         }
     }
 }
@@ -316,7 +402,7 @@ mod tests {
               callerid=\"Bob \xe9\"<2002>\norigtime=1767623411\nflag=Urgent\nduration=17\nodd key\n\
               [other]\nduration=99\n",
         );
-        let fallback = Fallback { received: 5, duration: Duration::ZERO, rate: 8000 };
+        let fallback = Fallback { received: 5, rate: 8000, ..Fallback::default() };
         let mailbox = "1234".parse().unwrap();
         let message = sidecar.message(
             (MessageId::new(1, 1), 7),
@@ -337,7 +423,7 @@ mod tests {
             let message = sidecar.message(
                 (MessageId::new(1, 1), 7),
                 (&"1234".parse().unwrap(), &Folder::Inbox, Stem::found("x").unwrap()),
-                &Fallback { received: 5, duration: Duration::from_secs(3), rate: 8000 },
+                &Fallback { duration: Duration::from_secs(3), ..Fallback::default() },
             );
             assert_eq!(message.duration, Duration::from_secs(3));
         }

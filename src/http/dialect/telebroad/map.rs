@@ -69,6 +69,7 @@ pub(super) fn list_wish(given: &Given, offset_base: u8) -> Result<ListWish, Refu
             newest_first: flag(given, "descending")?,
             skip: usize::try_from((offset - i64::from(offset_base)).max(0)).unwrap_or(usize::MAX),
             limit: limit.and_then(|limit| usize::try_from(limit).ok()),
+            ..Query::default()
         },
     })
 }

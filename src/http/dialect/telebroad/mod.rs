@@ -23,7 +23,7 @@ use super::super::House;
 use super::super::guard::Denied;
 use crate::config;
 use crate::directory::Door;
-use crate::mailbox::{Message, Stem};
+use crate::mailbox::{MailboxId, Message, Stem};
 use crate::spool::Query;
 use map::Refusal;
 
@@ -93,13 +93,20 @@ impl Face {
             }
         }
         if let [id] = &ids[..] {
-            return Ok(self.house.spool.list(id, &wish.query));
+            return self.messages(id, &wish.query).await;
         }
         // The page of a merge lies within the first `skip + limit` of each.
         let page = wish.query.limit.map(|limit| wish.query.skip.saturating_add(limit));
         let each = Query { skip: 0, limit: page, ..wish.query.clone() };
-        let lists = ids.iter().map(|id| self.house.spool.list(id, &each)).collect();
+        let mut lists = vec![];
+        for id in &ids {
+            lists.push(self.messages(id, &each).await?);
+        }
         Ok(map::merge(lists, &wish.query))
+    }
+
+    async fn messages(&self, id: &MailboxId, query: &Query) -> Result<Vec<Arc<Message>>, Refusal> {
+        self.house.spool.list(id, query).await.map_err(|why| broken(&why.to_string()))
     }
 
     async fn file(
@@ -112,9 +119,9 @@ impl Face {
         let wish = map::file_wish(&wire::Given::new(query, headers))?;
         let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
         // A name that is no name of a file is simply not found; it is never joined to a path.
-        let message = Stem::found(&wish.file)
-            .and_then(|stem| self.house.spool.find(&id, &wish.folders, &stem))
-            .ok_or(Refusal::NoSuchFile)?;
+        let stem = Stem::found(&wish.file).ok_or(Refusal::NoSuchFile)?;
+        let found = self.house.spool.find(&id, &wish.folders, &stem).await;
+        let message = found.map_err(|why| broken(&why.to_string()))?.ok_or(Refusal::NoSuchFile)?;
         let zone = self.house.directory.find(&id).and_then(|mailbox| mailbox.time_zone.clone());
         let turn = Arc::clone(&self.reads).acquire_owned().await;
         let turn = turn.map_err(|why| broken(&why.to_string()))?;

@@ -1,0 +1,50 @@
+//! Which messages of a mailbox are asked for, and in which order.
+
+use crate::mailbox::{Folder, Message};
+
+/// Which messages, in which order. Times are Unix seconds, both inclusive.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// None named: all folders.
+    pub folders: Vec<Folder>,
+    pub from: Option<i64>,
+    pub to: Option<i64>,
+    pub heard: Option<bool>,
+    pub urgent: Option<bool>,
+    /// Words, of which each begins a word of the caller's name or the transcript, or stands in the
+    /// caller's number.
+    pub text: Option<String>,
+    pub order: Order,
+    /// The order turned round, whatever it is.
+    pub newest_first: bool,
+    pub skip: usize,
+    pub limit: Option<usize>,
+}
+
+/// What is least comes first; what is equal lies by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    Received,
+    Number,
+    Duration,
+}
+
+impl Query {
+    pub(super) fn wants(&self, message: &Message) -> bool {
+        let Self { folders, heard, urgent, text, .. } = self;
+        (folders.is_empty() || folders.contains(&message.folder))
+            && heard.is_none_or(|heard| heard == message.heard.is_some())
+            && urgent.is_none_or(|urgent| urgent == message.urgent)
+            && text.as_ref().is_none_or(|text| says(message, text))
+    }
+}
+
+fn says(message: &Message, text: &str) -> bool {
+    let caller = &message.envelope.caller;
+    let said = format!("{} {}", caller.name, message.transcript).to_lowercase();
+    text.to_lowercase().split_whitespace().all(|word| {
+        said.split(|c: char| !c.is_alphanumeric()).any(|other| other.starts_with(word))
+            || caller.number.contains(word)
+    })
+}
