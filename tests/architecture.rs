@@ -55,7 +55,10 @@ const PURE: &[&str] = &[
     "spool/sidecar.rs",
     "directory/table.rs",
     "media/codec",
+    "media/comfort.rs",
+    "media/conceal.rs",
     "media/dtmf.rs",
+    "media/hearing.rs",
     "media/jitter.rs",
     "media/level.rs",
     "media/line.rs",
@@ -68,6 +71,7 @@ const PURE: &[&str] = &[
     "media/source.rs",
     "media/stretch.rs",
     "media/tone.rs",
+    "media/track.rs",
     "sip",
 ];
 const WORLD: &[&str] = &[

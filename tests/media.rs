@@ -77,7 +77,7 @@ async fn a_beep_is_sent_at_once_and_in_time_without_a_packet_from_the_caller() {
 }
 
 #[tokio::test]
-async fn disorder_is_put_in_order_and_losses_become_silence() {
+async fn disorder_is_put_in_order_and_losses_take_their_time() {
     let (media, caller) = (media(), Caller::new());
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
@@ -89,9 +89,12 @@ async fn disorder_is_put_in_order_and_losses_become_silence() {
     settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
+    let mut recorded = samples(file.path());
+    // What stands there is made up of what is around it.
+    recorded.splice(5 * 160..6 * 160, [0; 160]);
     let expected: Vec<i16> =
         (0..11).flat_map(|n| [if n == 5 { 0 } else { Caller::sample(n) }; 160]).collect();
-    assert_eq!(samples(file.path()), expected);
+    assert_eq!(recorded, expected);
     let told = port.statistics();
     assert_eq!((told.received, told.lost, told.duplicates, told.late), (12, 1, 2, 0));
 }

@@ -1,7 +1,9 @@
-//! Puts the packets of one stream in order and turns gaps in RTP time into silence.
+//! Puts the packets of one stream in order and tells what is missing between them.
 //!
 //! It is not a playout buffer: a recorder is in no hurry, so what comes in order passes at once,
-//! and only what comes too early waits for its predecessor.
+//! and only what comes too early waits for its predecessor. Time is the sender's: a clock of his
+//! that drifts against ours costs no sample and adds none. Where his timestamps cannot be true,
+//! the clock on the wall tells how long nothing came.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,9 @@ use super::rtp::Packet;
 pub(super) struct Jitter {
     codec: Codec,
     next: Option<Next>,
+    pace: Pace,
+    /// Packets given up since the last audio.
+    missing: u16,
     /// Packets that came before their predecessors, by sequence. Empty but in bad weather.
     held: Vec<Held>,
     /// Bit n: the packet n+1 before the next one has come.
@@ -42,8 +47,23 @@ struct Held {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stretch<'a> {
     Audio(&'a [u8]),
-    /// In ticks of the RTP clock.
-    Silence(u64),
+    /// It was sent and never came. In ticks of the RTP clock, like all lengths here.
+    Lost(u64),
+    /// Nothing was sent.
+    Pause(u64),
+}
+
+/// How the sender's time and ours go together, in ticks of the RTP clock since the first packet.
+#[derive(Debug, Default)]
+struct Pace {
+    epoch: Option<Instant>,
+    /// How much has passed, with what was missing.
+    position: i64,
+    /// How long after its place in the stream a packet came: the least in the last window and in
+    /// this one, and about the mean.
+    least: [i64; 2],
+    mean: i64,
+    window: u32,
 }
 
 /// What became of a packet.
@@ -53,11 +73,21 @@ pub(super) enum Arrival {
     Early,
     Late,
     Duplicate,
+    /// It is more audio than time has passed: a flood.
+    Excess,
 }
 
 impl Jitter {
     pub fn new(codec: Codec) -> Self {
-        Self { codec, next: None, held: Vec::new(), seen: 0, jumped: None }
+        Self {
+            codec,
+            next: None,
+            pace: Pace::default(),
+            missing: 0,
+            held: Vec::new(),
+            seen: 0,
+            jumped: None,
+        }
     }
 
     /// Takes a packet; `audio` is false for one that only fills its place in the sequence.
@@ -76,17 +106,17 @@ impl Jitter {
         }
         let Some(next) = self.next else {
             if audio {
-                sink(Stretch::Audio(packet.payload));
                 self.start(packet, now);
+                sink(Stretch::Audio(packet.payload));
             }
             return Arrival::InOrder;
         };
         match packet.sequence.wrapping_sub(next.sequence) {
             0 => {
                 let audio = audio.then_some(packet.payload);
-                self.pass(packet.sequence, packet.timestamp, audio, now, sink);
+                let arrival = self.pass(packet.sequence, packet.timestamp, audio, now, sink);
                 self.drain(sink);
-                Arrival::InOrder
+                arrival
             }
             ahead @ 1..MAX_DROPOUT => self.hold(ahead, packet, audio, now, sink),
             behind if behind > u16::MAX - MEMORY => {
@@ -135,13 +165,16 @@ impl Jitter {
     }
 
     fn start(&mut self, packet: &Packet<'_>, now: Instant) {
+        let lasts = self.codec.ticks(packet.payload);
         self.next = Some(Next {
             sequence: packet.sequence.wrapping_add(1),
-            timestamp: after(packet.timestamp, self.codec, packet.payload),
+            timestamp: after(packet.timestamp, lasts),
             ssrc: packet.ssrc,
             heard: now,
         });
+        self.pace = Pace { epoch: Some(now), position: signed(lasts), ..Pace::default() };
         self.seen = 1;
+        self.missing = 0;
         self.jumped = None;
     }
 
@@ -149,6 +182,7 @@ impl Jitter {
     fn anchor(&mut self, packet: &Packet<'_>, sink: &mut impl FnMut(Stretch<'_>)) {
         self.flush(sink);
         self.seen = 0;
+        self.missing = 0;
         self.jumped = None;
         if let Some(next) = &mut self.next {
             next.sequence = packet.sequence;
@@ -187,6 +221,7 @@ impl Jitter {
         if let (Some(first), Some(next)) = (self.held.first(), &mut self.next) {
             let missing = first.sequence.wrapping_sub(next.sequence);
             next.sequence = first.sequence;
+            self.missing = self.missing.saturating_add(missing);
             self.seen = self.seen.checked_shl(missing.into()).unwrap_or(0);
         }
         self.drain(sink);
@@ -213,42 +248,84 @@ impl Jitter {
         audio: Option<&[u8]>,
         arrived: Instant,
         sink: &mut impl FnMut(Stretch<'_>),
-    ) {
-        let Some(next) = &mut self.next else { return };
+    ) -> Arrival {
+        let Some(next) = &mut self.next else { return Arrival::InOrder };
         next.sequence = sequence.wrapping_add(1);
         self.seen = self.seen << 1 | 1;
         self.jumped = None;
-        let Some(audio) = audio else { return };
-        let elapsed = arrived.saturating_duration_since(next.heard);
-        let silence = pause(self.codec, timestamp.wrapping_sub(next.timestamp), elapsed, audio);
-        if silence > 0 {
-            sink(Stretch::Silence(silence));
+        let Some(audio) = audio else { return Arrival::InOrder };
+        let clock = self.codec.clock();
+        let lasts = self.codec.ticks(audio);
+        let gap = timestamp.wrapping_sub(next.timestamp);
+        let missing = std::mem::take(&mut self.missing);
+        let arrival = self.pace.arrival(arrived, clock);
+        if gap > 0 {
+            let lost = u64::from(missing) * lasts;
+            let (lost, pause) = self.pace.gap(u64::from(gap), lost, arrival, clock);
+            if lost > 0 {
+                sink(Stretch::Lost(lost));
+            }
+            if pause > 0 {
+                sink(Stretch::Pause(pause));
+            }
+            self.pace.position += signed(lost + pause);
         }
-        sink(Stretch::Audio(audio));
-        next.timestamp = after(timestamp, self.codec, audio);
+        next.timestamp = after(timestamp, lasts);
         next.heard = arrived;
+        if !self.pace.note(arrival, clock) {
+            return Arrival::Excess;
+        }
+        self.pace.position += signed(lasts);
+        sink(Stretch::Audio(audio));
+        Arrival::InOrder
     }
 }
 
-/// The silence before a packet whose timestamp is `gap` after the expected one. RTP time is
-/// believed where the clock on the wall can bear it out; else a sender that jumps could write
-/// minutes of silence, or rewind.
-fn pause(codec: Codec, gap: u32, elapsed: Duration, audio: &[u8]) -> u64 {
-    if gap == 0 {
-        return 0;
+impl Pace {
+    fn arrival(&self, arrived: Instant, clock: u32) -> i64 {
+        let since = self.epoch.map(|epoch| arrived.saturating_duration_since(epoch));
+        signed(codec::ticks(since.unwrap_or_default(), clock))
     }
-    let elapsed = codec::samples(elapsed, codec.clock());
-    let gap = u64::from(gap);
-    if gap < elapsed + codec::samples(CREDIBLE, codec.clock()) {
-        return gap;
+
+    /// How much was lost, and how much was not sent, before a packet whose timestamp is `gap`
+    /// after the expected one. RTP time is believed where the clock on the wall bears it out;
+    /// else a sender that jumps could write minutes of silence, or rewind.
+    fn gap(&self, gap: u64, lost: u64, arrival: i64, clock: u32) -> (u64, u64) {
+        let early = self.least[0].min(self.least[1]) - (arrival - self.position - signed(gap));
+        // What the numbers of packets bear out as well is believed sooner.
+        let credible = if gap <= lost { CREDIBLE } else { UNEVEN };
+        if early <= signed(codec::ticks(credible, clock)) {
+            let lost = lost.min(gap);
+            return (lost, gap - lost);
+        }
+        let pause = u64::try_from(arrival - self.mean - self.position).unwrap_or(0);
+        if pause < codec::ticks(TRIFLE, clock) { (0, 0) } else { (0, pause) }
     }
-    let missed = elapsed.saturating_sub(codec.samples(audio.len()));
-    if missed < codec::samples(UNEVEN, codec.clock()) { 0 } else { missed }
+
+    /// Notes when the packet at the present position came; false if it cannot have been spoken
+    /// since.
+    fn note(&mut self, arrival: i64, clock: u32) -> bool {
+        let late = arrival - self.position;
+        if late < self.least[0] - signed(codec::ticks(EXCESS, clock)) {
+            return false;
+        }
+        self.least[1] = self.least[1].min(late);
+        self.mean += (late - self.mean) / 16;
+        self.window += 1;
+        if self.window == WINDOW {
+            self.window = 0;
+            self.least = [self.least[1], late];
+        }
+        true
+    }
 }
 
-fn after(timestamp: u32, codec: Codec, audio: &[u8]) -> u32 {
-    let lasts = u32::try_from(codec.samples(audio.len())).unwrap_or_default();
-    timestamp.wrapping_add(lasts)
+fn after(timestamp: u32, lasts: u64) -> u32 {
+    timestamp.wrapping_add(u32::try_from(lasts).unwrap_or_default())
+}
+
+fn signed(ticks: u64) -> i64 {
+    i64::try_from(ticks).unwrap_or(i64::MAX)
 }
 
 /// How long a packet may keep others waiting.
@@ -259,10 +336,16 @@ const CROWD: usize = 32;
 const MAX_DROPOUT: u16 = 3000;
 /// How far back we know whether a packet has come.
 const MEMORY: u16 = 64;
-/// RTP time may be so far ahead of the wall.
+/// RTP time may be so far ahead of the wall where packets are missing,
 const CREDIBLE: Duration = Duration::from_secs(2);
-/// Packets come so unevenly without that time has passed between them.
-const UNEVEN: Duration = Duration::from_millis(60);
+/// and so far where none is: packets come unevenly.
+const UNEVEN: Duration = Duration::from_millis(200);
+/// Who sends so much more than time has passed floods us.
+const EXCESS: Duration = Duration::from_secs(5);
+/// What the clock on the wall tells is not more exact.
+const TRIFLE: Duration = Duration::from_millis(10);
+/// Packets over which the fastest is remembered, twice: clocks drift.
+const WINDOW: u32 = 512;
 
 #[cfg(test)]
 mod tests {
@@ -271,14 +354,15 @@ mod tests {
     use super::*;
 
     /// Each packet is `sequence timestamp byte[@ms][/ssrc]`, 20 ms apart unless told; a byte `-`
-    /// is a packet without audio. The outcome lists bytes of audio and `~n` for n of silence.
+    /// is a packet without audio. The outcome lists bytes of audio, `-n` for n lost and `~n` for a pause.
     fn order(packets: &str) -> (String, String) {
         let start = Instant::now();
         let mut jitter = Jitter::new(Codec::Pcmu);
         let (mut out, mut arrivals, mut clock) = (String::new(), String::new(), 0);
         let mut sink = |stretch: Stretch<'_>| match stretch {
             Stretch::Audio(audio) => out.push(char::from(audio[0])),
-            Stretch::Silence(samples) => write!(out, "~{samples} ").unwrap(),
+            Stretch::Lost(ticks) => write!(out, "-{ticks} ").unwrap(),
+            Stretch::Pause(ticks) => write!(out, "~{ticks} ").unwrap(),
         };
         for line in packets.split(',') {
             let (line, ssrc) = line.split_once('/').unwrap_or((line, "1"));
@@ -298,6 +382,7 @@ mod tests {
                 Arrival::Early => 'e',
                 Arrival::Late => 'l',
                 Arrival::Duplicate => 'd',
+                Arrival::Excess => 'x',
             });
         }
         jitter.flush(&mut sink);
@@ -311,8 +396,8 @@ mod tests {
             ("two swapped", "1 0 a, 3 320 c, 2 160 b, 4 480 d", "abcd", ".e.."),
             ("twice", "1 0 a, 2 160 b, 2 160 b, 1 0 a, 3 320 c", "abc", "..dd."),
             ("twice while waiting", "1 0 a, 3 320 c, 3 320 c, 2 160 b", "abc", ".ed."),
-            ("one lost", "1 0 a, 3 320 c, 4 480 d", "a~160 cd", ".ee"),
-            ("lost, then late", "1 0 a, 3 320 c@20, 4 480 d@120, 2 160 b@130", "a~160 cd", ".e.l"),
+            ("one lost", "1 0 a, 3 320 c, 4 480 d", "a-160 cd", ".ee"),
+            ("lost, then late", "1 0 a, 3 320 c@20, 4 480 d@120, 2 160 b@130", "a-160 cd", ".e.l"),
             ("a pause of the sender", "1 0 a, 2 1760 b@220", "a~1600 b", ".."),
             ("a long pause", "1 0 a@0, 2 480160 b@60020", "a~480000 b", ".."),
             ("timestamps wrap", "65535 4294967136 a, 0 0 b, 1 160 c", "abc", "..."),
@@ -321,7 +406,21 @@ mod tests {
             ("back after a pause", "1 80000 a@0, 2 160 b@520", "a~4000 b", ".."),
             ("another stream", "1 0 a/1, 900 5000 b/2, 901 5160 c/2", "abc", "..."),
             ("another stream later", "1 0 a@0/1, 900 5000 b@520/2", "a~4000 b", ".."),
-            ("a restart", "1 0 a, 30000 7 x, 30001 167 b, 30002 327 c", "abc", ".l.."),
+            ("a restart", "1 0 a, 30000 7 x, 30001 167 b, 30002 327 c", "a~160 bc", ".l.."),
+            ("a jump of a second", "1 0 a, 2 8160 b, 3 8320 c", "abc", "..."),
+            ("a jump, then a loss", "1 0 a, 2 9000 b, 4 9320 d, 5 9480 e", "ab-160 de", "..ee"),
+            (
+                "lost around a pause",
+                "1 0 a@0, 3 8000 c@1000, 4 8160 d@1020",
+                "a-160 ~7680 cd",
+                ".ee",
+            ),
+            (
+                "a stall, then all at once",
+                "1 0 a, 2 160 b@900, 4 480 d@900, 5 640 e@900",
+                "ab-160 de",
+                "..ee",
+            ),
             ("a key fills its place", "1 0 a, 2 160 -, 3 160 -, 4 480 b@80", "a~320 b", "...."),
             ("a key at the end adds nothing", "1 0 a, 2 160 -, 3 160 -", "a", "..."),
             ("a key comes early", "1 0 a, 3 320 -, 2 160 b, 4 480 c", "ab~160 c", ".e.."),

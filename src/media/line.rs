@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::codec::Codec;
+use super::comfort::PAYLOAD_TYPE as COMFORT_NOISE;
 use super::dtmf::Dtmf;
 use super::jitter::Arrival;
 use super::player::{Control, Playback, Player};
@@ -44,7 +45,7 @@ pub(super) struct Line {
 enum Intake {
     Deaf,
     /// A sound has just ended, and a recording may begin.
-    Head(Head),
+    Head(Box<Head>),
     Recording(Box<Recorder>, Arc<Receipt>),
 }
 
@@ -211,10 +212,10 @@ impl Line {
         let Take { open, limit, silence, silence_level: level } = take;
         let codec = self.codec();
         let head = match std::mem::replace(&mut self.intake, Intake::Deaf) {
-            Intake::Head(head) => head,
+            Intake::Head(head) => *head,
             Intake::Deaf | Intake::Recording(..) => Head::new(codec),
         };
-        let receipt = out.open(codec.rate(), self.teller.clone(), open);
+        let receipt = out.open(head.rate(), self.teller.clone(), open);
         let recorder = Recorder::start(head, Bounds { limit, silence, level }, now);
         self.intake = Intake::Recording(Box::new(recorder), receipt);
     }
@@ -272,7 +273,14 @@ impl Line {
             }
         }
         // RFC 4733 §2.5.1.2: a sender may send the tone as audio beside the event. It is no speech.
-        let speech = is_audio && !packet.payload.is_empty() && !self.dtmf.sounding(now);
+        let speech = is_audio && stream.codec.ticks(packet.payload) > 0 && !self.dtmf.sounding(now);
+        if packet.payload_type == COMFORT_NOISE && !is_audio {
+            match &mut self.intake {
+                Intake::Deaf => {}
+                Intake::Head(head) => head.comfort(packet.payload),
+                Intake::Recording(recorder, _) => recorder.comfort(packet.payload),
+            }
+        }
         self.keep(&packet, speech, now, out);
         ear
     }
@@ -405,14 +413,14 @@ impl Line {
         }
         match &mut self.intake {
             Intake::Deaf => {}
-            Intake::Head(head) => *head = Head::new(codec),
+            Intake::Head(head) => **head = Head::new(codec),
             Intake::Recording(recorder, _) => recorder.change(codec, now),
         }
     }
 
     fn played(&mut self, playback: u32, codec: Codec) {
         if let Intake::Deaf = self.intake {
-            self.intake = Intake::Head(Head::new(codec));
+            self.intake = Intake::Head(Box::new(Head::new(codec)));
         }
         self.teller.tell(Told::Played(playback));
     }
@@ -434,8 +442,10 @@ impl Line {
             Intake::Head(head) => head.push(packet, speech, now),
             Intake::Recording(recorder, _) => recorder.push(packet, speech, now),
         };
-        if arrival == Arrival::Late {
-            self.counters.late.add(1);
+        match arrival {
+            Arrival::Late => self.counters.late.add(1),
+            Arrival::Excess => self.counters.excess.add(1),
+            Arrival::InOrder | Arrival::Early | Arrival::Duplicate => {}
         }
         self.hand_over(now, out);
     }
@@ -484,8 +494,6 @@ pub(super) const TICKS_PER_FRAME: u64 = 4;
 const FRAMES_PER_SECOND: u64 = 50;
 /// Room for a header and 20 ms of any codec so far.
 pub(super) const FRAME_PACKET: usize = rtp::HEADER + 160;
-/// RFC 3389's static payload type.
-const COMFORT_NOISE: u8 = 13;
 /// After so much silence the caller may come back from another address: a NAT has forgotten, or an
 /// SBC has failed over.
 const OUT_OF_SIGHT: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            ┌ source ─ rtp ─┬─ dtmf ────────────────────────────▶ Event::Key
-//!  socket ──▶┤               └─ jitter ─ recorder ══▶ writer ─ wav ▶ Event::Recorded
+//!  socket ──▶┤               └─ jitter ─ hearing ─ recorder ══▶ writer ─ wav ▶ Event::Recorded
 //!   (tick)   └ rtp ◀─ player ◀─ sounds (encoded once, shared) ───▶ Event::Played
 //! ```
 //!
@@ -15,7 +15,10 @@
 //! whether or not the caller has sent anything.
 
 mod codec;
+mod comfort;
+mod conceal;
 mod dtmf;
+mod hearing;
 mod jitter;
 mod join;
 mod level;
@@ -34,6 +37,7 @@ mod sound;
 mod source;
 mod stretch;
 pub mod tone;
+mod track;
 pub mod wav;
 mod writer;
 

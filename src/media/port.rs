@@ -115,6 +115,8 @@ pub struct Statistics {
     pub lost: u64,
     /// Came too late to be recorded in their place.
     pub late: u64,
+    /// Claimed more audio than time had passed for, and were dropped.
+    pub excess: u64,
     pub duplicates: u64,
     /// From an address that is not the caller's, or while nothing was to be received. Once the source is locked the kernel drops these
     /// before they can be counted.
@@ -303,6 +305,7 @@ pub(super) struct Counters {
     pub received: Counter,
     pub lost: Counter,
     pub late: Counter,
+    pub excess: Counter,
     pub duplicates: Counter,
     pub strangers: Counter,
     pub malformed: Counter,
@@ -341,6 +344,7 @@ impl Counters {
             received: self.received.count(),
             lost: self.lost.count(),
             late: self.late.count(),
+            excess: self.excess.count(),
             duplicates: self.duplicates.count(),
             strangers: self.strangers.count(),
             malformed: self.malformed.count(),

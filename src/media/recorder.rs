@@ -1,22 +1,24 @@
 //! Ordered audio to pieces of a recording, with its end: a limit, a silence, a key.
 //!
-//! Audio stays encoded here; the writer decodes it. A piece leaves when it is full or old, so
+//! G.711 stays encoded here; the writer decodes it. A piece leaves when it is full or old, so
 //! that a crash costs less than half a second.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::codec::{self, Codec};
-use super::jitter::{Arrival, Jitter, Stretch};
+use super::hearing::{Audio, Heard, Hearing};
+use super::jitter::{Arrival, Jitter};
 use super::rtp::Packet;
+use super::track::Track;
 
 /// What has been said since the last sound ended, in case a recording begins: a caller who speaks
 /// at once into the beep's end loses nothing.
 #[derive(Debug)]
 pub(super) struct Head {
     jitter: Jitter,
-    codec: Codec,
-    audio: Vec<u8>,
+    hearing: Hearing,
+    kept: VecDeque<Track>,
 }
 
 /// What ends a recording, apart from its caller.
@@ -30,16 +32,10 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Recorder {
     jitter: Jitter,
+    hearing: Hearing,
     tape: Reel,
     bounds: Bounds,
     started: Instant,
-}
-
-/// Audio of a recording on its way to the disk, in one codec.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub codec: Codec,
-    pub audio: Vec<u8>,
 }
 
 /// Why a recording ended by itself.
@@ -52,10 +48,10 @@ pub(super) enum Bound {
 /// What has been recorded: pieces that are ready, and the one that grows.
 #[derive(Debug)]
 struct Reel {
-    codec: Codec,
-    piece: Vec<u8>,
+    rate: u32,
+    piece: Option<Track>,
     since: Option<Instant>,
-    ready: VecDeque<Piece>,
+    ready: VecDeque<Track>,
     /// Samples recorded so far, and how many there may be.
     total: u64,
     limit: u64,
@@ -68,78 +64,115 @@ struct Reel {
 
 impl Head {
     pub fn new(codec: Codec) -> Self {
-        Self { jitter: Jitter::new(codec), codec, audio: Vec::new() }
+        let hearing = Hearing::new(codec, codec.rate());
+        Self { jitter: Jitter::new(codec), hearing, kept: VecDeque::new() }
     }
 
     pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
-        let codec = self.codec;
-        let kept = &mut self.audio;
-        let arrival = self.jitter.push(packet, audio, now, &mut |stretch| match stretch {
-            Stretch::Audio(audio) => kept.extend_from_slice(audio),
-            Stretch::Silence(samples) => {
-                let silence = codec.bytes(samples.min(codec::samples(HEAD, codec.rate())));
-                kept.resize(kept.len() + silence, codec.silence());
-            }
+        let Self { jitter, hearing, kept } = self;
+        let (full, head) = (full(hearing.rate()), codec::samples(HEAD, hearing.rate()));
+        let arrival = jitter.push(packet, audio, now, &mut |stretch| {
+            hearing.hear(&stretch, &mut |heard| {
+                let (Heard::Said(audio) | Heard::Pause(audio)) = heard;
+                let last = kept.back_mut().filter(|last| last.len() < full as u64);
+                if !last.is_some_and(|last| last.push(audio)) {
+                    kept.push_back(Track::with(audio, full));
+                }
+            });
         });
-        // Only what is short before the recording belongs to it. Cut rarely, and in one go.
-        let head = codec.bytes(codec::samples(HEAD, codec.rate()));
-        if kept.len() > 2 * head {
-            kept.drain(..kept.len() - head);
+        // Only what is short before the recording belongs to it.
+        while kept.len() > 1 && kept.iter().skip(1).map(Track::len).sum::<u64>() >= head {
+            kept.pop_front();
         }
         arrival
+    }
+
+    /// The sender will be silent, and this is what its silence sounds like.
+    pub fn comfort(&mut self, payload: &[u8]) {
+        self.hearing.comfort(payload);
+    }
+
+    pub fn rate(&self) -> u32 {
+        self.hearing.rate()
+    }
+
+    fn length(&self) -> u64 {
+        codec::samples(HEAD, self.hearing.rate())
     }
 }
 
 impl Recorder {
     pub fn start(head: Head, bounds: Bounds, now: Instant) -> Self {
-        let Head { jitter, codec, audio } = head;
+        let mut skip = head.kept.iter().map(Track::len).sum::<u64>().saturating_sub(head.length());
+        let Head { jitter, hearing, kept } = head;
+        let rate = hearing.rate();
         let mut tape = Reel {
-            codec,
-            piece: Vec::with_capacity(PIECE),
+            rate,
+            piece: None,
             since: None,
             ready: VecDeque::new(),
             total: 0,
-            limit: codec::samples(bounds.limit, codec.rate()),
+            limit: codec::samples(bounds.limit, rate),
             quiet: 0,
             level: bounds.silence.map(|_| bounds.level),
             key: None,
         };
-        let keep = codec.bytes(codec::samples(HEAD, codec.rate()));
-        tape.take(&audio[audio.len().saturating_sub(keep)..], now);
-        Self { jitter, tape, bounds, started: now }
+        for track in &kept {
+            let length = track.len();
+            tape.take(track.audio().last(length.saturating_sub(skip)), now);
+            skip = skip.saturating_sub(length);
+        }
+        Self { jitter, hearing, tape, bounds, started: now }
     }
 
     pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
-        let tape = &mut self.tape;
-        self.jitter.push(packet, audio, now, &mut |stretch| tape.append(&stretch, now))
+        let Self { jitter, hearing, tape, .. } = self;
+        jitter.push(packet, audio, now, &mut |stretch| {
+            hearing.hear(&stretch, &mut |heard| tape.append(heard, now));
+        })
+    }
+
+    /// The sender will be silent, and this is what its silence sounds like.
+    pub fn comfort(&mut self, payload: &[u8]) {
+        self.hearing.comfort(payload);
     }
 
     /// A key was pressed at this RTP time. If nothing is said after it, it ends the recording, and
     /// what was recorded of its tone is cut off.
     pub fn key(&mut self, timestamp: u32) {
         let behind = self.jitter.behind(timestamp).unwrap_or(0);
-        if behind <= codec::samples(TONE, self.tape.codec.clock()) {
+        if behind <= codec::samples(TONE, self.hearing.codec().clock()) {
+            let behind = self.hearing.samples(behind);
             self.tape.key = Some(self.tape.total.saturating_sub(behind));
         }
     }
 
-    /// Goes on in another codec. The clock of RTP starts anew with it.
+    /// Goes on in another codec, at the rate that it began with. The clock of RTP starts anew.
     pub fn change(&mut self, codec: Codec, now: Instant) {
-        let tape = &mut self.tape;
-        self.jitter.flush(&mut |stretch| tape.append(&stretch, now));
-        tape.cut();
-        tape.codec = codec;
+        self.flush(now);
+        self.hearing = Hearing::new(codec, self.tape.rate);
         self.jitter = Jitter::new(codec);
     }
 
     /// What the clock alone brings about: patience with missing packets ends, a piece grows old,
     /// and a caller who sends nothing is silent.
     pub fn tick(&mut self, now: Instant) {
-        let tape = &mut self.tape;
-        self.jitter.expire(now, &mut |stretch| tape.append(&stretch, now));
+        let Self { jitter, hearing, tape, .. } = self;
+        jitter.expire(now, &mut |stretch| {
+            hearing.hear(&stretch, &mut |heard| tape.append(heard, now));
+        });
         if tape.since.is_some_and(|since| now.saturating_duration_since(since) >= AGE) {
             tape.cut();
         }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        let Self { jitter, hearing, tape, .. } = self;
+        jitter.flush(&mut |stretch| {
+            hearing.hear(&stretch, &mut |heard| tape.append(heard, now));
+        });
+        hearing.finish(&mut |heard| tape.append(heard, now));
+        tape.cut();
     }
 
     /// Why the recording must end now, if it must.
@@ -154,26 +187,26 @@ impl Recorder {
             return Some(Bound::Limit);
         }
         let unheard = if unheard < GRACE { Duration::ZERO } else { unheard };
-        let quiet = codec::duration(self.tape.quiet, self.tape.codec.rate()) + unheard;
+        let quiet = codec::duration(self.tape.quiet, self.tape.rate) + unheard;
         self.bounds.silence.is_some_and(|silence| quiet >= silence).then_some(Bound::Silence)
     }
 
     /// The next piece that is ready to be written.
-    pub fn pull(&mut self) -> Option<Piece> {
+    pub fn pull(&mut self) -> Option<Track> {
         self.tape.ready.pop_front()
     }
 
     /// Ends the recording. Says how many of its samples belong to it; the last pieces can still be
     /// pulled.
     pub fn finish(&mut self, bound: Option<Bound>, now: Instant) -> u64 {
-        let tape = &mut self.tape;
         if bound.is_none() {
-            self.jitter.flush(&mut |stretch| tape.append(&stretch, now));
+            self.flush(now);
         }
+        let tape = &mut self.tape;
         tape.cut();
         match (bound, tape.key) {
             (Some(Bound::Silence), _) => {
-                let left = codec::samples(TAIL, tape.codec.rate());
+                let left = codec::samples(TAIL, tape.rate);
                 tape.total - tape.quiet.saturating_sub(left).min(tape.total)
             }
             (None, Some(key)) => key,
@@ -183,55 +216,54 @@ impl Recorder {
 }
 
 impl Reel {
-    fn append(&mut self, stretch: &Stretch<'_>, now: Instant) {
-        match *stretch {
-            Stretch::Audio(audio) => self.take(audio, now),
-            Stretch::Silence(samples) => {
-                let mut left = samples.min(self.limit.saturating_sub(self.total));
-                while left > 0 {
-                    let step = left.min(SILENCE.len() as u64);
-                    let silence = [self.codec.silence(); SILENCE.len()];
-                    self.take(&silence[..self.codec.bytes(step)], now);
-                    left -= step;
-                }
+    fn append(&mut self, heard: Heard<'_>, now: Instant) {
+        match heard {
+            Heard::Said(audio) => self.take(audio, now),
+            // Whatever the room sounds like, nobody speaks.
+            Heard::Pause(audio) => {
+                let quiet = self.quiet + audio.len();
+                self.take(audio, now);
+                self.quiet = if self.level.is_some() { quiet } else { 0 };
             }
         }
     }
 
-    fn take(&mut self, audio: &[u8], now: Instant) {
-        let room = self.codec.bytes(self.limit - self.total);
-        let audio = &audio[..audio.len().min(room)];
-        if audio.is_empty() {
+    fn take(&mut self, audio: Audio<'_>, now: Instant) {
+        let audio = audio.first(self.limit.saturating_sub(self.total));
+        let samples = audio.len();
+        if samples == 0 {
             return;
         }
-        let samples = self.codec.samples(audio.len());
         self.total += samples;
         self.key = None;
         if let Some(level) = self.level {
-            let quiet = self.codec.loudness(audio) < level;
+            let quiet = audio.loudness() < level;
             self.quiet = if quiet { self.quiet + samples } else { 0 };
         }
+        if !self.piece.as_mut().is_some_and(|piece| piece.push(audio)) {
+            self.cut();
+            self.piece = Some(Track::with(audio, full(self.rate)));
+        }
         self.since.get_or_insert(now);
-        self.piece.extend_from_slice(audio);
-        if self.piece.len() >= PIECE {
+        let is_full = |piece: &Track| piece.bytes() > 0 && piece.len() >= full(self.rate) as u64;
+        if self.piece.as_ref().is_some_and(is_full) {
             self.cut();
         }
     }
 
     fn cut(&mut self) {
         self.since = None;
-        if !self.piece.is_empty() {
-            let audio = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-            self.ready.push_back(Piece { codec: self.codec, audio });
-        }
+        self.ready.extend(self.piece.take());
     }
 }
 
 /// How much of what came before a recording belongs to it.
 const HEAD: Duration = Duration::from_millis(300);
-/// A piece is full at 0.36 s of G.711, 5,760 bytes of a WAV file. With the patience of the jitter
-/// stage a sample is written within half a second.
-const PIECE: usize = 18 * 160;
+/// A piece is full at 0.36 s of a telephone's band, 5,760 bytes of a WAV file, and at 0.24 s of a
+/// wider one. With the patience of the jitter stage a sample is written within half a second.
+const fn full(rate: u32) -> usize {
+    if rate <= 8000 { 18 * 160 } else { 12 * 320 }
+}
 /// A piece is old, full or not, when its first sample is.
 const AGE: Duration = Duration::from_millis(280);
 /// So much of a key's tone may have been recorded before the key was known.
@@ -240,11 +272,11 @@ const TONE: Duration = Duration::from_millis(120);
 const TAIL: Duration = Duration::from_millis(200);
 /// Packets may be so late before the clock on the wall speaks for them.
 const GRACE: Duration = Duration::from_secs(1);
-const SILENCE: [u8; 160] = [0; 160];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::g711::Law;
 
     struct Caller {
         recorder: Recorder,
@@ -282,9 +314,18 @@ mod tests {
         fn recorded(&mut self, bound: Option<Bound>) -> Vec<u8> {
             let keep = self.recorder.finish(bound, self.now);
             let pieces = std::iter::from_fn(|| self.recorder.pull());
-            let mut all: Vec<u8> = pieces.flat_map(|piece| piece.audio).collect();
+            let mut all: Vec<u8> = pieces.flat_map(|piece| bytes(&piece)).collect();
             all.truncate(usize::try_from(keep).unwrap());
             all
+        }
+    }
+
+    /// A piece as µ-law.
+    fn bytes(piece: &Track) -> Vec<u8> {
+        match piece {
+            Track::Law(_, bytes) => bytes.clone(),
+            Track::Silence(samples) => vec![QUIET; usize::try_from(*samples).unwrap()],
+            Track::Linear(_) => panic!("{piece:?}"),
         }
     }
 
@@ -301,7 +342,7 @@ mod tests {
         caller.says(LOUD, 17);
         assert_eq!(caller.recorder.pull(), None);
         caller.says(LOUD, 2);
-        assert_eq!(caller.recorder.pull().unwrap().audio.len(), PIECE);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 2880);
         assert_eq!(caller.recorded(None).len(), 160);
     }
 
@@ -310,7 +351,7 @@ mod tests {
         let mut caller = caller(60_000, None);
         caller.says(LOUD, 1);
         caller.recorder.tick(caller.now + AGE);
-        assert_eq!(caller.recorder.pull().unwrap().audio.len(), 160);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 160);
     }
 
     #[test]
@@ -406,8 +447,8 @@ mod tests {
         caller.recorder.change(Codec::Pcma, caller.now);
         caller.says(LOUD, 1);
         caller.recorder.finish(None, caller.now);
-        let codecs: Vec<_> =
-            std::iter::from_fn(|| caller.recorder.pull()).map(|piece| piece.codec).collect();
-        assert_eq!(codecs, [Codec::Pcmu, Codec::Pcma]);
+        let pieces: Vec<_> = std::iter::from_fn(|| caller.recorder.pull()).collect();
+        let law = |law| Track::Law(law, vec![LOUD; 160]);
+        assert_eq!(pieces, [law(Law::Mu), law(Law::A)]);
     }
 }

@@ -10,6 +10,7 @@
 use std::f64::consts::PI;
 
 /// Turns a stream of samples at one rate into a stream at another.
+#[derive(Debug)]
 pub(super) struct Resampler {
     /// Every `up` output samples span `down` input samples.
     up: usize,

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::codec::{self, Codec};
+use super::codec;
+use super::track::Track;
 
 /// What a WAV file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,18 +75,35 @@ impl Tape {
         Ok(Self { writer, file, samples: 0, torn: false })
     }
 
-    pub fn append(&mut self, codec: Codec, audio: &[u8]) -> io::Result<u64> {
+    pub fn append(&mut self, track: &Track) -> io::Result<u64> {
         self.torn = true;
-        let count = u32::try_from(audio.len()).map_err(io::Error::other)?;
-        let mut samples = self.writer.get_i16_writer(count);
-        for &byte in audio {
-            samples.write_sample(codec.decoded(byte));
+        match track {
+            Track::Law(law, bytes) => {
+                self.write(bytes.iter().map(|&byte| law.decoded(byte)))?;
+            }
+            Track::Linear(samples) => self.write(samples.iter().copied())?,
+            Track::Silence(samples) => {
+                let mut left = usize::try_from(*samples).map_err(io::Error::other)?;
+                while left > 0 {
+                    let step = left.min(SILENCE);
+                    self.write((0..step).map(|_| 0))?;
+                    left -= step;
+                }
+            }
         }
-        samples.flush().map_err(plain)?;
         self.writer.flush().map_err(plain)?;
-        self.samples += u64::from(count);
+        self.samples += track.len();
         self.torn = false;
         Ok(self.samples)
+    }
+
+    fn write(&mut self, samples: impl ExactSizeIterator<Item = i16>) -> io::Result<()> {
+        let count = u32::try_from(samples.len()).map_err(io::Error::other)?;
+        let mut writer = self.writer.get_i16_writer(count);
+        for sample in samples {
+            writer.write_sample(sample);
+        }
+        writer.flush().map_err(plain)
     }
 
     /// Closes the recording with its first `keep` samples, and says how many it has.
@@ -265,16 +283,23 @@ fn plain(error: hound::Error) -> io::Error {
 const MOST_CHUNKS: usize = 64;
 /// Octets before the audio of 16-bit PCM, as hound writes it.
 const HEADER: usize = 44;
+/// Samples of silence that are written at once.
+const SILENCE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::g711::Law;
+
+    fn law(law: Law, bytes: &[u8]) -> Track {
+        Track::Law(law, bytes.to_vec())
+    }
 
     fn recording(pieces: &[&[u8]]) -> (tempfile::NamedTempFile, Tape) {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut tape = Tape::create(file.reopen().unwrap(), 8000).unwrap();
         for piece in pieces {
-            tape.append(Codec::Pcmu, piece).unwrap();
+            tape.append(&law(Law::Mu, piece)).unwrap();
         }
         (file, tape)
     }
@@ -287,9 +312,9 @@ mod tests {
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
         assert!(played(file.path()).is_empty());
-        tape.append(Codec::Pcmu, &[0x80; 3]).unwrap();
+        tape.append(&law(Law::Mu, &[0x80; 3])).unwrap();
         assert_eq!(played(file.path()), [32_124; 3]);
-        tape.append(Codec::Pcma, &[0xd5; 2]).unwrap();
+        tape.append(&law(Law::A, &[0xd5; 2])).unwrap();
         assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
         assert_eq!(tape.finish(u64::MAX).unwrap(), 5);
         assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);

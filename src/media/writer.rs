@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::port::{Ended, Recording, Teller, Told};
-use super::recorder::Piece;
+use super::track::Track;
 use super::wav::Tape;
 
 /// What both sides know of one recording. Its end is told once, by whichever side knows it first.
@@ -49,7 +49,7 @@ struct Job {
 
 enum Deed {
     Open(Box<dyn FnOnce() -> io::Result<File> + Send>),
-    Write(Piece),
+    Write(Track),
     Finish { keep: u64, ended: Ended },
 }
 
@@ -118,11 +118,11 @@ impl Outbox {
     }
 
     /// Hands a piece over. False if the recording is over because the disk owes too much.
-    pub fn write(&mut self, receipt: &Arc<Receipt>, piece: Piece, now: Instant) -> bool {
-        let bytes = piece.audio.len();
+    pub fn write(&mut self, receipt: &Arc<Receipt>, piece: Track, now: Instant) -> bool {
+        let bytes = piece.bytes();
         let owed = receipt.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let in_all = self.ledger.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if owed <= PATIENCE && in_all <= MEMORY {
+        if owed <= patience(receipt.rate) && in_all <= MEMORY {
             self.add(receipt, Deed::Write(piece));
             return true;
         }
@@ -181,7 +181,7 @@ impl Outbox {
     #[cfg(test)]
     pub fn gathered(&self) -> usize {
         let jobs = self.writers.iter().flat_map(|writer| &writer.gathered);
-        jobs.map(|job| if let Deed::Write(piece) = &job.deed { piece.audio.len() } else { 0 }).sum()
+        jobs.map(|job| if let Deed::Write(piece) = &job.deed { piece.bytes() } else { 0 }).sum()
     }
 
     fn add(&mut self, receipt: &Arc<Receipt>, deed: Deed) {
@@ -206,7 +206,7 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
             },
             Deed::Write(piece) => {
                 if let Some(tape) = tapes.get_mut(&receipt.id) {
-                    match tape.append(piece.codec, &piece.audio) {
+                    match tape.append(&piece) {
                         Ok(samples) => receipt.written.store(samples, Ordering::Release),
                         Err(error) => {
                             finish(
@@ -218,8 +218,8 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
                         }
                     }
                 }
-                receipt.owed.fetch_sub(piece.audio.len(), Ordering::Relaxed);
-                ledger.owed.fetch_sub(piece.audio.len(), Ordering::Relaxed);
+                receipt.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
+                ledger.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
             }
             Deed::Finish { keep, ended } => {
                 finish(tapes.remove(&receipt.id), keep, &receipt, ended);
@@ -251,8 +251,10 @@ fn gone() -> io::Error {
 /// Batches that may wait for a writer; one a tick, so half a second of them. More are gathered
 /// where they come from.
 const BATCHES: usize = 128;
-/// A disk may owe a recording 30 s of G.711,
-const PATIENCE: usize = 30 * 8000;
+/// A disk may owe a recording 30 s, which are bytes in a telephone's band, and else samples,
+const fn patience(rate: u32) -> usize {
+    30 * if rate <= 8000 { 8000 } else { 2 * rate as usize }
+}
 /// and all recordings together so many bytes.
 const MEMORY: usize = 256 << 20;
 /// A recording should be closed by then.
@@ -265,7 +267,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::media::codec::Codec;
+    use crate::media::codec::g711::Law;
     use crate::media::port::tests::teller;
 
     struct Disk {
@@ -296,7 +298,7 @@ mod tests {
 
     impl Disk {
         fn write(&mut self, bytes: usize) -> bool {
-            let piece = Piece { codec: Codec::Pcmu, audio: vec![0xff; bytes] };
+            let piece = Track::Law(Law::Mu, vec![0xff; bytes]);
             let taken = self.outbox.write(&self.receipt, piece, self.now);
             self.outbox.flush();
             taken
@@ -331,20 +333,20 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_delays_nobody_and_loses_nothing_when_it_comes_back() {
         let (mut disk, release) = hung();
-        for _ in 0..PATIENCE / 2880 {
+        for _ in 0..patience(8000) / 2880 {
             assert!(disk.write(2880));
         }
         assert_eq!(disk.told(), None);
         drop(release);
         disk.finish();
-        assert_eq!(disk.wait(), Some((PATIENCE as u64 / 2880 * 2880, false)));
+        assert_eq!(disk.wait(), Some((patience(8000) as u64 / 2880 * 2880, false)));
         assert_eq!(disk.outbox.ledger.owed.load(Ordering::Relaxed), 0);
     }
 
     #[test]
     fn a_disk_that_owes_too_much_ends_the_recording() {
         let (mut disk, release) = hung();
-        assert!(disk.write(PATIENCE));
+        assert!(disk.write(patience(8000)));
         assert!(!disk.write(1));
         assert_eq!(disk.told(), Some((0, true)));
         drop(release);

@@ -1,13 +1,55 @@
 //! G.711: µ-law and A-law, decoded by table and encoded by the segment arithmetic of the standard.
 
-/// Every µ-law byte as a 16-bit sample.
-pub(super) static ULAW: [i16; 256] = ulaw_samples();
-/// Every A-law byte as a 16-bit sample.
-pub(super) static ALAW: [i16; 256] = alaw_samples();
-pub(super) static ULAW_LOUDNESS: [u16; 256] = loudness(&ulaw_samples());
-pub(super) static ALAW_LOUDNESS: [u16; 256] = loudness(&alaw_samples());
+/// The two laws.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(in crate::media) enum Law {
+    Mu,
+    A,
+}
 
-pub(super) fn ulaw(sample: i16) -> u8 {
+impl Law {
+    /// The byte that plays as silence.
+    pub const fn silence(self) -> u8 {
+        match self {
+            Self::Mu => 0xff,
+            Self::A => 0xd5,
+        }
+    }
+
+    /// The sample that an encoded byte stands for.
+    pub const fn decoded(self, byte: u8) -> i16 {
+        match self {
+            Self::Mu => ULAW[byte as usize],
+            Self::A => ALAW[byte as usize],
+        }
+    }
+
+    pub fn encode(self, samples: &[i16], encoded: &mut Vec<u8>) {
+        match self {
+            Self::Mu => encoded.extend(samples.iter().map(|&sample| ulaw(sample))),
+            Self::A => encoded.extend(samples.iter().map(|&sample| alaw(sample))),
+        }
+    }
+
+    /// How loud a payload is, as [`super::loudness`] has it.
+    pub fn loudness(self, payload: &[u8]) -> u16 {
+        let loud = match self {
+            Self::Mu => &ULAW_LOUDNESS,
+            Self::A => &ALAW_LOUDNESS,
+        };
+        let sum: u64 = payload.iter().map(|&byte| u64::from(loud[usize::from(byte)])).sum();
+        u16::try_from(sum / payload.len().max(1) as u64).unwrap_or(u16::MAX)
+    }
+}
+
+/// Every µ-law byte as a 16-bit sample.
+static ULAW: [i16; 256] = ulaw_samples();
+/// Every A-law byte as a 16-bit sample.
+static ALAW: [i16; 256] = alaw_samples();
+static ULAW_LOUDNESS: [u16; 256] = loudness(&ulaw_samples());
+static ALAW_LOUDNESS: [u16; 256] = loudness(&alaw_samples());
+
+fn ulaw(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };
     // Clipped so that the bias cannot carry past the eighth segment.
     let magnitude = sample.unsigned_abs().min(32_635) + BIAS;
@@ -16,7 +58,7 @@ pub(super) fn ulaw(sample: i16) -> u8 {
     !(sign | low(segment << 4) | low(step.into()))
 }
 
-pub(super) fn alaw(sample: i16) -> u8 {
+fn alaw(sample: i16) -> u8 {
     // 13 of the 16 bits count; a negative one is complemented, as in the ITU's G.191 tools.
     let (sign, magnitude) = if sample < 0 { (0, !(sample >> 3)) } else { (0x80, sample >> 3) };
     let magnitude = magnitude.unsigned_abs();
@@ -74,6 +116,17 @@ const fn loudness(samples: &[i16; 256]) -> [u16; 256] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_is_not_loud_and_speech_is() {
+        for law in [Law::Mu, Law::A] {
+            assert!(law.loudness(&[law.silence(); 160]) <= 8);
+            let mut shout = Vec::new();
+            law.encode(&[9000, -9000], &mut shout);
+            assert!((8700..9300).contains(&law.loudness(&shout)));
+            assert_eq!(law.loudness(&[]), 0);
+        }
+    }
 
     #[test]
     fn known_values_of_the_standard() {

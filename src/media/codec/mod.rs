@@ -1,24 +1,32 @@
 //! The codecs we speak, as far as a call needs to know them.
 
 pub(super) mod g711;
-#[cfg_attr(not(test), expect(dead_code, reason = "no call speaks it yet"))]
+pub(super) mod g722;
 pub(super) mod opus;
 
 use std::time::Duration;
+
+use g711::Law;
 
 /// How audio is carried in RTP. A new codec is a variant here and a file beside `g711.rs`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Codec {
     Pcmu,
     Pcma,
+    G722,
+    Opus,
+    /// Opus with somebody who has no more than a telephone's band (RFC 7587 §6.1).
+    OpusNarrow,
 }
 
 impl Codec {
-    /// The static payload type (RFC 3551 §6).
+    /// The static payload type (RFC 3551 §6); for Opus, which has none, the one that we offer.
     pub const fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::Opus | Self::OpusNarrow => 107,
         }
     }
 
@@ -27,69 +35,94 @@ impl Codec {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::Opus | Self::OpusNarrow => "opus",
         }
     }
 
     /// The RTP clock rate in Hz.
     pub const fn clock(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8000,
+            Self::Pcmu | Self::Pcma | Self::G722 => 8000,
+            Self::Opus | Self::OpusNarrow => 48_000,
         }
     }
 
     /// The sampling rate of the audio, which for some codecs is not the RTP clock.
     pub const fn rate(self) -> u32 {
         match self {
-            Self::Pcmu | Self::Pcma => 8000,
+            Self::Pcmu | Self::Pcma | Self::OpusNarrow => 8000,
+            Self::G722 | Self::Opus => 16_000,
         }
     }
 
-    /// How long a payload of so many bytes plays, in ticks of the RTP clock.
+    /// The channels of `a=rtpmap`: Opus says two there, whatever it carries (RFC 7587 §7).
+    pub const fn channels(self) -> u8 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => 1,
+            Self::Opus | Self::OpusNarrow => 2,
+        }
+    }
+
+    /// How long a payload plays, in ticks of the RTP clock.
+    pub(super) fn ticks(self, payload: &[u8]) -> u64 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => payload.len() as u64,
+            Self::Opus | Self::OpusNarrow => opus::units(payload)
+                .map_or(0, |units| u64::from(units) * u64::from(self.clock()) / 400),
+        }
+    }
+
+    /// So many ticks of the RTP clock, as samples.
+    pub(super) fn samples_in(self, ticks: u64) -> u64 {
+        match self {
+            Self::Pcmu | Self::Pcma => ticks,
+            Self::G722 => ticks * 2,
+            Self::Opus => ticks / 3,
+            Self::OpusNarrow => ticks / 6,
+        }
+    }
+
+    /// The samples of so many encoded bytes, where each byte stands for as many.
     pub(super) const fn samples(self, bytes: usize) -> u64 {
         match self {
-            Self::Pcmu | Self::Pcma => bytes as u64,
+            Self::G722 => 2 * bytes as u64,
+            Self::Pcmu | Self::Pcma | Self::Opus | Self::OpusNarrow => bytes as u64,
         }
     }
 
-    /// The encoded bytes of so many ticks of the RTP clock.
+    /// The encoded bytes of so many samples, where each byte stands for as many.
     pub(super) fn bytes(self, samples: u64) -> usize {
+        let samples = usize::try_from(samples).unwrap_or(usize::MAX);
         match self {
-            Self::Pcmu | Self::Pcma => usize::try_from(samples).unwrap_or(usize::MAX),
+            Self::G722 => samples / 2,
+            Self::Pcmu | Self::Pcma | Self::Opus | Self::OpusNarrow => samples,
         }
     }
 
     /// The byte that plays as silence.
-    pub(super) const fn silence(self) -> u8 {
-        match self {
-            Self::Pcmu => 0xff,
-            Self::Pcma => 0xd5,
-        }
+    pub(super) fn silence(self) -> u8 {
+        self.law().map_or(0xff, Law::silence)
     }
 
     /// The sample that an encoded byte stands for.
-    pub(super) const fn decoded(self, byte: u8) -> i16 {
-        match self {
-            Self::Pcmu => g711::ULAW[byte as usize],
-            Self::Pcma => g711::ALAW[byte as usize],
-        }
+    pub(super) fn decoded(self, byte: u8) -> i16 {
+        self.law().map_or(0, |law| law.decoded(byte))
     }
 
     pub(super) fn encode(self, samples: &[i16], encoded: &mut Vec<u8>) {
-        match self {
-            Self::Pcmu => encoded.extend(samples.iter().map(|&sample| g711::ulaw(sample))),
-            Self::Pcma => encoded.extend(samples.iter().map(|&sample| g711::alaw(sample))),
+        if let Some(law) = self.law() {
+            law.encode(samples, encoded);
         }
     }
 
-    /// How loud a payload is: the mean of the absolute samples, which is what Asterisk's
-    /// `silencethreshold` is compared with.
-    pub(super) fn loudness(self, payload: &[u8]) -> u16 {
-        let loud = match self {
-            Self::Pcmu => &g711::ULAW_LOUDNESS,
-            Self::Pcma => &g711::ALAW_LOUDNESS,
-        };
-        let sum: u64 = payload.iter().map(|&byte| u64::from(loud[usize::from(byte)])).sum();
-        u16::try_from(sum / payload.len().max(1) as u64).unwrap_or(u16::MAX)
+    /// The law of G.711, if it is that.
+    pub(super) const fn law(self) -> Option<Law> {
+        match self {
+            Self::Pcmu => Some(Law::Mu),
+            Self::Pcma => Some(Law::A),
+            Self::G722 | Self::Opus | Self::OpusNarrow => None,
+        }
     }
 }
 
@@ -114,25 +147,38 @@ pub(super) fn samples(time: Duration, rate: u32) -> u64 {
     u64::try_from(samples).unwrap_or(u64::MAX)
 }
 
+/// How loud audio is: the mean of the absolute samples, which is what Asterisk's
+/// `silencethreshold` is compared with.
+pub(super) fn loudness(samples: &[i16]) -> u16 {
+    let sum: u64 = samples.iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
+    u16::try_from(sum / samples.len().max(1) as u64).unwrap_or(u16::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn silence_is_not_loud_and_speech_is() {
-        for codec in [Codec::Pcmu, Codec::Pcma] {
-            assert!(codec.loudness(&[codec.silence(); 160]) <= 8);
-            let mut shout = Vec::new();
-            codec.encode(&[9000, -9000], &mut shout);
-            assert!((8700..9300).contains(&codec.loudness(&shout)));
-            assert_eq!(codec.loudness(&[]), 0);
-        }
-    }
 
     #[test]
     fn time_and_samples_agree() {
         assert_eq!(duration(12_345, 8000), Duration::from_micros(1_543_125));
         assert_eq!(samples(Duration::from_micros(1_543_125), 8000), 12_345);
         assert_eq!(samples(Duration::MAX, 8000), u64::MAX);
+    }
+
+    #[test]
+    fn a_payload_of_20_ms_is_that_in_every_codec() {
+        let table: [(Codec, &[u8]); 5] = [
+            (Codec::Pcmu, &[0; 160]),
+            (Codec::Pcma, &[0; 160]),
+            (Codec::G722, &[0; 160]),
+            (Codec::Opus, &[0x48, 0]),
+            (Codec::OpusNarrow, &[0x48, 0]),
+        ];
+        for (codec, payload) in table {
+            let ticks = codec.ticks(payload);
+            assert_eq!(ticks, u64::from(codec.clock()) / 50, "{codec:?}");
+            assert_eq!(codec.samples_in(ticks), u64::from(codec.rate()) / 50, "{codec:?}");
+        }
+        assert_eq!(Codec::Opus.ticks(&[]), 0);
     }
 }

@@ -21,6 +21,7 @@ pub(in crate::media) struct Decoder {
 }
 
 /// Samples to packets.
+#[allow(dead_code, reason = "sounds will be")]
 pub(in crate::media) struct Encoder {
     library: Option<Box<OpusEncoder>>,
     packet: Box<[u8; LARGEST]>,
@@ -99,6 +100,7 @@ impl Decoder {
     }
 }
 
+#[allow(dead_code, reason = "sounds will be")]
 impl Encoder {
     /// `bitrate` is the mean in bits a second; losses are provided for where `lossy`.
     pub fn new(rate: u32, bitrate: i32, lossy: bool) -> Self {
@@ -172,6 +174,7 @@ fn rounded(sample: f32) -> i16 {
 
 /// Samples at 48 kHz by which what is decoded lags behind what was encoded: a file that is played
 /// begins so much later (RFC 7845 §4.2).
+#[allow(dead_code, reason = "files will have it")]
 pub(in crate::media) const PRE_SKIP: u16 = 312;
 /// RFC 6716 §3.4: a packet is at most 120 ms long.
 const LONGEST: u32 = 48;
