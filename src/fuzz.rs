@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::call::talk::{Talk, answered};
+use crate::call::talk::Talk;
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
@@ -121,7 +121,8 @@ pub fn description(data: &[u8]) {
     let Some(audio) = offer.audio() else { return };
     let format = audio.formats.first().expect("audio without a format is none");
     let terms = sdp::Terms { ptime: Some(20), maxptime: None, rtcp_mux: audio.rtcp_mux };
-    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), terms));
+    let protection = sdp::Protection::default();
+    let answer = timed(|| offer.answer(&local, format, audio.formats.last(), terms, &protection));
     assert!(answer.len() <= data.len() + 2_000, "an answer grows without end");
     let read = sdp::read(answer.as_bytes()).expect("our answer can be read");
     let ours = read.audio().expect("our answer has audio");
@@ -135,7 +136,7 @@ pub fn description(data: &[u8]) {
 pub fn talk(data: &[u8]) {
     let mut talk = Talk::new(OURS.ip(), 4000, 1);
     if let Ok((answer, stream)) = timed(|| talk.answer(data)) {
-        let theirs = answered(answer.as_bytes()).ok();
+        let theirs = Talk::new(THEIRS.ip(), 4000, 1).answered(answer.as_bytes()).ok();
         let theirs = theirs.expect("whom we answer understands the answer");
         assert_eq!((theirs.codec, theirs.payload_type), (stream.codec, stream.payload_type));
         assert_eq!(theirs.telephone_event, stream.telephone_event, "{answer}");
@@ -143,7 +144,7 @@ pub fn talk(data: &[u8]) {
         assert!(!stream.ptime.is_zero());
     }
     assert!(!talk.offer().is_empty());
-    let _no_panic = timed(|| answered(data));
+    let _no_panic = timed(|| talk.answered(data));
 }
 
 /// A sidecar of another program, or half of one of ours: what is read can be written, and is then

@@ -22,6 +22,8 @@ mod operator;
 mod phone;
 #[path = "daemon/refusals.rs"]
 mod refusals;
+#[path = "daemon/secured.rs"]
+mod secured;
 #[path = "daemon/survival.rs"]
 mod survival;
 #[path = "daemon/transports.rs"]

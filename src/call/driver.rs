@@ -8,8 +8,8 @@ use tokio::select;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
-use super::talk::{Talk, answered, info_key};
-use super::{Inner, route};
+use super::talk::{Talk, info_key};
+use super::{Inner, route, secure};
 use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
 use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
@@ -77,6 +77,7 @@ impl Conversation<'_> {
             mailbox = %self.id,
             caller = %Pii(&self.envelope.caller.number),
             codec = self.codec().name(),
+            srtp = secure::name(self.talk.security()),
             seconds = since.elapsed().as_secs_f32(),
             received, lost, late, duplicates, strangers, sent,
             jitter_ms = jitter.as_secs_f32() * 1000.0,
@@ -89,6 +90,7 @@ impl Conversation<'_> {
     /// Waits for the ACK: nobody is spoken to before. False when there is nobody to speak to.
     async fn confirmed(&mut self) -> bool {
         if let Some(stream) = self.stream {
+            self.port.secure(self.talk.security());
             self.port.connect(stream);
         }
         loop {
@@ -110,6 +112,7 @@ impl Conversation<'_> {
     /// Audio goes as agreed from now on. In another codec, what is being said begins anew.
     async fn connect(&mut self, stream: Stream) -> Heard {
         let before = self.codec();
+        self.port.secure(self.talk.security());
         self.port.connect(stream);
         self.stream = Some(stream);
         if before == stream.codec || self.saying.is_empty() { None } else { self.say().await }
@@ -245,10 +248,12 @@ impl Conversation<'_> {
                 self.dialog.accept(&self.talk.offer());
                 None
             }
-            sip::Event::Confirmed { answer } => match answer.as_deref().map(answered) {
-                Some(Ok(stream)) => self.connect(stream).await,
-                Some(Err(_)) | None => None,
-            },
+            sip::Event::Confirmed { answer } => {
+                match answer.map(|answer| self.talk.answered(&answer)) {
+                    Some(Ok(stream)) => self.connect(stream).await,
+                    Some(Err(_)) | None => None,
+                }
+            }
             sip::Event::Identity(party) => {
                 self.transferred(&party);
                 None
@@ -306,6 +311,11 @@ impl Conversation<'_> {
                     }
                 };
                 ivr::Event::RecordingFinished { duration, ended }
+            }
+            media::Event::Unkeyed(why) => {
+                info!("no keys could be made for the audio: {why}; hung up");
+                self.dialog.bye();
+                ivr::Event::HungUp
             }
             media::Event::Silent if self.on_hold() => return None,
             media::Event::Silent => {

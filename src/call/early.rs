@@ -52,6 +52,7 @@ impl Early {
     /// The audio of the caller's offer is there before the answer.
     fn sound(&mut self, seconds: u32) {
         let Some(stream) = self.stream.filter(|_| seconds > 0) else { return };
+        self.port.secure(self.talk.security());
         self.port.connect(stream);
         let tone = Arc::new(ringing_tone(stream.codec));
         let times = seconds.div_ceil(CADENCE.0 + CADENCE.1);
@@ -63,6 +64,7 @@ impl Early {
             Event::Offer { sdp: Some(offer), .. } => match self.talk.answer(&offer) {
                 Ok((answer, stream)) => {
                     invite.accept(&answer);
+                    self.port.secure(self.talk.security());
                     self.port.connect(stream);
                     self.stream = Some(stream);
                 }

@@ -6,6 +6,7 @@ mod driver;
 mod early;
 pub mod live;
 mod route;
+mod secure;
 pub mod sounds;
 pub(crate) mod talk;
 
@@ -13,19 +14,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::config::{Config, Deposit};
 use crate::directory::{Directory, NotFound};
 use crate::ivr::{Callee, Policy, Session};
 use crate::mailbox::{Envelope, Limits, Mailbox, MailboxId};
-use crate::media::{Media, OpenError};
+use crate::media::{Media, OpenError, Secrets};
 use crate::pii::Pii;
-use crate::sip::{Invite, Reject};
+use crate::sip::{Invite, Reject, Transport};
 use crate::spool::Spool;
 use driver::Conversation;
 use early::Early;
 use live::{Live, Seat};
+use secure::Rules;
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
 
@@ -156,7 +158,11 @@ impl Inner {
             }
         };
         let address = self.config.media.advertise.unwrap_or(invite.local);
-        let mut talk = Talk::new(address, port.number(), session_id(&invite.call_id));
+        let Some(rules) = self.rules(&invite) else {
+            return invite.reject(Reject::ServerError);
+        };
+        let talk = Talk::new(address, port.number(), session_id(&invite.call_id));
+        let mut talk = talk.guarded(rules);
         let (description, stream) = match invite.offer.clone() {
             Some(offer) => match talk.answer(&offer) {
                 Ok((answer, stream)) => (answer, Some(stream)),
@@ -199,6 +205,22 @@ impl Inner {
         conversation.run(|now| Session::deposit(&callee, policy, now)).await;
         // Only now may another caller have the place.
         drop(seat);
+    }
+
+    /// How this call's audio is protected.
+    fn rules(&self, invite: &Invite) -> Option<Rules> {
+        let secrets = Secrets::new();
+        if secrets.is_none() {
+            error!("refused a call: the system has no random numbers for its keys");
+        }
+        let private = matches!(invite.transport, Transport::Tls | Transport::Wss);
+        Some(Rules {
+            demand: route::srtp(invite, &self.config),
+            sdes: private || self.config.media.srtp_keys_in_clear,
+            browser: matches!(invite.transport, Transport::Ws | Transport::Wss),
+            secrets: secrets?,
+            fingerprint: self.media.fingerprint(),
+        })
     }
 
     fn limits(&self, mailbox: &Mailbox) -> Limits {

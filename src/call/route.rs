@@ -7,7 +7,9 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Authenticate, Network, Peer, Registration, Service, Sip};
+use crate::config::{
+    Authenticate, Config, Network, Peer, Registration, Service, Sip, Srtp,
+};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT, MailboxId};
 use crate::sip::{Incoming, NameAddr, Party, Refer, Uri};
@@ -181,6 +183,14 @@ pub(super) fn is_welcome(call: &Incoming, sip: &Sip) -> bool {
     match (sip.authenticate, origin(call, sip)) {
         (_, Origin::Registrar(_) | Origin::Peer(_)) | (Authenticate::Peers, _) => true,
         (Authenticate::Strangers | Authenticate::All, Origin::Stranger) => false,
+    }
+}
+
+/// Whether a call's audio may, or must, be protected: what its peer wants, else what all want.
+pub(super) fn srtp(call: &Incoming, config: &Config) -> Srtp {
+    match origin(call, &config.sip) {
+        Origin::Peer(peer) => peer.srtp.unwrap_or(config.media.srtp),
+        Origin::Registrar(_) | Origin::Stranger => config.media.srtp,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::media::{Codec, Direction, Rtcp, Stream};
+use super::secure::{Guarded, Rules};
+use crate::media::{Codec, Direction, Rtcp, Security, Stream};
 use crate::sip::sdp::{self, Audio, Description, Format, Local, Terms};
 
 /// What we can speak, best first.
@@ -29,19 +30,39 @@ pub(crate) struct Talk {
     local: Local,
     /// The last description.
     said: String,
+    guarded: Guarded,
 }
 
 impl Talk {
     pub(crate) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
         let local = Local { address, port, session_id, version: 0 };
-        Self { local, said: String::new() }
+        Self { local, said: String::new(), guarded: Guarded::default() }
+    }
+
+    /// With keys, as these rules want it.
+    pub(crate) fn guarded(self, rules: Rules) -> Self {
+        Self { guarded: Guarded::new(rules), ..self }
+    }
+
+    /// How the stream that was agreed on last is protected.
+    pub(crate) fn security(&self) -> &Security {
+        self.guarded.agreed()
+    }
+
+    fn here(&self) -> SocketAddr {
+        SocketAddr::new(self.local.address, self.local.port)
     }
 
     /// The answer to an offer, and the stream that follows from both.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
-        let (description, format, events, stream) = agree(offer)?;
+        let (description, format, events, stream) = agree(offer, &self.guarded)?;
         let terms = Terms { rtcp_mux: stream.rtcp == Rtcp::Mux, ..TERMS };
-        let answer = self.say(|local| description.answer(local, &format, events.as_ref(), terms));
+        let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
+        let here = self.here();
+        let protection = self.guarded.answer(audio, here).ok_or(Disagreement::NothingInCommon)?;
+        let events = events.as_ref();
+        let answer =
+            self.say(|local| description.answer(local, &format, events, terms, &protection));
         Ok((answer, stream))
     }
 
@@ -55,7 +76,17 @@ impl Talk {
             channels: 1,
             fmtp: Some("0-16".into()),
         });
-        self.say(|local| sdp::offer(local, &formats, TERMS))
+        let (profile, rtcp_mux, protection) = self.guarded.offer(self.here());
+        let terms = Terms { rtcp_mux, ..TERMS };
+        self.say(|local| sdp::offer(local, &formats, terms, profile, &protection))
+    }
+
+    /// The stream that follows from the answer to our offer.
+    pub(crate) fn answered(&mut self, answer: &[u8]) -> Result<Stream, Disagreement> {
+        let (description, _, _, stream) = agree(answer, &self.guarded)?;
+        let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
+        self.guarded.answered(audio).ok_or(Disagreement::NothingInCommon)?;
+        Ok(stream)
     }
 
     /// RFC 3264 §8: another version if anything differs from the description before, else the same.
@@ -69,13 +100,12 @@ impl Talk {
     }
 }
 
-/// The stream that follows from the answer to our offer.
-pub(crate) fn answered(answer: &[u8]) -> Result<Stream, Disagreement> {
-    agree(answer).map(|(_, _, _, stream)| stream)
-}
-
-fn agree(body: &[u8]) -> Result<(Description, Format, Option<Format>, Stream), Disagreement> {
-    let description = sdp::read(body).map_err(|_| Disagreement::Malformed)?;
+fn agree(
+    body: &[u8],
+    guarded: &Guarded,
+) -> Result<(Description, Format, Option<Format>, Stream), Disagreement> {
+    let mut description = sdp::read(body).map_err(|_| Disagreement::Malformed)?;
+    description.prefer(|audio| guarded.like(audio));
     let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
     // RFC 3264 §6.1: the offerer's order is its preference.
     let (format, codec) = audio
@@ -240,7 +270,7 @@ mod tests {
     fn our_offer_can_be_answered() {
         let ours = talk().offer();
         assert!(ours.contains("RTP/AVP 0 8 101"), "{ours}");
-        assert_eq!(answered(&offer("8", "")).unwrap().codec, Codec::Pcma);
+        assert_eq!(talk().answered(&offer("8", "")).unwrap().codec, Codec::Pcma);
     }
 
     #[test]

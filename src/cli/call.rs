@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::time::{sleep, timeout};
 
-use crate::call::talk::{self, Talk};
+use crate::call::talk::Talk;
 use crate::daemon;
 use crate::media::{self, Media, Port, Sound, Stream, Take, tone};
 use crate::sip::{self, Credentials, Dialog, NameAddr, Uri};
@@ -130,7 +130,8 @@ impl Call {
             dialog.map_err(|refusal| anyhow::anyhow!("the call was refused: {refusal}"))?;
         let answered_after = began.elapsed();
         let answer = dialog.remote_body().unwrap_or_default();
-        let stream = talk::answered(answer)
+        let stream = talk
+            .answered(answer)
             .map_err(|_| anyhow::anyhow!("the answer has no audio that we speak"))?;
         port.connect(stream);
         let done = self.talk(&mut dialog, &mut port, stream).await;
@@ -248,6 +249,7 @@ async fn played(dialog: &mut Dialog, port: &mut Port) -> anyhow::Result<()> {
             () = ended(dialog) => bail!("the other side hung up"),
             event = port.next() => match event {
                 media::Event::Played => return Ok(()),
+                media::Event::Unkeyed(why) => bail!("no keys for the audio: {why}"),
                 media::Event::Key(_)
                 | media::Event::At(_)
                 | media::Event::Recorded(_)

@@ -92,6 +92,8 @@ fn media(section: &mut Section, config: &mut Config) {
     section.take("bind", &mut media.bind);
     section.take_some("advertise", &mut media.advertise);
     section.take("threads", &mut media.threads);
+    section.take("srtp", &mut media.srtp);
+    section.take("srtp_keys_in_clear", &mut media.srtp_keys_in_clear);
 }
 
 fn deposit(section: &mut Section, config: &mut Config) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Network, Sip};
+use super::{Network, Sip, Srtp};
 use crate::pii::Secret;
 
 /// Whose calls must prove by a password who they are.
@@ -38,6 +38,8 @@ pub struct Peer {
     pub may_assert: Option<bool>,
     /// Whom the caller meant: Diversion, History-Info, `target`.
     pub may_divert: Option<bool>,
+    /// Whether its audio is protected; unset: as `media.srtp` says.
+    pub srtp: Option<Srtp>,
 }
 
 impl Peer {

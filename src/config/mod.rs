@@ -102,6 +102,22 @@ pub struct Media {
     pub advertise: Option<IpAddr>,
     /// 0: one for each processor.
     pub threads: usize,
+    pub srtp: Srtp,
+    /// Whether keys count that came with signalling which anybody on the way can read.
+    pub srtp_keys_in_clear: bool,
+}
+
+/// Whether audio is protected, by keys in the description (SDES) or by a handshake (DTLS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Srtp {
+    /// Never: calls that insist on it are refused.
+    Off,
+    /// If the other side wants it.
+    #[default]
+    Optional,
+    /// Always: calls that cannot are refused.
+    Required,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -205,6 +221,8 @@ impl Default for Config {
                 bind: Ipv4Addr::UNSPECIFIED.into(),
                 advertise: None,
                 threads: 0,
+                srtp: Srtp::Optional,
+                srtp_keys_in_clear: true,
             },
             deposit: Deposit {
                 max_messages: 100,

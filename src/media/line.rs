@@ -186,6 +186,31 @@ impl Line {
         self.stream.map_or(Codec::Pcmu, |stream| stream.codec)
     }
 
+    /// Where the description says that the other side is.
+    pub fn offered(&self) -> Option<SocketAddr> {
+        self.stream?.remote
+    }
+
+    /// Whether RTCP comes and goes by the socket of RTP.
+    pub fn is_mux(&self) -> bool {
+        self.stream.is_some_and(|stream| stream.rtcp == Rtcp::Mux)
+    }
+
+    /// The other side has said where it wants to be sent to.
+    pub fn choose(&mut self, from: SocketAddr) {
+        self.source.choose(from);
+    }
+
+    /// Something came that is from nobody whom we know.
+    pub fn count_stranger(&self) {
+        self.counters.strangers.add(1);
+    }
+
+    /// There will be no keys.
+    pub fn unkeyed(&self, why: String) {
+        self.teller.tell(Told::Unkeyed(why));
+    }
+
     /// Where our packets go.
     pub fn target(&self) -> Option<SocketAddr> {
         self.source.target()
@@ -234,7 +259,7 @@ impl Line {
         now: Instant,
         out: &mut Outbox,
     ) -> Ear {
-        if self.stream.is_some_and(|stream| stream.rtcp == Rtcp::Mux) && rtcp::is_rtcp(datagram) {
+        if self.is_mux() && rtcp::is_rtcp(datagram) {
             self.hear_report(datagram, from, now);
             return Ear::AsBefore;
         }

@@ -17,10 +17,15 @@
 mod codec;
 mod comfort;
 mod conceal;
+mod dtls;
 mod dtmf;
+mod guard;
+mod handshakes;
 mod hearing;
+mod ice;
 mod jitter;
 mod join;
+mod keying;
 mod level;
 mod library;
 mod line;
@@ -35,7 +40,9 @@ mod rtp;
 mod socket;
 mod sound;
 mod source;
+mod srtp;
 mod stretch;
+mod stun;
 pub mod tone;
 mod track;
 pub mod wav;
@@ -49,12 +56,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use codec::Codec;
+pub use ice::Ice;
 pub use join::join;
+pub use keying::{Fingerprint, Keying, Role, Secrets, Security};
 pub use library::Library;
 pub use player::{Control, Playback, Position, Speed, Volume};
 pub use port::{Direction, Ended, Event, Port, Recording, Rtcp, Statistics, Stream, Take};
 pub use sound::{Sound, SoundError};
+pub use srtp::{Keys, MasterKey, Suite};
 
+use handshakes::Handshakes;
 use line::Line;
 use ports::Ports;
 use rtcp::Wall;
@@ -90,6 +101,7 @@ struct Exchange {
     links: Vec<Arc<Link>>,
     wall: Wall,
     chance: AtomicU64,
+    fingerprint: [u8; 32],
 }
 
 /// Why there is no port for a call.
@@ -113,10 +125,14 @@ impl Media {
         let ports = Ports::new(&config.ports, chance);
         let capacity = ports.len();
         let ports = Arc::new(Mutex::new(ports));
+        let identity = dtls::Identity::new().map_err(io::Error::other)?;
+        let fingerprint = identity.fingerprint();
+        let handshakes = Handshakes::start(identity)?;
         let pool = writer::Pool::start(writers)?;
         let link = |n| {
             let ports = Arc::clone(&ports);
-            Link::start(format!("media-{n}"), config.bind, ports, pool.outbox()).map(Arc::new)
+            let (name, handshakes) = (format!("media-{n}"), handshakes.clone());
+            Link::start(name, config.bind, ports, pool.outbox(), handshakes).map(Arc::new)
         };
         let links = (0..threads).map(link).collect::<io::Result<_>>()?;
         let exchange = Exchange {
@@ -131,6 +147,7 @@ impl Media {
                 unix: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             },
             chance: AtomicU64::new(chance),
+            fingerprint,
         };
         Ok(Self { exchange: Arc::new(exchange) })
     }
@@ -151,6 +168,11 @@ impl Media {
                 Err(OpenError::Overloaded)
             }
         }
+    }
+
+    /// SHA-256 of the certificate that we show in handshakes.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.exchange.fingerprint
     }
 
     /// How many calls the port range has room for.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::codec::{self, Codec};
+use super::keying::Security;
 use super::player::{Control, Playback, Position};
 use super::socket::{Command, Link};
 
@@ -23,6 +24,7 @@ pub struct Port {
     link: Arc<Link>,
     events: mpsc::Receiver<Told>,
     counters: Arc<Counters>,
+    security: Security,
     /// Counts the playbacks, so that the end of one that was stopped is not told.
     playback: u32,
 }
@@ -86,6 +88,8 @@ pub enum Event {
     /// Nothing was received for `Config::rtp_timeout` although something should be. Told once,
     /// and again after something came.
     Silent,
+    /// The handshake that should have made keys has failed, for this reason: nothing will be heard.
+    Unkeyed(String),
 }
 
 #[derive(Debug)]
@@ -135,6 +139,14 @@ impl Port {
     /// The RTP port, which is even. RTCP is the one above.
     pub fn number(&self) -> u16 {
         self.number
+    }
+
+    /// Says how the stream is protected: before each [`Port::connect`] where that may have changed.
+    pub fn secure(&mut self, security: &Security) {
+        if self.security != *security {
+            self.security = security.clone();
+            self.send(Command::Secure(Box::new(security.clone())));
+        }
     }
 
     /// Says what was agreed: after the answer, and again after each re-INVITE. Another codec stops
@@ -190,6 +202,7 @@ impl Port {
                 Some(Told::Played(_) | Told::At(..)) => continue,
                 Some(Told::Recorded(recording)) => Event::Recorded(recording),
                 Some(Told::Silent) => Event::Silent,
+                Some(Told::Unkeyed(why)) => Event::Unkeyed(why),
                 // The media thread is gone, and with it whatever could still happen here.
                 None => std::future::pending().await,
             };
@@ -204,7 +217,8 @@ impl Port {
         let (sender, events) = mpsc::channel(EVENTS);
         let counters = Arc::new(Counters::default());
         let told = Arc::clone(&counters);
-        let port = Self { number, index, link, events, counters, playback: 0 };
+        let security = Security::default();
+        let port = Self { number, index, link, events, counters, security, playback: 0 };
         (port, Teller { events: sender }, told)
     }
 
@@ -275,6 +289,7 @@ pub(super) enum Told {
     At(Position, u32),
     Recorded(Recording),
     Silent,
+    Unkeyed(String),
 }
 
 /// The other end of a port's events. It never waits.
@@ -372,6 +387,7 @@ pub(super) mod tests {
                 Told::At(..) => '@',
                 Told::Recorded(_) => 'R',
                 Told::Silent => 'S',
+                Told::Unkeyed(_) => 'U',
             })
             .collect()
     }

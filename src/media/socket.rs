@@ -5,7 +5,7 @@
 //! four slots. In between it sleeps, and only a command wakes it.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -19,26 +19,38 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::guard::{self, Guard, Passed};
+use super::handshakes::{Handshakes, Peer};
+use super::keying::{Fingerprint, Role, Security};
 use super::line::{Ear, FRAME_PACKET, Line, TICKS_PER_FRAME};
 use super::player::{Control, Playback};
 use super::port::{Rtcp, Stream, Take};
 use super::ports::Ports;
 use super::rtcp::REPORT;
 use super::source;
+use super::srtp::{Keys, TRAILER};
 use super::writer::Outbox;
 
-/// A way to one media thread.
+/// A way to one media thread, which ends with it.
 #[derive(Debug)]
 pub(super) struct Link {
+    way: Way,
+    lines: Arc<AtomicUsize>,
+}
+
+/// A way to one media thread, for whoever has something to tell it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
     commands: SyncSender<(usize, Command)>,
     bell: Arc<Bell>,
-    lines: Arc<AtomicUsize>,
 }
 
 /// What the owner of a port, or of all of them, may ask of its thread.
 #[derive(Debug)]
 pub(super) enum Command {
     Open(Box<Pair>, Box<Line>),
+    /// Comes before `Connect`.
+    Secure(Box<Security>),
     Connect(Stream),
     Play {
         playback: Playback,
@@ -52,6 +64,20 @@ pub(super) enum Command {
     StopPlaying,
     Record(Take),
     StopRecording,
+    /// From a handshake: a datagram of its own, what it came to.
+    Transmit {
+        ticket: u64,
+        to: SocketAddr,
+        datagram: Box<[u8]>,
+    },
+    Key {
+        ticket: u64,
+        keys: Box<Keys>,
+    },
+    Unkeyed {
+        ticket: u64,
+        why: String,
+    },
     Close,
     /// Nobody can command any more.
     End,
@@ -79,6 +105,8 @@ struct Shard {
     commands: Receiver<(usize, Command)>,
     bell: Arc<Bell>,
     lines: Arc<AtomicUsize>,
+    way: Way,
+    handshakes: Handshakes,
     epoll: Epoll,
     wires: Vec<Option<Box<Wire>>>,
     wheel: [Vec<usize>; SLOTS],
@@ -93,6 +121,8 @@ struct Shard {
 struct Wire {
     line: Line,
     pair: Pair,
+    guard: Option<Box<Guard>>,
+    handshakes: Handshakes,
     reach: Reach,
     slot: Slot,
     /// The tick at which something was received last.
@@ -120,17 +150,21 @@ impl Link {
         bind: IpAddr,
         ports: Arc<Mutex<Ports>>,
         outbox: Outbox,
+        handshakes: Handshakes,
     ) -> io::Result<Self> {
         let (sender, commands) = sync_channel(COMMANDS);
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let bell = Arc::new(Bell { event, rung: AtomicBool::new(false) });
         let lines = Arc::new(AtomicUsize::new(0));
+        let way = Way { commands: sender, bell: Arc::clone(&bell) };
         let shard = Shard {
             ports,
             bind,
             commands,
-            bell: Arc::clone(&bell),
+            bell,
             lines: Arc::clone(&lines),
+            way: way.clone(),
+            handshakes,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             wires: Vec::new(),
             wheel: Default::default(),
@@ -140,7 +174,7 @@ impl Link {
             datagram: Box::new([0; DATAGRAM]),
         };
         thread::Builder::new().name(name).spawn(move || shard.run())?;
-        Ok(Self { commands: sender, bell, lines })
+        Ok(Self { way, lines })
     }
 
     /// How many lines the thread has.
@@ -152,9 +186,9 @@ impl Link {
     pub fn open(&self, index: usize, pair: Pair, line: Line) -> Result<(), Pair> {
         self.lines.fetch_add(1, Ordering::Relaxed);
         let command = Command::Open(Box::new(pair), Box::new(line));
-        match self.commands.try_send((index, command)) {
+        match self.way.commands.try_send((index, command)) {
             Ok(()) => {
-                self.bell.ring();
+                self.way.bell.ring();
                 Ok(())
             }
             Err(TrySendError::Full((_, Command::Open(pair, _)))) => {
@@ -165,6 +199,12 @@ impl Link {
         }
     }
 
+    pub fn send(&self, index: usize, command: Command) {
+        self.way.send(index, command);
+    }
+}
+
+impl Way {
     pub fn send(&self, index: usize, command: Command) {
         // Waits only while a thousand commands are before it, which the thread does in passing. It
         // never waits for us, so this ends.
@@ -330,7 +370,8 @@ impl Shard {
             let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else {
                 return false;
             };
-            if wire.line.is_playing() {
+            // What cannot be understood yet is said when it can.
+            if wire.line.is_playing() && wire.is_up() {
                 wire.send(self.tick, self.bind);
             }
             let goes_on = wire.line.is_playing();
@@ -349,6 +390,7 @@ impl Shard {
         for wire in self.wires.iter_mut().skip(first).step_by(stride).flatten() {
             let ear = wire.line.tick(now, &mut self.outbox);
             wire.set_reach(&ear, self.bind);
+            wire.begin_handshake();
             wire.report(self.tick, now, self.bind);
         }
     }
@@ -360,9 +402,16 @@ impl Shard {
         }
         let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else { return };
         match command {
+            Command::Secure(security) => {
+                let way = &self.way;
+                wire.secure(*security, |theirs, role, checked| {
+                    Arc::new(Peer::new(index, way.clone(), theirs, role, checked))
+                });
+            }
             Command::Connect(stream) => {
                 let ear = wire.line.connect(stream, now);
                 wire.set_reach(&ear, self.bind);
+                wire.begin_handshake();
                 self.enrol(index);
             }
             Command::Play { playback, number } => {
@@ -386,6 +435,22 @@ impl Shard {
                 wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
                 wire.line.stop_recording(now, &mut self.outbox);
             }
+            Command::Transmit { ticket, to, datagram } => {
+                if wire.is_with(ticket) {
+                    // What cannot leave is repeated.
+                    let _ = wire.pair.rtp.send_to(&datagram, source::reachable(to, self.bind));
+                }
+            }
+            Command::Key { ticket, keys } => {
+                if let Some(guard) = &mut wire.guard {
+                    guard.key(ticket, &keys);
+                }
+            }
+            Command::Unkeyed { ticket, why } => {
+                if wire.is_with(ticket) {
+                    wire.line.unkeyed(why);
+                }
+            }
             Command::Close => self.close(index, now),
             Command::Open(..) | Command::End => {}
         }
@@ -398,7 +463,15 @@ impl Shard {
         if self.wires.len() <= index {
             self.wires.resize_with(index + 1, || None);
         }
-        let wire = Wire { line, pair, reach: Reach::Anyone, slot: Slot::None, ready: 0 };
+        let wire = Wire {
+            line,
+            pair,
+            guard: None,
+            handshakes: self.handshakes.clone(),
+            reach: Reach::Anyone,
+            slot: Slot::None,
+            ready: 0,
+        };
         self.wires[index] = Some(Box::new(wire));
     }
 
@@ -406,9 +479,10 @@ impl Shard {
         let Some(mut wire) = self.wires.get_mut(index).and_then(Option::take) else { return };
         wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
         wire.line.stop_recording(now, &mut self.outbox);
-        let mut report = [0; REPORT];
-        if let Some(length) = wire.line.farewell(self.tick, now, &mut report) {
-            wire.send_report(&report[..length], self.bind);
+        let (mut report, tick) = ([0; REPORT + TRAILER], self.tick);
+        let part = report.first_chunk_mut();
+        if let Some(length) = part.and_then(|part| wire.line.farewell(tick, now, part)) {
+            wire.send_report(&mut report, length, self.bind);
         }
         wire.pair.give_back(&self.ports);
         self.lines.fetch_sub(1, Ordering::Relaxed);
@@ -445,6 +519,9 @@ impl Wire {
         for _ in 0..most {
             match self.pair.rtp.recv_from(datagram) {
                 Ok((length, from)) => {
+                    let Some(length) = self.admit(&mut datagram[..length], from, bind) else {
+                        continue;
+                    };
                     let ear = self.line.hear(&datagram[..length], from, now, outbox);
                     self.set_reach(&ear, bind);
                 }
@@ -459,19 +536,93 @@ impl Wire {
     fn hear_reports(&mut self, datagram: &mut [u8], now: Instant) {
         for _ in 0..MOST_PACKETS {
             let Ok((length, from)) = self.pair.rtcp.recv_from(datagram) else { return };
+            let datagram = &mut datagram[..length];
+            let Some(length) = self.admit_report(datagram, from) else { continue };
             self.line.hear_report(&datagram[..length], from, now);
         }
     }
 
-    fn report(&mut self, tick: u64, now: Instant, bind: IpAddr) {
-        let mut report = [0; REPORT];
-        if let Some(length) = self.line.report(tick, now, &mut report) {
-            self.send_report(&report[..length], bind);
+    /// Takes what was agreed about keys and ways.
+    fn secure(
+        &mut self,
+        security: Security,
+        peer: impl FnOnce(Fingerprint, Role, bool) -> Arc<Peer>,
+    ) {
+        self.guard = Guard::new(security, self.guard.take(), peer);
+        if self.guard.as_ref().is_some_and(|guard| guard.moves()) {
+            self.set_reach(&Ear::Open, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         }
     }
 
-    fn send_report(&self, report: &[u8], bind: IpAddr) {
+    /// Whether what we say now is understood.
+    fn is_up(&self) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.is_up())
+    }
+
+    fn is_with(&self, ticket: u64) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.is_with(ticket))
+    }
+
+    fn begin_handshake(&mut self) {
+        let target = self.line.target();
+        if let Some((peer, with)) = self.guard.as_mut().and_then(|guard| guard.to_call(target)) {
+            self.handshakes.take(peer, with, None);
+        }
+    }
+
+    /// Lets in what is for the line, and says how long it is now.
+    fn admit(&mut self, datagram: &mut [u8], from: SocketAddr, bind: IpAddr) -> Option<usize> {
+        let Some(guard) = &mut self.guard else { return Some(datagram.len()) };
+        let socket = guard::Socket::Rtp { mux: self.line.is_mux() };
+        match guard.take(datagram, from, socket, self.line.offered()) {
+            Passed::Media(length) => return Some(length),
+            Passed::Check { answer, chosen } => {
+                // An answer that is lost is asked for again.
+                let _ = self.pair.rtp.send_to(&answer.bytes, source::reachable(from, bind));
+                if chosen {
+                    self.line.choose(from);
+                    self.begin_handshake();
+                }
+            }
+            Passed::Handshake(peer) => {
+                self.handshakes.take(peer, source::plain(from), Some(datagram));
+            }
+            Passed::Stranger => self.line.count_stranger(),
+        }
+        None
+    }
+
+    fn admit_report(&mut self, datagram: &mut [u8], from: SocketAddr) -> Option<usize> {
+        let Some(guard) = &mut self.guard else { return Some(datagram.len()) };
+        match guard.take(datagram, from, guard::Socket::Rtcp, self.line.offered()) {
+            Passed::Media(length) => return Some(length),
+            Passed::Check { answer, .. } => {
+                let _ = self.pair.rtcp.send_to(&answer.bytes, from);
+            }
+            Passed::Handshake(_) | Passed::Stranger => self.line.count_stranger(),
+        }
+        None
+    }
+
+    fn report(&mut self, tick: u64, now: Instant, bind: IpAddr) {
+        let mut report = [0; REPORT + TRAILER];
+        let part = report.first_chunk_mut();
+        if let Some(length) = part.and_then(|part| self.line.report(tick, now, part)) {
+            self.send_report(&mut report, length, bind);
+        }
+    }
+
+    /// Sends a report of so many octets, behind which there is room for what protects it.
+    fn send_report(&mut self, report: &mut [u8], length: usize, bind: IpAddr) {
         let Some((rtcp, target)) = self.line.report_target() else { return };
+        let length = match &mut self.guard {
+            None => length,
+            Some(guard) => match guard.seal_report(report, length) {
+                Some(length) => length,
+                None => return,
+            },
+        };
+        let report = &report[..length];
         let target = source::reachable(target, bind);
         // What cannot leave now is told again in five seconds.
         let _ = match (rtcp, &self.reach) {
@@ -482,8 +633,14 @@ impl Wire {
     }
 
     fn send(&mut self, tick: u64, bind: IpAddr) {
-        let mut packet = [0; FRAME_PACKET];
-        if let Some(length) = self.line.frame(tick, &mut packet) {
+        let mut packet = [0; FRAME_PACKET + TRAILER];
+        let part = packet.first_chunk_mut();
+        let length = part.and_then(|part| self.line.frame(tick, part));
+        let length = match &mut self.guard {
+            None => length,
+            Some(guard) => length.and_then(|length| guard.seal(&mut packet, length)),
+        };
+        if let Some(length) = length {
             let packet = &packet[..length];
             // A packet that cannot leave now is late for ever.
             let _ = match (&self.reach, self.line.target()) {
@@ -500,6 +657,8 @@ impl Wire {
     fn set_reach(&mut self, ear: &Ear, bind: IpAddr) {
         match ear {
             Ear::AsBefore => {}
+            // Whom the other side chooses may be somebody else any time.
+            Ear::Closed if self.guard.as_ref().is_some_and(|guard| guard.moves()) => {}
             Ear::Closed => {
                 // Connected, the kernel finds the route once and drops strangers for us.
                 let target = self.line.target().map(|target| source::reachable(target, bind));

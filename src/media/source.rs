@@ -32,6 +32,10 @@ enum State {
         from: SocketAddr,
         ssrc: u32,
     },
+    /// The other side has said where to send (RFC 8445 §8); whoever is let in is believed.
+    Chosen {
+        to: SocketAddr,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,9 @@ impl Source {
     pub fn offer(&mut self, offered: Option<SocketAddr>) -> bool {
         let offered = offered.map(plain);
         let changed = offered != self.offered;
-        if changed {
+        if let State::Chosen { .. } = self.state {
+            self.offered = offered;
+        } else if changed {
             *self = Self::new(offered);
         }
         changed
@@ -68,6 +74,9 @@ impl Source {
 
     /// Opens the ears again, for a peer that has fallen silent may come back from elsewhere.
     pub fn forget(&mut self) {
+        if let State::Chosen { .. } = self.state {
+            return;
+        }
         self.state = State::Open;
         self.candidate = None;
     }
@@ -76,11 +85,17 @@ impl Source {
         self.state == State::Open
     }
 
+    /// Sends there from now on, wherever packets come from.
+    pub fn choose(&mut self, to: SocketAddr) {
+        self.state = State::Chosen { to: plain(to) };
+    }
+
     /// Where our packets go.
     pub fn target(&self) -> Option<SocketAddr> {
         match self.state {
             State::Open => self.last.or(self.offered),
             State::Learnt { from, .. } | State::Locked { from, .. } => Some(from),
+            State::Chosen { to } => Some(to),
         }
     }
 
@@ -110,6 +125,7 @@ impl Source {
                 Verdict::Accepted
             }
             State::Open => self.learn(from, packet, now),
+            State::Chosen { .. } => Verdict::Accepted,
         }
     }
 

@@ -26,6 +26,7 @@ mod message;
 mod name_addr;
 mod registration;
 pub mod sdp;
+mod secure;
 mod session;
 mod socket;
 mod text;

@@ -8,6 +8,10 @@ use std::net::IpAddr;
 
 use sdp_types::{Media, Session};
 
+pub use super::secure::{
+    Crypto, Fingerprint, Hash, Ice, Profile, Protection, Secured, Setup, Suite,
+};
+
 /// A payload type and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
@@ -60,8 +64,11 @@ pub struct Audio {
     pub ptime: Option<u8>,
     pub maxptime: Option<u8>,
     pub direction: Direction,
-    /// `RTP/AVP` or `RTP/AVPF`.
+    /// As the `m=` line has it, in upper case.
     pub profile: String,
+    pub transport: Profile,
+    /// Keys, certificates and ways.
+    pub secured: Secured,
     pub rtcp_mux: bool,
     /// Where `a=rtcp` (RFC 3605) wants reports: a port, and an address if it differs.
     pub rtcp: Option<(u16, Option<IpAddr>)>,
@@ -86,7 +93,9 @@ pub struct Malformed(String);
 #[derive(Debug, Clone)]
 pub struct Description {
     session: Session,
-    audio: Option<(usize, Audio)>,
+    /// All that we could take, and which of them we do.
+    streams: Vec<(usize, Audio)>,
+    taken: Option<usize>,
 }
 
 /// Our end of the stream.
@@ -106,15 +115,40 @@ pub fn read(body: &[u8]) -> Result<Description, Malformed> {
     if session.medias.len() > MAX_MEDIAS {
         return Err(Malformed(format!("more than {MAX_MEDIAS} streams")));
     }
-    let mut streams = session.medias.iter().enumerate();
-    let audio = streams.find_map(|(at, media)| Some((at, audio(&session, media)?)));
-    Ok(Description { session, audio })
+    let streams = session.medias.iter().enumerate();
+    let streams = streams.filter_map(|(at, media)| Some((at, audio(&session, media)?)));
+    let streams: Vec<_> = streams.collect();
+    let taken = (!streams.is_empty()).then_some(0);
+    Ok(Description { session, streams, taken })
 }
 
 impl Description {
     /// `None`: no audio stream that we could take, or all refused with port 0.
     pub fn audio(&self) -> Option<&Audio> {
-        self.audio.as_ref().map(|(_, audio)| audio)
+        self.ours().map(|(_, audio)| audio)
+    }
+
+    /// Takes the stream that is liked best, the first of equals; those that are not liked at all
+    /// (`None`) are left out.
+    pub fn prefer(&mut self, like: impl Fn(&Audio) -> Option<u8>) {
+        let streams = self.streams.iter().enumerate().rev();
+        let liked = streams.filter_map(|(n, (_, audio))| Some((n, like(audio)?)));
+        self.taken = liked.max_by_key(|(_, much)| *much).map(|(n, _)| n);
+    }
+
+    fn ours(&self) -> Option<&(usize, Audio)> {
+        self.streams.get(self.taken?)
+    }
+
+    /// RFC 8843 §7.3: the group with our stream, the only one that stays, if it was offered.
+    fn bundle(&self) -> Option<String> {
+        let mid = value(self.session.medias.get(self.ours()?.0)?, "mid")?;
+        let mut groups = self.session.attributes.iter().filter(|a| a.attribute == "group");
+        let offered = groups.any(|group| {
+            let mut words = group.value.as_deref().unwrap_or("").split_ascii_whitespace();
+            words.next() == Some("BUNDLE") && words.any(|name| name == mid)
+        });
+        offered.then(|| format!("group:BUNDLE {mid}"))
     }
 
     /// RFC 3264 §6: as many `m=` lines as in the offer, all but ours refused with port 0.
@@ -124,15 +158,21 @@ impl Description {
         chosen: &Format,
         telephone_event: Option<&Format>,
         terms: Terms,
+        protection: &Protection,
     ) -> String {
         let mut out = head(local, self.session.times.first().map(|t| (t.start_time, t.stop_time)));
+        if let Some(bundle) = self.bundle() {
+            line(&mut out, "a", &bundle);
+        }
+        protection.of_session(&mut |attribute| line(&mut out, "a", attribute));
         for (at, media) in self.session.medias.iter().enumerate() {
-            match &self.audio {
+            match self.ours() {
                 Some((ours, audio)) if *ours == at => {
                     let formats: Vec<&Format> =
                         [chosen].into_iter().chain(telephone_event).collect();
                     stream(&mut out, &audio.profile, local.port, &formats, terms);
                     line(&mut out, "a", audio.direction.mirrored().name());
+                    protection.of_media(&mut |attribute| line(&mut out, "a", attribute));
                     // RFC 5888 §9.1: the name of a stream is kept.
                     if let Some(mid) = value(media, "mid") {
                         line(&mut out, "a", &format!("mid:{mid}"));
@@ -152,19 +192,25 @@ impl Description {
 }
 
 /// Our offer of one audio stream, formats in the order of preference.
-pub fn offer(local: &Local, formats: &[Format], terms: Terms) -> String {
+pub fn offer(
+    local: &Local,
+    formats: &[Format],
+    terms: Terms,
+    profile: &str,
+    protection: &Protection,
+) -> String {
     let mut out = head(local, None);
-    stream(&mut out, "RTP/AVP", local.port, &formats.iter().collect::<Vec<_>>(), terms);
+    protection.of_session(&mut |attribute| line(&mut out, "a", attribute));
+    stream(&mut out, profile, local.port, &formats.iter().collect::<Vec<_>>(), terms);
     line(&mut out, "a", Direction::SendRecv.name());
+    protection.of_media(&mut |attribute| line(&mut out, "a", attribute));
     out
 }
 
 fn audio(session: &Session, media: &Media) -> Option<Audio> {
     let profile = media.proto.to_ascii_uppercase();
-    let usable = media.media.eq_ignore_ascii_case("audio")
-        && media.port != 0
-        && matches!(profile.as_str(), "RTP/AVP" | "RTP/AVPF");
-    if !usable {
+    let transport = Profile::of(&profile)?;
+    if !media.media.eq_ignore_ascii_case("audio") || media.port == 0 {
         return None;
     }
     let formats: Vec<Format> = media
@@ -184,7 +230,11 @@ fn audio(session: &Session, media: &Media) -> Option<Audio> {
     let address = parsed.filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
     let direction = direction(session, media);
     // RFC 3264 §8.4: 0.0.0.0 is how RFC 2543 said "hold".
-    let held = parsed.is_some_and(|ip| ip.is_unspecified()) && direction == Direction::SendRecv;
+    // RFC 8839 §4.3.1: with ICE it says that there is no address yet.
+    let secured = Secured::read(session, media);
+    let held = parsed.is_some_and(|ip| ip.is_unspecified())
+        && direction == Direction::SendRecv
+        && secured.ice.is_none();
     Some(Audio {
         address,
         port: media.port,
@@ -193,6 +243,8 @@ fn audio(session: &Session, media: &Media) -> Option<Audio> {
         maxptime: value(media, "maxptime").and_then(milliseconds),
         direction: if held { Direction::SendOnly } else { direction },
         profile,
+        transport,
+        secured,
         rtcp_mux: media.attributes.iter().any(|a| a.attribute == "rtcp-mux"),
         rtcp: value(media, "rtcp").and_then(rtcp),
     })
@@ -399,7 +451,8 @@ mod tests {
     fn an_answer_has_as_many_streams_and_mirrors_the_direction() {
         let offer = described(OFFER);
         let formats = &offer.audio().expect("audio").formats;
-        let answer = offer.answer(&local(), &formats[1], Some(&formats[3]), TERMS);
+        let none = Protection::default();
+        let answer = offer.answer(&local(), &formats[1], Some(&formats[3]), TERMS, &none);
         assert_eq!(
             answer.replace("\r\n", "\n"),
             "v=0\no=- 7 1 IN IP4 192.0.2.9\ns=-\nc=IN IP4 192.0.2.9\nt=0 0\n\
@@ -422,7 +475,7 @@ mod tests {
         assert_eq!(named.audio().expect("audio").address, None);
         for nothing in [
             "m=audio 0 RTP/AVP 0",
-            "m=audio 6000 RTP/SAVP 0",
+            "m=audio 6000 TCP/RTP/AVP 0",
             "m=image 6000 udptl t38",
             "m=audio 6000 RTP/AVP 99",
         ] {
@@ -441,7 +494,9 @@ mod tests {
             fmtp: None,
         };
         let formats = [format(0, "PCMU"), format(101, "TELEPHONE-EVENT")];
-        let offer = read(offer(&local(), &formats, TERMS).as_bytes()).expect("an offer");
+        let none = Protection::default();
+        let offer = offer(&local(), &formats, TERMS, "RTP/AVP", &none);
+        let offer = read(offer.as_bytes()).expect("an offer");
         let audio = offer.audio().expect("audio");
         assert_eq!(audio.formats[0], formats[0]);
         assert_eq!(audio.formats[1].fmtp.as_deref(), Some("0-16"));

@@ -43,12 +43,18 @@ pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) 
 
 /// Calls, speaks what is in the WAV file, and hangs up after so many seconds.
 pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
+    baresip_secured(house, transport, "", wav, seconds);
+}
+
+/// The same with its audio protected by what baresip has under this name.
+pub fn baresip_secured(house: &House, transport: &str, media: &str, wav: &Path, seconds: u32) {
     let dir = house.dir.path().join("baresip");
     fs::create_dir(&dir).unwrap();
     let (first, last) = house.callers_ports();
     let config = format!(
         "sip_listen 127.0.0.1:0\nrtp_ports {first}-{last}\naudio_source aufile,{wav}\n\
          audio_player aufile,{heard}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\n\
+         module srtp.so\nmodule dtls_srtp.so\n\
          module_app account.so\nmodule_app menu.so\n",
         wav = wav.display(),
         heard = dir.join("heard.wav").display(),
@@ -58,8 +64,9 @@ pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
     fs::write(dir.join("contacts"), "").unwrap();
     // What it dials goes by the transport of its account.
     let account = format!(
-        "\"Grace Hopper\" <sip:+12125550142@127.0.0.1;transport={}>;regint=0;audio_codecs=pcmu\n",
-        transport.to_lowercase()
+        "\"Grace Hopper\" <sip:+12125550142@127.0.0.1;transport={}>;regint=0;audio_codecs=pcmu{}\n",
+        transport.to_lowercase(),
+        if media.is_empty() { String::new() } else { format!(";mediaenc={media}") },
     );
     fs::write(dir.join("accounts"), account).unwrap();
     let target = house.sip(transport);
@@ -74,6 +81,18 @@ pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
 
 /// The same by linphone, which checks by `ca` whom it calls by TLS.
 pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, seconds: u64) {
+    linphone_secured(house, transport, ca, "none", wav, seconds);
+}
+
+/// The same with its audio protected, by `srtp` or `dtls`, or not at all.
+pub fn linphone_secured(
+    house: &House,
+    transport: &str,
+    ca: Option<&Path>,
+    media: &str,
+    wav: &Path,
+    seconds: u64,
+) {
     let home = house.dir.path().join("linphone");
     // It makes none of these itself.
     fs::create_dir_all(home.join(".local/share/linphone")).unwrap();
@@ -83,6 +102,7 @@ pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, s
     let port = |name: &str| if name == transport { -1 } else { 0 };
     let config = format!(
         "[sip]\nsip_port={}\nsip_tcp_port={}\nsip_tls_port={}\nuse_ipv6=0\nroot_ca={}\n\
+         media_encryption={media}\nmedia_encryption_mandatory={}\n\
          contact=\"Grace Hopper\" <sip:+12125550142@127.0.0.1>\n\
          [rtp]\naudio_rtp_port={first}-{last}\n[sound]\nechocancellation=0\n\
          [video]\nautomatically_initiate=0\n",
@@ -90,6 +110,7 @@ pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, s
         port("TCP"),
         port("TLS"),
         ca.unwrap_or(Path::new("/dev/null")).display(),
+        u8::from(media != "none"),
     );
     fs::write(home.join("linphonerc"), config).unwrap();
     let mut linphone = installed("linphonec", "linphone-cli");
