@@ -313,7 +313,7 @@ mod tests {
             (Srtp::Required, false, false, "UDP/TLS/RTP/SAVP", ("UDP/TLS/RTP/SAVP", "P"), "DTLS"),
             (Srtp::Optional, true, true, "UDP/TLS/RTP/SAVPF", ("UDP/TLS/RTP/SAVPF", "P"), "DTLS"),
         ] {
-            let mut talk = talk(Rules { browser, sdes, ..rules(demand) });
+            let mut talk = talk(Rules { sdes, browser, ..rules(demand) });
             let ours = talk.offer();
             assert!(ours.contains(&format!("m=audio 10000 {profile} ")), "{ours}");
             let attributes = if back.1 == "P" { print() } else { back.1.to_owned() };

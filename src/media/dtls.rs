@@ -318,7 +318,7 @@ mod tests {
                 for (side, handshake) in [&mut self.here, &mut self.there].into_iter().enumerate() {
                     let mut send = |datagram: &[u8]| {
                         count += 1;
-                        if count % loss != 0 {
+                        if !count.is_multiple_of(loss) {
                             sent.push((1 - side, datagram.to_vec()));
                         }
                     };

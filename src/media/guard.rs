@@ -207,7 +207,7 @@ impl Guard {
     }
 
     /// Whose handshake we have to begin, and have not yet.
-    pub fn to_call(&mut self, target: Option<SocketAddr>) -> Option<(Arc<Peer>, SocketAddr)> {
+    pub fn begin(&mut self, target: Option<SocketAddr>) -> Option<(Arc<Peer>, SocketAddr)> {
         let Shield::Handshake { peer, with, .. } = &mut self.shield else { return None };
         let target = target.filter(|_| with.is_none() && peer.begins())?;
         *with = Some(target);

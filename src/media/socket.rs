@@ -496,7 +496,7 @@ impl Shard {
             return;
         }
         let follows = wire.line.sent().filter(|sent| self.tick < sent + TICKS_PER_FRAME);
-        if follows.is_none() {
+        if follows.is_none() && wire.is_up() {
             wire.send(self.tick, self.bind);
         }
         if wire.line.is_playing() {
@@ -565,7 +565,7 @@ impl Wire {
 
     fn begin_handshake(&mut self) {
         let target = self.line.target();
-        if let Some((peer, with)) = self.guard.as_mut().and_then(|guard| guard.to_call(target)) {
+        if let Some((peer, with)) = self.guard.as_mut().and_then(|guard| guard.begin(target)) {
             self.handshakes.take(peer, with, None);
         }
     }

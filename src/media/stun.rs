@@ -85,9 +85,8 @@ impl<'d> Request<'d> {
                 USE_CANDIDATE => nominates = true,
                 CONTROLLING => role = Some(Role::Controlling),
                 CONTROLLED => role = Some(Role::Controlled),
-                PRIORITY => {}
+                PRIORITY | 0x8000.. => {}
                 0..0x8000 => unknown = unknown.or(Some(kind)),
-                0x8000.. => {}
             }
         }
         None

@@ -20,7 +20,7 @@ pub(super) enum Kind {
 pub(super) enum Cipher {
     /// Counter mode and HMAC-SHA1, of which so many octets are sent.
     Counter {
-        aes: Aes128,
+        aes: Box<Aes128>,
         hmac: Box<Hmac<Sha1>>,
         salt: [u8; 14],
         tag: usize,
@@ -55,7 +55,7 @@ impl Cipher {
                     _ => 10,
                 };
                 let hmac = Box::new(Hmac::new_from_slice(&auth).ok()?);
-                Self::Counter { aes: Aes128::new(&key.into()), hmac, salt, tag }
+                Self::Counter { aes: Box::new(Aes128::new(&key.into())), hmac, salt, tag }
             }
             Suite::Gcm128 | Suite::Gcm256 => {
                 let (mut key, mut salt) = ([0; 32], [0; 12]);
@@ -214,16 +214,13 @@ pub(super) fn derive(master: &MasterKey, label: u8, out: &mut [u8]) {
     iv[..salt.len()].copy_from_slice(salt);
     iv[7] ^= label;
     out.fill(0);
-    match <[u8; 32]>::try_from(key) {
-        Ok(key) => {
-            let aes = Aes256::new(&key.into());
-            count(iv, out, |blocks| aes.encrypt_blocks(blocks));
-        }
-        Err(_) => {
-            let key = key.first_chunk::<16>().copied().unwrap_or_default();
-            let aes = Aes128::new(&key.into());
-            count(iv, out, |blocks| aes.encrypt_blocks(blocks));
-        }
+    if let Ok(key) = <[u8; 32]>::try_from(key) {
+        let aes = Aes256::new(&key.into());
+        count(iv, out, |blocks| aes.encrypt_blocks(blocks));
+    } else {
+        let key = key.first_chunk::<16>().copied().unwrap_or_default();
+        let aes = Aes128::new(&key.into());
+        count(iv, out, |blocks| aes.encrypt_blocks(blocks));
     }
 }
 

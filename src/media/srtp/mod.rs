@@ -209,7 +209,7 @@ impl Window {
     fn note(&mut self, index: u64) {
         match self.highest {
             Some(highest) if index <= highest => {
-                self.seen |= 1 << (highest - index).min(WINDOW - 1)
+                self.seen |= 1 << (highest - index).min(WINDOW - 1);
             }
             highest => {
                 let step = highest.map_or(WINDOW, |highest| index - highest);
