@@ -262,7 +262,7 @@ impl Conversation<'_> {
                 self.refer(&refer);
                 None
             }
-            sip::Event::Reached { ticket, answer } => match answered(&answer) {
+            sip::Event::Reached { ticket, answer } => match self.talk.answered(&answer) {
                 Ok(stream) if self.dialog.take(ticket) => self.connect(stream).await,
                 Ok(_) => None,
                 Err(_) => {

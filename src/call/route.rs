@@ -7,9 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{
-    Authenticate, Config, Network, Peer, Registration, Service, Sip, Srtp,
-};
+use crate::config::{Authenticate, Config, Network, Peer, Registration, Service, Sip, Srtp};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT, MailboxId};
 use crate::sip::{Incoming, NameAddr, Party, Refer, Uri};

@@ -36,8 +36,8 @@ pub(super) struct Line {
     /// When silence will be told, if it is to be.
     silent_at: Option<Instant>,
     rtp_timeout: Duration,
-    teller: Teller,
-    counters: Arc<Counters>,
+    pub teller: Teller,
+    pub counters: Arc<Counters>,
 }
 
 /// What becomes of the audio that comes in.
@@ -199,16 +199,6 @@ impl Line {
     /// The other side has said where it wants to be sent to.
     pub fn choose(&mut self, from: SocketAddr) {
         self.source.choose(from);
-    }
-
-    /// Something came that is from nobody whom we know.
-    pub fn count_stranger(&self) {
-        self.counters.strangers.add(1);
-    }
-
-    /// There will be no keys.
-    pub fn unkeyed(&self, why: String) {
-        self.teller.tell(Told::Unkeyed(why));
     }
 
     /// Where our packets go.

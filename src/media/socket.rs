@@ -24,7 +24,7 @@ use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
 use super::line::{Ear, FRAME_PACKET, Line, TICKS_PER_FRAME};
 use super::player::{Control, Playback};
-use super::port::{Rtcp, Stream, Take};
+use super::port::{Rtcp, Stream, Take, Told};
 use super::ports::Ports;
 use super::rtcp::REPORT;
 use super::source;
@@ -448,7 +448,7 @@ impl Shard {
             }
             Command::Unkeyed { ticket, why } => {
                 if wire.is_with(ticket) {
-                    wire.line.unkeyed(why);
+                    wire.line.teller.tell(Told::Unkeyed(why));
                 }
             }
             Command::Close => self.close(index, now),
@@ -587,7 +587,7 @@ impl Wire {
             Passed::Handshake(peer) => {
                 self.handshakes.take(peer, source::plain(from), Some(datagram));
             }
-            Passed::Stranger => self.line.count_stranger(),
+            Passed::Stranger => self.line.counters.strangers.add(1),
         }
         None
     }
@@ -599,7 +599,7 @@ impl Wire {
             Passed::Check { answer, .. } => {
                 let _ = self.pair.rtcp.send_to(&answer.bytes, from);
             }
-            Passed::Handshake(_) | Passed::Stranger => self.line.count_stranger(),
+            Passed::Handshake(_) | Passed::Stranger => self.line.counters.strangers.add(1),
         }
         None
     }
