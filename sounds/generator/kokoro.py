@@ -16,6 +16,7 @@ from models import Models
 SPEED = 0.95
 SHORT = 12  # phonemes; a prompt with fewer needs its neighbours
 PAUSE = 0.15  # seconds; the least that must part it from them
+PAUSE_WITHIN = 0.09  # where its voice stays up
 PAUSE_FLOOR = -38.0  # dB below the loudest frame
 
 
@@ -55,7 +56,17 @@ class Kokoro:
         if len(phonemes) > SHORT:
             return self._speak(phonemes, style)
         before, after = self._g2p(self._g2p.before), self._g2p(self._g2p.after)
-        return self._middle(self._speak(f"{before} {phonemes} {after}", style))
+        body, mark = phonemes[:-1], phonemes[-1]
+        if mark == ",":
+            # A semicolon keeps the voice up as a comma does, and leaves a longer pause.
+            middle = self._middle(self._speak(f"{before} {body}; {after}", style), PAUSE_WITHIN)
+            if middle is not None:
+                return middle
+            mark = "."
+        middle = self._middle(self._speak(f"{before} {body}{mark} {after}", style), PAUSE)
+        if middle is None:
+            raise ValueError(f"no pauses around {text!r}")
+        return middle
 
     def _speak(self, phonemes: str, style: np.ndarray) -> np.ndarray:
         unknown = set(phonemes) - self._vocabulary.keys()
@@ -69,15 +80,15 @@ class Kokoro:
         }
         return self._session.run(None, inputs)[0].ravel().astype(np.float64)
 
-    def _middle(self, speech: np.ndarray) -> np.ndarray:
-        """What is spoken between the two longest pauses."""
+    def _middle(self, speech: np.ndarray, pause: float) -> np.ndarray | None:
+        """What is spoken between the two longest pauses, if they are long enough."""
         frame = 0.005
         rms = audio.frames_rms(speech, self.rate, frame)
         loud = np.flatnonzero(rms > rms.max() * audio.amplitude(PAUSE_FLOOR))
         pauses = np.diff(loud)
         first, second = sorted(np.argsort(pauses)[-2:])
-        if min(pauses[first], pauses[second]) * frame < PAUSE:
-            raise ValueError("no pauses around a short prompt")
+        if min(pauses[first], pauses[second]) * frame < pause:
+            return None
         begin, end = loud[first + 1] * frame - 0.05, loud[second] * frame + 0.08
         return speech[round(begin * self.rate):round(end * self.rate)]
 

@@ -14,7 +14,7 @@ use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
 use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
 use crate::pii::Pii;
-use crate::say::{self, Prompt};
+use crate::say::{Prompt, Voice};
 use crate::sip::{self, Dialog, Party};
 use crate::spool::Draft;
 
@@ -141,21 +141,41 @@ impl Conversation<'_> {
                 self.saying.clear();
                 self.port.stop_playing();
             }
-            Command::Record { limit, silence } => return self.record(limit, silence).await,
+            // Nobody controls a greeting.
+            Command::Control(_) | Command::Heard(_) => {}
+            Command::Record { limit, silence, .. } => return self.record(limit, silence).await,
             Command::StopRecording => self.port.stop_recording(),
-            Command::Deliver => return Some(ivr::Event::Delivered { saved: self.deliver().await }),
+            Command::Deliver(_) => {
+                return Some(ivr::Event::Delivered { saved: self.deliver().await });
+            }
             Command::Keep => self.keep(),
             Command::Discard => self.discard().await,
             Command::HangUp => self.dialog.bye(),
+            Command::Send { .. } | Command::Forward { .. } => {
+                return Some(ivr::Event::Delivered { saved: false });
+            }
+            Command::Identify { .. } => return Some(ivr::Event::Identified(None)),
+            Command::Load(_) => return Some(ivr::Event::Loaded(vec![])),
+            Command::Find(_) | Command::Search(_) => return Some(ivr::Event::Found(vec![])),
+            Command::KeepGreeting(_)
+            | Command::EraseGreeting(_)
+            | Command::ExpireGreeting { .. }
+            | Command::ChangePin(_)
+            | Command::SetUp
+            | Command::Edit(..)
+            | Command::Transfer(_) => return Some(ivr::Event::Done { done: false }),
         }
         None
     }
 
     async fn say(&mut self) -> Heard {
-        let clips = say::clips(&self.saying);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let language = self.mailbox.language.as_str();
+        let voice = Voice::new(self.house.sounds.grammar(language), now);
+        let clips = voice.clips(&self.saying);
         let owner = (&self.house.directory, &self.id);
-        let language = &self.mailbox.language;
-        let sounds = self.house.sounds.of(clips, owner, language, self.codec()).await;
+        let sounds = self.house.sounds.of(&clips, owner, language, self.codec()).await;
         // Nothing to say is said at once.
         if sounds.is_empty() {
             return Some(self.said());

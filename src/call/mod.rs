@@ -188,6 +188,7 @@ impl Inner {
             greeting: self.directory.recorded(&id).for_no_answer(),
             beep: mailbox.beep,
             full: self.spool.kept(&id) + others >= limits.max_messages as usize,
+            ..Callee::default()
         };
         let conversation = Conversation {
             house: self,
@@ -250,13 +251,18 @@ fn policy(deposit: &Deposit, limits: Limits) -> Policy {
         patience: PATIENCE,
         retries: deposit.retries,
         instructions: deposit.instructions,
+        longest_greeting: LONGEST_GREETING,
+        rounds: 3,
+        logins: 3,
+        keys: Arc::default(),
     }
 }
 
 /// Characters that are kept of a Call-ID and of what was dialled.
 const LONGEST: usize = 256;
 /// How long a caller may stay silent where a key is asked for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(6);
+const LONGEST_GREETING: Duration = Duration::from_secs(60);
 
 /// The same for the whole call, and another for each (RFC 8866 §5.2).
 fn session_id(call_id: &str) -> u64 {

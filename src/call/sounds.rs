@@ -3,7 +3,7 @@
 //! A prompt that is missing falls back from the language to its base and to English, and is left
 //! out in the end; it never ends a call.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,8 +27,10 @@ pub struct Sounds(Arc<Inner>);
 
 struct Inner {
     packs: Option<PathBuf>,
-    /// `None`: looked for in vain, and said so.
+    /// `None`: looked for in vain.
     prompts: Mutex<HashMap<Name, Option<Arc<Sound>>>>,
+    /// Told as missing: language and prompt.
+    missing: Mutex<HashSet<(String, String)>>,
     greetings: Library,
 }
 
@@ -38,6 +40,8 @@ type Name = (String, String, Codec);
 /// Encoded greetings kept in memory: 8,000 bytes a second of sound.
 const GREETINGS: usize = 64 * 1024 * 1024;
 const FALLBACK: &str = "en";
+/// A language that has this sound can be spoken.
+const PROOF: &str = "digits/1";
 /// What a pack's files may be: Asterisk's own packs come in these.
 const FORMATS: [&str; 5] = ["wav", "ulaw", "alaw", "ogg", "flac"];
 
@@ -46,29 +50,86 @@ impl Sounds {
         Self(Arc::new(Inner {
             packs,
             prompts: Mutex::default(),
+            missing: Mutex::default(),
             greetings: Library::new(GREETINGS),
         }))
+    }
+
+    /// The language whose grammar is spoken: one without sounds is spoken in English.
+    pub fn grammar<'l>(&self, language: &'l str) -> &'l str {
+        let base = language.split(['-', '_']).next().unwrap_or(FALLBACK);
+        let speaks = |of: &str| {
+            BuiltIn::get(&format!("{of}/{PROOF}.wav")).is_some()
+                || self.0.packs.as_ref().is_some_and(|packs| {
+                    let stem = packs.join(of).join(PROOF);
+                    FORMATS.iter().any(|format| stem.with_extension(format).is_file())
+                })
+        };
+        [language, base].into_iter().find(|of| speaks(of)).unwrap_or(FALLBACK)
     }
 
     /// The sounds of these clips, without those that cannot be found.
     pub async fn of(
         &self,
-        clips: Vec<Clip>,
-        (directory, mailbox): (&Directory, &MailboxId),
+        clips: &[Clip],
+        owner: (&Directory, &MailboxId),
         language: &str,
         codec: Codec,
     ) -> Vec<Arc<Sound>> {
         let mut sounds = Vec::with_capacity(clips.len());
         for clip in clips {
-            let sound = match clip {
-                Clip::Sound(name) => self.prompt(&name, language, codec).await,
-                Clip::Greeting(greeting) => {
-                    self.greeting(directory.greeting(mailbox, greeting), codec).await
+            match clip {
+                Clip::Sound { name, parts } if parts.is_empty() => {
+                    sounds.extend(self.prompt(name, language, codec).await);
                 }
-            };
-            sounds.extend(sound);
+                Clip::Sound { name, parts } => {
+                    sounds.extend(self.whole_or_parts(name, parts, (language, codec)).await);
+                }
+                Clip::Greeting(greeting) => {
+                    let path = owner.0.greeting(owner.1, *greeting);
+                    sounds.extend(self.greeting(path, codec).await);
+                }
+                Clip::Name(..) | Clip::Caller { .. } | Clip::Message { .. } | Clip::Take => {}
+            }
         }
         sounds
+    }
+
+    /// In the nearest language that has the one or the other.
+    async fn whole_or_parts(
+        &self,
+        name: &str,
+        parts: &[Clip],
+        (language, codec): (&str, Codec),
+    ) -> Vec<Arc<Sound>> {
+        for language in chain(language) {
+            if let Some(sound) = self.exact(name, language, codec).await {
+                return vec![sound];
+            }
+            if let Some(sounds) = Box::pin(self.all(parts, (language, codec))).await {
+                return sounds;
+            }
+        }
+        warn!(name, language, "no sound pack has {name} for {language}: it is left out");
+        vec![]
+    }
+
+    /// All of the parts in this very language, or nothing.
+    async fn all(
+        &self,
+        parts: &[Clip],
+        (language, codec): (&str, Codec),
+    ) -> Option<Vec<Arc<Sound>>> {
+        let mut sounds = vec![];
+        for part in parts {
+            let Clip::Sound { name, parts } = part else { return None };
+            match self.exact(name, language, codec).await {
+                Some(sound) => sounds.push(sound),
+                None if parts.is_empty() => return None,
+                None => sounds.extend(Box::pin(self.all(parts, (language, codec))).await?),
+            }
+        }
+        (!sounds.is_empty()).then_some(sounds)
     }
 
     pub(super) async fn warm(&self, names: &[String]) {
@@ -79,7 +140,22 @@ impl Sounds {
         }
     }
 
+    /// A prompt in the nearest language that has it.
     async fn prompt(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
+        for language in chain(language) {
+            if let Some(sound) = self.exact(name, language, codec).await {
+                return Some(sound);
+            }
+        }
+        let mut missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.insert((language.to_owned(), name.to_owned())) {
+            warn!(name, language, "no sound pack has {name} for {language}: it is left out");
+        }
+        None
+    }
+
+    /// A prompt in this very language.
+    async fn exact(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
         let key = (language.to_owned(), name.to_owned(), codec);
         let known =
             self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -94,32 +170,31 @@ impl Sounds {
         found
     }
 
-    /// Reads a prompt, in the nearest language that has it.
+    /// Reads a prompt.
     fn find(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
-        let base = language.split(['-', '_']).next().unwrap_or(FALLBACK);
-        for language in [language, base, FALLBACK] {
-            if let Some(packs) = &self.0.packs {
-                let stem = packs.join(language).join(name);
-                for format in FORMATS {
-                    let path = PathBuf::from(format!("{}.{format}", stem.display()));
-                    match path.is_file().then(|| Sound::read(&path, codec)) {
-                        Some(Ok(sound)) => return Some(Arc::new(sound)),
-                        Some(Err(error)) => {
-                            warn!("the prompt {} is left out: {error}", path.display());
-                        }
-                        None => {}
+        // A name out of a message's text file becomes a path here.
+        let plain = name.split('/').all(crate::mailbox::is_plain_name);
+        if !plain {
+            return None;
+        }
+        if let Some(packs) = &self.0.packs {
+            let stem = packs.join(language).join(name);
+            for format in FORMATS {
+                let path = PathBuf::from(format!("{}.{format}", stem.display()));
+                match path.is_file().then(|| Sound::read(&path, codec)) {
+                    Some(Ok(sound)) => return Some(Arc::new(sound)),
+                    Some(Err(error)) => {
+                        warn!("the prompt {} is left out: {error}", path.display());
                     }
-                }
-            }
-            if let Some(file) = BuiltIn::get(&format!("{language}/{name}.wav")) {
-                match Sound::decode(file.data, "wav", codec) {
-                    Ok(sound) => return Some(Arc::new(sound)),
-                    Err(error) => warn!("the built-in prompt {name} is left out: {error}"),
+                    None => {}
                 }
             }
         }
-        warn!(name, language, "no sound pack has {name} for {language}: it is left out");
-        None
+        let file = BuiltIn::get(&format!("{language}/{name}.wav"))?;
+        Sound::decode(file.data, "wav", codec)
+            .inspect_err(|error| warn!("the built-in prompt {name} is left out: {error}"))
+            .ok()
+            .map(Arc::new)
     }
 
     async fn greeting(&self, path: PathBuf, codec: Codec) -> Option<Arc<Sound>> {
@@ -137,4 +212,14 @@ impl Sounds {
         });
         read.await.ok().flatten()
     }
+}
+
+/// A language, its base, and English.
+fn chain(language: &str) -> impl Iterator<Item = &str> {
+    let base = language.split(['-', '_']).next().unwrap_or(FALLBACK);
+    let others = [base, FALLBACK].into_iter().filter(move |other| *other != language);
+    let mut before = "";
+    std::iter::once(language)
+        .chain(others)
+        .filter(move |of| std::mem::replace(&mut before, of) != *of)
 }

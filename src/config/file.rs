@@ -42,6 +42,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         ("sip", sip as fn(&mut Section, &mut Config)),
         ("media", media),
         ("deposit", deposit),
+        ("menus", menus),
         ("sounds", sounds),
         ("http", http),
         ("log", log),
@@ -84,6 +85,7 @@ fn sip(section: &mut Section, config: &mut Config) {
     section.take("digest", &mut sip.digest);
     section.take("registrations", &mut sip.registrations);
     section.take("nameservers", &mut sip.nameservers);
+    section.take_some("calls_to", &mut sip.calls_to);
 }
 
 fn media(section: &mut Section, config: &mut Config) {
@@ -105,6 +107,38 @@ fn deposit(section: &mut Section, config: &mut Config) {
     section.take("silence_level", &mut deposit.silence_level);
     section.take("instructions", &mut deposit.instructions);
     section.take("retries", &mut deposit.retries);
+    section.take("review", &mut deposit.review);
+    section.take("mark_urgent", &mut deposit.mark_urgent);
+    section.take("mark_private", &mut deposit.mark_private);
+    section.take("screen", &mut deposit.screen);
+    section.take_some("operator", &mut deposit.operator);
+    section.take("star_login", &mut deposit.star_login);
+    section.take("extensions", &mut deposit.extensions);
+}
+
+fn menus(section: &mut Section, config: &mut Config) {
+    let menus = &mut config.menus;
+    section.take("style", &mut menus.style);
+    section.take("keys", &mut menus.keys);
+    section.take("language", &mut menus.language);
+    section.take("own_calls", &mut menus.own_calls);
+    section.take("logins", &mut menus.logins);
+    section.take("rounds", &mut menus.rounds);
+    section.take("patience_seconds", &mut menus.patience_seconds);
+    section.take("skip_seconds", &mut menus.skip_seconds);
+    section.take("newest_first", &mut menus.newest_first);
+    section.take("next_after", &mut menus.next_after);
+    section.take("wrap", &mut menus.wrap);
+    section.take("say_duration_from_seconds", &mut menus.say_duration_from_seconds);
+    section.take("max_greeting_seconds", &mut menus.max_greeting_seconds);
+    section.take("force_name", &mut menus.force_name);
+    section.take("force_greetings", &mut menus.force_greetings);
+    section.take("send", &mut menus.send);
+    section.take("directory", &mut menus.directory);
+    section.take("lists", &mut menus.lists);
+    section.take("call_back", &mut menus.call_back);
+    section.take("dial_out", &mut menus.dial_out);
+    section.take("calls_per_day", &mut menus.calls_per_day);
 }
 
 fn sounds(section: &mut Section, config: &mut Config) {
@@ -271,6 +305,7 @@ mod tests {
             ("sip", sip as fn(&mut Section, &mut Config)),
             ("media", media),
             ("deposit", deposit),
+            ("menus", menus),
             ("sounds", sounds),
             ("http", http),
             ("log", log),

@@ -40,6 +40,8 @@ pub struct Peer {
     pub may_divert: Option<bool>,
     /// Whether its audio is protected; unset: as `media.srtp` says.
     pub srtp: Option<Srtp>,
+    /// Who calls from there hears the own messages without a PIN.
+    pub skip_pin: bool,
 }
 
 impl Peer {
@@ -118,6 +120,11 @@ fn flaw_of_peer(peer: &Peer, authenticate: Authenticate) -> Option<String> {
     let secrets = usize::from(secret.is_some()) + usize::from(secret_file.is_some());
     if address.is_none() && certificate.is_none() && username.is_none() {
         return Some("a peer needs an address, a certificate or a username".into());
+    }
+    if peer.skip_pin && certificate.is_none() && username.is_none() {
+        return Some(
+            "skip_pin needs a certificate or a username: an address proves too little".into(),
+        );
     }
     let Some(username) = username else {
         return (secrets > 0).then(|| "a secret needs a username".into());

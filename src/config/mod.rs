@@ -5,6 +5,7 @@
 
 mod file;
 mod identity;
+mod menus;
 mod network;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use file::{Problem, parse};
 pub use identity::{Authenticate, Peer, Registration};
+pub use menus::{Menus, StarLogin, Style};
 pub use network::Network;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub deposit: Deposit,
+    pub menus: Menus,
     pub sounds: Sounds,
     pub http: Http,
     pub log: Log,
@@ -58,7 +61,6 @@ pub struct Sip {
     /// Host of the Request-URI to context.
     pub domains: BTreeMap<String, String>,
     /// What a dialled prefix means; it is taken off before the mailbox is looked up.
-    #[expect(clippy::zero_sized_map_values, reason = "more services will come")]
     pub prefixes: BTreeMap<String, Service>,
     pub peers: Vec<Peer>,
     /// Whose calls are asked for a password.
@@ -69,6 +71,9 @@ pub struct Sip {
     pub registrations: Vec<Registration>,
     /// Whom to ask for names; empty: as the system does.
     pub nameservers: Vec<SocketAddr>,
+    /// Where calls go that begin here, with `{number}` for the number: by REFER to the caller's
+    /// own PBX.
+    pub calls_to: Option<String>,
 }
 
 /// What callers are told between the call and the answer.
@@ -91,6 +96,10 @@ pub enum Ringing {
 pub enum Service {
     /// Leave a message in the mailbox whose number follows.
     Deposit,
+    /// Hear the messages of the mailbox whose number follows; without a number it is asked for.
+    Messages,
+    /// Hear the messages of the caller's own mailbox.
+    Own,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -131,6 +140,17 @@ pub struct Deposit {
     pub silence_level: u16,
     pub instructions: bool,
     pub retries: u8,
+    /// Callers may hear and correct what they said.
+    pub review: bool,
+    pub mark_urgent: bool,
+    pub mark_private: bool,
+    /// A key must be pressed before anything is recorded.
+    pub screen: bool,
+    /// The number of the operator, whom `0` reaches.
+    pub operator: Option<String>,
+    pub star_login: StarLogin,
+    /// Digits in the greeting call an extension.
+    pub extensions: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -215,6 +235,7 @@ impl Default for Config {
                 digest: ["SHA-512-256", "SHA-256", "MD5"].map(str::to_owned).into(),
                 registrations: vec![],
                 nameservers: vec![],
+                calls_to: None,
             },
             media: Media {
                 ports: (10_000, 29_999),
@@ -232,7 +253,15 @@ impl Default for Config {
                 silence_level: 256,
                 instructions: true,
                 retries: 1,
+                review: false,
+                mark_urgent: true,
+                mark_private: true,
+                screen: false,
+                operator: None,
+                star_login: StarLogin::Nobody,
+                extensions: false,
             },
+            menus: Menus::default(),
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
@@ -346,6 +375,20 @@ impl Config {
                 "sip.peers",
                 format!("`{}` is no context", context.escape_debug()),
             );
+        }
+        let calls_to = self.sip.calls_to.as_deref();
+        refuse(
+            calls_to.is_some_and(|to| !to.starts_with("sip") || !to.contains("{number}")),
+            "sip.calls_to",
+            "is like sip:{number}@pbx.example.com".into(),
+        );
+        refuse(
+            calls_to.is_none() && (self.deposit.operator.is_some() || self.deposit.extensions),
+            "deposit.operator",
+            "and deposit.extensions need sip.calls_to, which says where calls go".into(),
+        );
+        for (key, why) in menus::problems(&self.menus, calls_to) {
+            refuse(true, key, why);
         }
         for (key, why) in identity::problems(&self.sip).into_iter().chain(self.http.problems()) {
             refuse(true, key, why);

@@ -4,6 +4,7 @@
 //! their one reader and writer. A directory without one holds messages but takes no calls.
 
 mod file;
+mod owner;
 mod secret;
 mod sound;
 mod table;
@@ -156,6 +157,7 @@ impl Directory {
         Recorded {
             temporary: has(Greeting::Temporary),
             unavailable: has(Greeting::Unavailable),
+            busy: has(Greeting::Busy),
             name: has(Greeting::Name),
         }
     }
@@ -167,6 +169,10 @@ impl Directory {
         {
             return self.sound_path(id.context(), sound);
         }
+        self.own_greeting(id, greeting)
+    }
+
+    fn own_greeting(&self, id: &MailboxId, greeting: Greeting) -> PathBuf {
         self.dir(id).join(greeting.stem()).with_extension("wav")
     }
 

@@ -35,10 +35,31 @@ impl fmt::Display for Greeting {
 pub struct Recorded {
     pub temporary: bool,
     pub unavailable: bool,
+    pub busy: bool,
     pub name: bool,
 }
 
 impl Recorded {
+    /// As they are at this time: a temporary greeting has an end.
+    pub fn at(self, now: i64, temporary_until: Option<i64>) -> Self {
+        let temporary = self.temporary && temporary_until.is_none_or(|until| now < until);
+        Self { temporary, ..self }
+    }
+
+    pub fn has(self, greeting: Greeting) -> bool {
+        match greeting {
+            Greeting::Temporary => self.temporary,
+            Greeting::Unavailable => self.unavailable,
+            Greeting::Busy => self.busy,
+            Greeting::Name => self.name,
+        }
+    }
+
+    /// The same for one who is talking already: then what greets the others.
+    pub fn for_busy(self) -> Option<Greeting> {
+        if self.busy && !self.temporary { Some(Greeting::Busy) } else { self.for_no_answer() }
+    }
+
     /// The recording that greets a caller whose call was not answered; `None` where the owner has
     /// recorded nothing that could.
     pub fn for_no_answer(self) -> Option<Greeting> {

@@ -9,6 +9,7 @@ pub mod edit;
 pub mod folder;
 pub mod format;
 pub mod greeting;
+pub mod keypad;
 pub mod message;
 pub mod pin;
 mod recipient;
@@ -165,6 +166,21 @@ pub struct Mailbox {
     pub max_seconds: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_seconds: Option<u32>,
+    /// Callers hear the greeting, and leave nothing.
+    #[serde(default)]
+    pub greeting_only: bool,
+    /// Unix seconds after which the temporary greeting is not played any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temporary_until: Option<i64>,
+    /// Found by name by others of the organization.
+    #[serde(default = "yes")]
+    pub listed: bool,
+    /// 12 or 24: how times are told; as the language has it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<u8>,
+    /// How dates are told, by Asterisk's tokens; as the language has it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date_format: Option<String>,
 }
 
 impl Mailbox {
@@ -197,6 +213,11 @@ impl Mailbox {
             max_messages: None,
             max_seconds: None,
             min_seconds: None,
+            greeting_only: false,
+            temporary_until: None,
+            listed: true,
+            clock: None,
+            date_format: None,
         }
     }
 
@@ -244,6 +265,10 @@ impl Mailbox {
         refuse(
             !is_language(&self.language),
             format!("language `{}` is not like `en` or `pt-BR`", self.language.escape_debug()),
+        );
+        refuse(
+            self.clock.is_some_and(|hours| hours != 12 && hours != 24),
+            "clock is 12 or 24".into(),
         );
         let shortest = self.min_seconds.unwrap_or(0);
         refuse(

@@ -1,0 +1,71 @@
+//! Keys that make one number: until `#`, a count, or silence.
+
+use std::time::Duration;
+
+use super::{Cx, Event};
+use crate::say::Prompt;
+
+/// What is being entered.
+#[derive(Debug)]
+pub(super) struct Entry {
+    text: String,
+    most: usize,
+}
+
+/// How far an entry has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// More keys may come.
+    Partly,
+    /// It is whole; empty, where nothing was pressed before `#` or in time.
+    All(String),
+    /// `*` before anything else: the caller wants away.
+    Star,
+}
+
+impl Entry {
+    /// Says what is asked for, and waits.
+    pub fn ask(words: Vec<Prompt>, most: usize, cx: &mut Cx) -> Self {
+        if words.is_empty() {
+            cx.listen(FIRST);
+        } else {
+            cx.play(words);
+        }
+        Self { text: String::new(), most }
+    }
+
+    /// One that began with a key.
+    pub fn begun(key: char, most: usize, cx: &mut Cx) -> Self {
+        cx.listen(NEXT);
+        Self { text: key.into(), most }
+    }
+
+    pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
+        match event {
+            Event::Key('*') if self.text.is_empty() => Entered::Star,
+            Event::Key('#') => self.whole(cx),
+            Event::Key(key) => {
+                self.text.push(*key);
+                cx.listen(NEXT);
+                if self.text.len() >= self.most { self.whole(cx) } else { Entered::Partly }
+            }
+            Event::PlaybackFinished => {
+                cx.listen(FIRST);
+                Entered::Partly
+            }
+            Event::TimedOut => self.whole(cx),
+            _ => Entered::Partly,
+        }
+    }
+
+    fn whole(&mut self, cx: &mut Cx) -> Entered {
+        cx.stop_playback();
+        Entered::All(std::mem::take(&mut self.text))
+    }
+}
+
+/// Longer than any number.
+pub(super) const MOST: usize = 32;
+/// For the first key, and for each after it, as in Asterisk.
+const FIRST: Duration = Duration::from_secs(10);
+const NEXT: Duration = Duration::from_secs(3);

@@ -1,0 +1,192 @@
+//! To whom: by number, several of them with `*` between, by list, or by name.
+
+use super::advanced::Advanced;
+use super::digits::{Entered, Entry};
+use super::directory::Directory;
+use super::forward::How;
+use super::keys::{Act, Place};
+use super::main_menu;
+use super::recording::{Purpose, Tone};
+use super::{Command, Cx, Event, Menu};
+use crate::mailbox::{MailboxId, MessageId};
+use crate::say::Prompt::{self, Sound};
+
+/// What is going to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Post {
+    /// A copy of this message.
+    Copy(MessageId),
+    /// What will be recorded.
+    New,
+}
+
+pub(super) fn forward(cx: &mut Cx) -> Menu {
+    let visit = cx.visit.as_ref();
+    let Some(item) = visit.and_then(|visit| visit.current()) else { return Menu::Over };
+    if !visit.is_some_and(|visit| visit.owner.may.send) {
+        return main_menu::enter(vec![Sound("vm-sorry")], cx);
+    }
+    if item.message.private {
+        return main_menu::enter(vec![Sound("vm-noforward")], cx);
+    }
+    let id = item.message.id;
+    Recipients::enter(Post::Copy(id), cx)
+}
+
+pub(super) fn compose(cx: &mut Cx) -> Menu {
+    Recipients::enter(Post::New, cx)
+}
+
+pub(super) struct Recipients {
+    post: Post,
+    to: Vec<MailboxId>,
+    step: Step,
+}
+
+enum Step {
+    How,
+    Entering(Entry),
+    /// Numbers that wait to be looked up.
+    Finding(Vec<String>),
+}
+
+impl Recipients {
+    fn enter(post: Post, cx: &mut Cx) -> Menu {
+        cx.understood();
+        let by_name = cx.visit.as_ref().is_some_and(|visit| visit.owner.may.directory);
+        let recipients = Self { post, to: vec![], step: Step::How };
+        if by_name { recipients.ask_how(vec![], cx) } else { recipients.ask_number(vec![], cx) }
+    }
+
+    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
+        if event == Event::HungUp {
+            return Menu::Over;
+        }
+        match (&mut self.step, &event) {
+            (Step::How, Event::Key(key)) => match cx.act(Place::Recipients, *key) {
+                Some(Act::ByNumber) => self.ask_number(vec![], cx),
+                Some(Act::ByName) => Directory::enter(self.post, cx),
+                Some(Act::Cancel) => main_menu::enter(vec![], cx),
+                _ if cx.gives_up() => main_menu::enter(vec![], cx),
+                _ => self.ask_how(vec![Sound("vm-sorry")], cx),
+            },
+            (Step::How, Event::TimedOut) if cx.gives_up() => main_menu::enter(vec![], cx),
+            (Step::How, Event::TimedOut) => self.ask_how(vec![], cx),
+            (Step::Entering(entry), _) => match entry.on(&event, cx) {
+                Entered::Partly => Menu::Recipients(self),
+                Entered::Star => main_menu::enter(vec![], cx),
+                Entered::All(text) => self.entered(&text, cx),
+            },
+            (Step::Finding(_), Event::Found(found)) => {
+                let found = found.clone();
+                self.found(found, cx)
+            }
+            (Step::How | Step::Finding(_), _) => Menu::Recipients(self),
+        }
+    }
+
+    fn ask_how(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        said.extend(cx.offer(Place::Recipients, &[Act::ByNumber, Act::ByName, Act::Cancel]));
+        cx.ask(said);
+        self.step = Step::How;
+        Menu::Recipients(self)
+    }
+
+    fn ask_number(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        said.push(Sound("vm-recipient"));
+        self.step = Step::Entering(Entry::ask(said, LONGEST, cx));
+        Menu::Recipients(self)
+    }
+
+    fn entered(mut self, text: &str, cx: &mut Cx) -> Menu {
+        let numbers = text.split('*').filter(|number| !number.is_empty()).map(str::to_owned);
+        let mut numbers: Vec<String> = numbers.collect();
+        numbers.reverse();
+        let Some(first) = numbers.pop() else { return main_menu::enter(vec![], cx) };
+        cx.question(Command::Find(first));
+        self.step = Step::Finding(numbers);
+        Menu::Recipients(self)
+    }
+
+    fn found(mut self, found: Vec<MailboxId>, cx: &mut Cx) -> Menu {
+        let Step::Finding(numbers) = &mut self.step else { return Menu::Recipients(self) };
+        if cx.caller_gone() {
+            return Menu::Over;
+        }
+        let own = cx.visit.as_ref().map(|visit| visit.owner.id.clone());
+        let others: Vec<_> = found.into_iter().filter(|id| Some(id) != own.as_ref()).collect();
+        if others.is_empty() {
+            if cx.gives_up() {
+                return main_menu::enter(vec![Sound("pbx-invalid")], cx);
+            }
+            return self.ask_number(vec![Sound("pbx-invalid")], cx);
+        }
+        for id in others {
+            if !self.to.contains(&id) && self.to.len() < MANY {
+                self.to.push(id);
+            }
+        }
+        match numbers.pop() {
+            Some(next) => {
+                cx.question(Command::Find(next));
+                Menu::Recipients(self)
+            }
+            None => chosen(self.post, self.to, cx),
+        }
+    }
+}
+
+/// The recipients are known, and told.
+pub(super) fn chosen(post: Post, to: Vec<MailboxId>, cx: &mut Cx) -> Menu {
+    cx.understood();
+    let told = if to.len() <= NAMED {
+        to.iter().cloned().map(Prompt::Name).collect()
+    } else {
+        let number = u32::try_from(to.len()).unwrap_or(u32::MAX);
+        vec![Prompt::Number(number), Sound("vm-recipients")]
+    };
+    match post {
+        Post::Copy(message) => How::enter(message, to, told, cx),
+        Post::New => record(to, told, cx),
+    }
+}
+
+fn record(to: Vec<MailboxId>, mut words: Vec<Prompt>, cx: &mut Cx) -> Menu {
+    words.push(Sound("vm-intro"));
+    let retries = cx.policy.retries;
+    Tone::enter(Purpose::Send { to, retries }, words, cx)
+}
+
+/// An answer to whoever sent the message.
+pub(super) struct Replying;
+
+impl Replying {
+    pub(super) fn enter(cx: &mut Cx) -> Menu {
+        let item = cx.visit.as_ref().and_then(|visit| visit.current());
+        let Some(item) = item else { return main_menu::enter(vec![], cx) };
+        let number = item.message.envelope.caller.number.clone();
+        if number.is_empty() {
+            return Advanced::enter(vec![Sound("vm-nonumber")], cx);
+        }
+        cx.question(Command::Find(number));
+        Menu::Replying(Self)
+    }
+
+    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+        match event {
+            Event::Found(to) if to.len() == 1 => {
+                let told = to.iter().cloned().map(Prompt::Name).collect();
+                record(to, told, cx)
+            }
+            Event::Found(_) => Advanced::enter(vec![Sound("vm-nobox")], cx),
+            _ => Menu::Replying(self),
+        }
+    }
+}
+
+/// Keys of one entry: several numbers.
+const LONGEST: usize = 128;
+/// Mailboxes that one message goes to at most.
+const MANY: usize = 500;
+/// So many names are told.
+const NAMED: usize = 4;

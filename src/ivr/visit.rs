@@ -1,0 +1,90 @@
+//! An owner's visit: the messages that lie open, and which of them was heard last.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::{Item, Owner};
+use crate::mailbox::{Folder, MessageId};
+use crate::say::Shelf;
+
+/// The messages as they were when their folder was opened. Edits go to the spool at once; the list
+/// keeps its order, so that "previous" still finds a message that has just been deleted.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub owner: Owner,
+    pub shelf: Shelf,
+    pub items: Vec<Item>,
+    /// The message that was heard last.
+    pub at: Option<usize>,
+    /// One message after the other, without a menu between.
+    pub play_all: bool,
+}
+
+impl Visit {
+    pub fn new(owner: Owner) -> Self {
+        Self { owner, shelf: Shelf::New, items: vec![], at: None, play_all: false }
+    }
+
+    /// New messages first: an urgent one must not wait.
+    pub fn first_shelf(&self) -> Shelf {
+        let counts = self.owner.counts;
+        if counts.new == 0 && counts.old > 0 { Shelf::Old } else { Shelf::New }
+    }
+
+    pub fn open(&mut self, shelf: Shelf, items: Vec<Item>) {
+        (self.shelf, self.items, self.at, self.play_all) = (shelf, items, None, false);
+        self.sort();
+    }
+
+    /// Urgent ones come first among the new: one list, so that no step between them loses any.
+    pub fn sort(&mut self) {
+        let urgent_first = self.shelf == Shelf::New;
+        let at = self.at.and_then(|at| self.items.get(at)).map(|item| item.message.id);
+        let calm = |item: &Item| urgent_first && !item.message.urgent;
+        let age = |item: &Item| (item.message.envelope.received, item.message.number);
+        if self.owner.wishes.newest_first {
+            self.items.sort_by_key(|item| (calm(item), Reverse(age(item))));
+        } else {
+            self.items.sort_by_key(|item| (calm(item), age(item)));
+        }
+        self.at = at.and_then(|id| self.items.iter().position(|item| item.message.id == id));
+    }
+
+    pub fn current(&self) -> Option<&Item> {
+        self.items.get(self.at?)
+    }
+
+    pub fn current_mut(&mut self) -> Option<&mut Item> {
+        self.items.get_mut(self.at?)
+    }
+
+    pub fn next(&self) -> Option<usize> {
+        let next = self.at.map_or(0, |at| at + 1);
+        if next < self.items.len() {
+            return Some(next);
+        }
+        (self.owner.wishes.wrap && !self.items.is_empty()).then_some(0)
+    }
+
+    pub fn previous(&self) -> Option<usize> {
+        match self.at?.checked_sub(1) {
+            Some(previous) => Some(previous),
+            None => self.owner.wishes.wrap.then(|| self.items.len() - 1),
+        }
+    }
+
+    /// Where to go on in a message that the last call broke off; told once.
+    pub fn begin_at(&mut self, id: MessageId) -> Duration {
+        match self.owner.left_off {
+            Some((left, at)) if left == id => {
+                self.owner.left_off = None;
+                at
+            }
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+
+    pub fn is_deleted(&self) -> bool {
+        self.current().is_some_and(|item| item.folder == Folder::Deleted)
+    }
+}
