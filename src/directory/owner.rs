@@ -16,7 +16,7 @@ impl Directory {
     pub fn change_pin(&self, id: &MailboxId, new: &str, now: i64) -> Result<bool, Error> {
         match self.edit(id, &Settings::new(), NewPin::Chosen(new), now) {
             Err(Error::Refused(_)) => Ok(false),
-            done => done.map(|_| true),
+            done => done.map(|()| true),
         }
     }
 

@@ -17,9 +17,9 @@ impl Advanced {
         Self.ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => {
+            &Event::Key(key) => {
                 let act = cx.act(Place::Advanced, key);
                 match act.filter(|act| possible(cx).contains(act)) {
                     Some(act) => {

@@ -24,9 +24,9 @@ impl CallBack {
         Self { number }.ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => match cx.act(Place::CallBack, key) {
+            &Event::Key(key) => match cx.act(Place::CallBack, key) {
                 Some(Act::Call) => Calling::enter(Target::CallBack(self.number), cx),
                 Some(Act::OtherNumber) if may_dial(cx) => Dial::enter(cx),
                 Some(Act::Cancel) => main_menu::enter(vec![], cx),

@@ -22,12 +22,12 @@ impl ChangePin {
         Self { back, tries: 0, step: Step::Asking }.ask(said, cx)
     }
 
-    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
-        if event == Event::HungUp {
+    pub(super) fn on(mut self, event: &Event, cx: &mut Cx) -> Menu {
+        if *event == Event::HungUp {
             return Menu::Over;
         }
         match &mut self.step {
-            Step::First(entry) => match entry.on(&event, cx) {
+            Step::First(entry) => match entry.on(event, cx) {
                 Entered::Partly => Menu::ChangePin(self),
                 Entered::Star => self.leave(cx),
                 Entered::All(pin) if pin.is_empty() => self.leave(cx),
@@ -37,7 +37,7 @@ impl ChangePin {
                     Menu::ChangePin(self)
                 }
             },
-            Step::Again { pin, entry } => match entry.on(&event, cx) {
+            Step::Again { pin, entry } => match entry.on(event, cx) {
                 Entered::Partly => Menu::ChangePin(self),
                 Entered::Star => self.leave(cx),
                 Entered::All(again) if again == *pin => {

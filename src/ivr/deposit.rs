@@ -31,14 +31,14 @@ impl Greeting {
         Menu::Greeting(Self { callee: callee.clone() })
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
             Event::PlaybackFinished if self.callee.screen => {
                 cx.listen(cx.policy.patience);
                 Menu::Screen(Screen { callee: self.callee })
             }
             Event::PlaybackFinished | Event::TimedOut => self.done(cx),
-            Event::Key(key) => self.key(key, cx),
+            &Event::Key(key) => self.key(key, cx),
             Event::HungUp => Menu::Over,
             _ => Menu::Greeting(self),
         }
@@ -74,9 +74,9 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) if cx.act(Place::Screen, key) == Some(Act::LeaveMessage) => {
+            &Event::Key(key) if cx.act(Place::Screen, key) == Some(Act::LeaveMessage) => {
                 Tone::enter(Purpose::deposit(&self.callee, cx), vec![], cx)
             }
             Event::TimedOut | Event::Key(_) if cx.gives_up() => cx.goodbye(),

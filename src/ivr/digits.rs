@@ -43,7 +43,7 @@ impl Entry {
     pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
         match event {
             Event::Key('*') if self.text.is_empty() => Entered::Star,
-            Event::Key('#') => self.whole(cx),
+            Event::Key('#') | Event::TimedOut => self.whole(cx),
             Event::Key(key) => {
                 self.text.push(*key);
                 cx.listen(NEXT);
@@ -53,7 +53,6 @@ impl Entry {
                 cx.listen(FIRST);
                 Entered::Partly
             }
-            Event::TimedOut => self.whole(cx),
             _ => Entered::Partly,
         }
     }

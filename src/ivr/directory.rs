@@ -29,12 +29,12 @@ impl Directory {
         Menu::Directory(self)
     }
 
-    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
-        if event == Event::HungUp {
+    pub(super) fn on(mut self, event: &Event, cx: &mut Cx) -> Menu {
+        if *event == Event::HungUp {
             return Menu::Over;
         }
-        match (&mut self.step, &event) {
-            (Step::Entering(entry), _) => match entry.on(&event, cx) {
+        match (&mut self.step, event) {
+            (Step::Entering(entry), _) => match entry.on(event, cx) {
                 Entered::Partly => Menu::Directory(self),
                 Entered::Star => main_menu::enter(vec![], cx),
                 Entered::All(keys) if keys.is_empty() => main_menu::enter(vec![], cx),

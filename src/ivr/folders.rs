@@ -22,9 +22,9 @@ impl Folders {
         Self(wanted).ask(vec![], cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => match cx.act(Place::Folders, key) {
+            &Event::Key(key) => match cx.act(Place::Folders, key) {
                 Some(Act::Cancel) => main_menu::enter(vec![], cx),
                 Some(act) => match shelf(act) {
                     Some(Shelf::Filed(Folder::Deleted)) if self.0 == Use::Save => self.sorry(cx),

@@ -23,10 +23,10 @@ impl How {
         Self { message, to }.ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         let Self { message, to } = self;
         match event {
-            Event::Key(key) => match cx.act(Place::Forward, key) {
+            &Event::Key(key) => match cx.act(Place::Forward, key) {
                 Some(Act::WithIntro) => {
                     let words = vec![Sound("vm-record-prepend")];
                     Tone::enter(Purpose::Intro { message, to }, words, cx)

@@ -47,9 +47,9 @@ impl Greetings {
         Self.ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => match cx.act(Place::Greetings, key) {
+            &Event::Key(key) => match cx.act(Place::Greetings, key) {
                 Some(Act::Unavailable) => OneGreeting::enter(Greeting::Unavailable, vec![], cx),
                 Some(Act::Busy) => OneGreeting::enter(Greeting::Busy, vec![], cx),
                 Some(Act::Name) => OneGreeting::enter(Greeting::Name, vec![], cx),
@@ -88,9 +88,9 @@ impl OneGreeting {
         Self(greeting).ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => {
+            &Event::Key(key) => {
                 let act = cx.act(Place::OneGreeting, key);
                 match act.filter(|act| self.possible(cx).contains(act)) {
                     Some(act) => {
@@ -130,7 +130,7 @@ impl OneGreeting {
         Menu::OneGreeting(self)
     }
 
-    fn possible(&self, cx: &Cx) -> Vec<Act> {
+    fn possible(self, cx: &Cx) -> Vec<Act> {
         let mut acts = vec![Act::Record];
         if there(self.0, cx) {
             acts.extend([Act::Erase, Act::Listen]);

@@ -86,9 +86,9 @@ fn arrived(visit: &Visit) -> Vec<Prompt> {
 pub(super) struct Main;
 
 impl Main {
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => obey_key(key, cx),
+            &Event::Key(key) => obey_key(key, cx),
             Event::TimedOut if cx.gives_up() => cx.goodbye(),
             Event::TimedOut => self.ask(vec![], cx),
             Event::HungUp => Menu::Over,

@@ -27,14 +27,14 @@ impl Announcing {
         Menu::Announcing(Self)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
             Event::PlaybackFinished | Event::TimedOut => Listening::enter(cx),
             // The key that plays has nothing else to wish for here.
-            Event::Key(key) if cx.act(Place::Message, key) == Some(Act::Play) => {
+            &Event::Key(key) if cx.act(Place::Message, key) == Some(Act::Play) => {
                 Listening::enter(cx)
             }
-            Event::Key(key) => main_menu::obey_key(key, cx),
+            &Event::Key(key) => main_menu::obey_key(key, cx),
             Event::HungUp => Menu::Over,
             _ => Menu::Announcing(self),
         }
@@ -58,10 +58,10 @@ impl Listening {
         Menu::Listening(Self { paused: false })
     }
 
-    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(mut self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
             Event::PlaybackFinished => finished(cx),
-            Event::Key(key) => {
+            &Event::Key(key) => {
                 let place = if self.paused { Place::Paused } else { Place::Playing };
                 match cx.act(place, key).and_then(control) {
                     Some(control) => {
@@ -88,13 +88,12 @@ fn finished(cx: &mut Cx) -> Menu {
     if !visit.play_all {
         return main_menu::enter(vec![], cx);
     }
-    match visit.at.map(|at| at + 1).filter(|next| *next < visit.items.len()) {
-        Some(next) => Announcing::enter(next, cx),
-        None => {
-            visit.play_all = false;
-            main_menu::enter(vec![Sound("vm-nomore")], cx)
-        }
+    let next = visit.at.map(|at| at + 1);
+    if let Some(next) = next.filter(|next| *next < visit.items.len()) {
+        return Announcing::enter(next, cx);
     }
+    visit.play_all = false;
+    main_menu::enter(vec![Sound("vm-nomore")], cx)
 }
 
 fn control(act: Act) -> Option<Control> {

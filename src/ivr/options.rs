@@ -17,10 +17,10 @@ impl Options {
         Self.ask(said, cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => match cx.act(Place::Options, key) {
-                Some(act) => self.obey(act, cx),
+            &Event::Key(key) => match cx.act(Place::Options, key) {
+                Some(act) => obey(act, cx),
                 None if cx.gives_up() => main_menu::enter(vec![], cx),
                 None => self.ask(vec![Sound("vm-sorry")], cx),
             },
@@ -28,21 +28,6 @@ impl Options {
             Event::TimedOut => self.ask(vec![], cx),
             Event::HungUp => Menu::Over,
             _ => Menu::Options(self),
-        }
-    }
-
-    fn obey(self, act: Act, cx: &mut Cx) -> Menu {
-        cx.understood();
-        let temporary = cx.visit.as_ref().is_some_and(|visit| visit.owner.recorded.temporary);
-        match act {
-            Act::Unavailable => record(Greeting::Unavailable, cx),
-            Act::Busy => record(Greeting::Busy, cx),
-            Act::Name => record(Greeting::Name, cx),
-            Act::Temporary if temporary => OneGreeting::enter(Greeting::Temporary, vec![], cx),
-            Act::Temporary => record(Greeting::Temporary, cx),
-            Act::Pin => ChangePin::enter(Back::Options, vec![], cx),
-            Act::Greetings => Greetings::enter(vec![], cx),
-            _ => main_menu::enter(vec![], cx),
         }
     }
 
@@ -60,6 +45,21 @@ impl Options {
         said.extend(cx.offer_unless_short(Place::Options, &acts));
         cx.ask(said);
         Menu::Options(self)
+    }
+}
+
+fn obey(act: Act, cx: &mut Cx) -> Menu {
+    cx.understood();
+    let temporary = cx.visit.as_ref().is_some_and(|visit| visit.owner.recorded.temporary);
+    match act {
+        Act::Unavailable => record(Greeting::Unavailable, cx),
+        Act::Busy => record(Greeting::Busy, cx),
+        Act::Name => record(Greeting::Name, cx),
+        Act::Temporary if temporary => OneGreeting::enter(Greeting::Temporary, vec![], cx),
+        Act::Temporary => record(Greeting::Temporary, cx),
+        Act::Pin => ChangePin::enter(Back::Options, vec![], cx),
+        Act::Greetings => Greetings::enter(vec![], cx),
+        _ => main_menu::enter(vec![], cx),
     }
 }
 

@@ -58,11 +58,11 @@ impl Recipients {
         if by_name { recipients.ask_how(vec![], cx) } else { recipients.ask_number(vec![], cx) }
     }
 
-    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
-        if event == Event::HungUp {
+    pub(super) fn on(mut self, event: &Event, cx: &mut Cx) -> Menu {
+        if *event == Event::HungUp {
             return Menu::Over;
         }
-        match (&mut self.step, &event) {
+        match (&mut self.step, event) {
             (Step::How, Event::Key(key)) => match cx.act(Place::Recipients, *key) {
                 Some(Act::ByNumber) => self.ask_number(vec![], cx),
                 Some(Act::ByName) => Directory::enter(self.post, cx),
@@ -72,7 +72,7 @@ impl Recipients {
             },
             (Step::How, Event::TimedOut) if cx.gives_up() => main_menu::enter(vec![], cx),
             (Step::How, Event::TimedOut) => self.ask_how(vec![], cx),
-            (Step::Entering(entry), _) => match entry.on(&event, cx) {
+            (Step::Entering(entry), _) => match entry.on(event, cx) {
                 Entered::Partly => Menu::Recipients(self),
                 Entered::Star => main_menu::enter(vec![], cx),
                 Entered::All(text) => self.entered(&text, cx),

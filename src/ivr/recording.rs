@@ -154,9 +154,9 @@ impl Recording {
         Menu::Recording(Self { purpose, then: None })
     }
 
-    pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(mut self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => {
+            &Event::Key(key) => {
                 self.key(key, cx);
                 Menu::Recording(self)
             }
@@ -165,7 +165,7 @@ impl Recording {
                 Menu::Recording(self)
             }
             Event::RecordingFinished { ended: Ended::Failed, .. } => self.failed(cx),
-            Event::RecordingFinished { duration, .. } if duration < self.purpose.shortest(cx) => {
+            &Event::RecordingFinished { duration, .. } if duration < self.purpose.shortest(cx) => {
                 cx.run(Command::Discard);
                 self.too_short(cx)
             }

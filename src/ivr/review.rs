@@ -17,9 +17,9 @@ impl Review {
         Self { purpose, marks: Marks::default() }.ask(vec![], cx)
     }
 
-    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+    pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Key(key) => {
+            &Event::Key(key) => {
                 let act = cx.act(Place::Review, key).filter(|act| self.acts().contains(act));
                 match act {
                     Some(act) => {

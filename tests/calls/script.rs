@@ -213,24 +213,15 @@ fn item(words: &str) -> Item {
 }
 
 pub fn message(number: u64) -> Message {
+    let stem = Stem::found("msg0001").unwrap();
     Message {
-        id: message_id(number),
-        number,
-        mailbox: id("1000"),
-        folder: Folder::Inbox,
-        stem: Stem::found("msg0001").unwrap(),
         envelope: Envelope {
             caller: CallerId { number: "2001".into(), ..CallerId::default() },
             received: 1_700_000_000 + i64::try_from(number).unwrap(),
             ..Envelope::default()
         },
         duration: Duration::from_secs(12),
-        rate: 8000,
-        sha256: String::new(),
-        heard: None,
-        urgent: false,
-        private: false,
-        origin: None,
+        ..Message::new(message_id(number), number, id("1000"), stem)
     }
 }
 
