@@ -44,16 +44,15 @@ pub fn storm(seed: u64, seen: &mut Seen) {
     let wishes = wishes(&mut dice);
     let policy = policy_for(&wishes);
     let shortest = policy.shortest;
-    let mut session = match dice.roll(3) {
-        0 => Session::deposit(&callee(&wishes), policy, now),
-        _ => {
-            let door = match dice.roll(4) {
-                0 => Door::Ask,
-                1 => Door::Pin("1000".into()),
-                _ => Door::Open(Box::new(owner(&wishes))),
-            };
-            Session::visit(door, "1000".into(), policy, now)
-        }
+    let mut session = if dice.roll(3) == 0 {
+        Session::deposit(&callee(&wishes), policy, now)
+    } else {
+        let door = match dice.roll(4) {
+            0 => Door::Ask,
+            1 => Door::Pin("1000".into()),
+            _ => Door::Open(Box::new(owner(&wishes))),
+        };
+        Session::visit(door, "1000".into(), policy, now)
     };
     let mut line = Line::default();
     for step in 0.. {
