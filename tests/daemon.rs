@@ -8,6 +8,8 @@
 
 #[path = "sip/authority.rs"]
 mod authority;
+#[path = "daemon/browser.rs"]
+mod browser;
 #[path = "daemon/calls.rs"]
 mod calls;
 #[path = "daemon/clients.rs"]

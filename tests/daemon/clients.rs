@@ -139,7 +139,7 @@ pub fn linphone_secured(
 }
 
 /// A client that must not be missing: a test that did not run proves nothing.
-fn installed(program: &str, package: &str) -> Command {
+pub fn installed(program: &str, package: &str) -> Command {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()));
     assert!(found, "{program} is missing: `apt-get install {package}`, or let tests/run do it");
