@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::call::secure::Rules;
 use crate::call::talk::Talk;
+use crate::config::Srtp;
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
+use crate::media;
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
 use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
@@ -19,13 +22,16 @@ use crate::spool::sidecar::{Fallback, Sidecar};
 pub type Target = fn(&[u8]);
 
 /// Each target by its name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("message", message),
     ("stream", stream),
     ("description", description),
     ("dialog", dialog),
     ("talk", talk),
     ("sidecar", sidecar),
+    ("srtp", srtp),
+    ("stun", stun),
+    ("secured", secured),
 ];
 
 /// The longest that one message or file has taken so far, in processor time.
@@ -144,6 +150,55 @@ pub fn talk(data: &[u8]) {
         assert!(!stream.ptime.is_zero());
     }
     assert!(!talk.offer().is_empty());
+    let _no_panic = timed(|| talk.answered(data));
+}
+
+/// A packet that may be protected.
+pub fn srtp(data: &[u8]) {
+    timed(|| media::fuzz::srtp(data));
+}
+
+/// A datagram that may be a check of connectivity.
+pub fn stun(data: &[u8]) {
+    timed(|| media::fuzz::stun(data));
+}
+
+/// A line with a key or a fingerprint, and an offer with such lines: what is read is written so
+/// that it reads the same, and the answer has what goes with the offer's.
+pub fn secured(data: &[u8]) {
+    for line in String::from_utf8_lossy(data).lines().take(50) {
+        let value = line.split_once(':').map_or(line, |(_, value)| value);
+        if let Some(crypto) = timed(|| sdp::Crypto::read(value)) {
+            assert_eq!(sdp::Crypto::read(&crypto.write()), Some(crypto));
+        }
+        if let Some(print) = timed(|| sdp::Fingerprint::read(value)) {
+            assert_eq!(sdp::Fingerprint::read(&print.write()), Some(print));
+        }
+    }
+    let rules = Rules {
+        demand: Srtp::Required,
+        sdes: true,
+        browser: false,
+        secrets: media::Secrets::known(),
+        fingerprint: [1; 32],
+    };
+    let mut talk = Talk::new(OURS.ip(), 4000, 1).guarded(rules);
+    let Ok((answer, _)) = timed(|| talk.answer(data)) else { return };
+    let description = sdp::read(answer.as_bytes()).expect("our answer can be read");
+    let audio = description.audio().expect("our answer has audio");
+    let secured = &audio.secured;
+    match &talk.security().keying {
+        media::Keying::Clear => panic!("required, and not protected: {answer}"),
+        media::Keying::Sdes(_) => assert_eq!(secured.crypto.len(), 1, "{answer}"),
+        media::Keying::Dtls { .. } => {
+            assert_eq!(
+                secured.fingerprint.as_ref().map(|f| f.octets.as_slice()),
+                Some(&[1; 32][..])
+            );
+            assert!(matches!(secured.setup, Some(sdp::Setup::Active | sdp::Setup::Passive)));
+            assert_eq!(secured.ice.is_some(), talk.security().ice.is_some(), "{answer}");
+        }
+    }
     let _no_panic = timed(|| talk.answered(data));
 }
 

@@ -39,6 +39,21 @@ fn no_sidecar_breaks_a_promise() {
 }
 
 #[test]
+fn no_protected_packet_breaks_a_promise() {
+    run("srtp", 3_000);
+}
+
+#[test]
+fn no_check_breaks_a_promise() {
+    run("stun", 3_000);
+}
+
+#[test]
+fn no_keys_break_a_promise() {
+    run("secured", 3_000);
+}
+
+#[test]
 fn each_target_has_its_corpus_and_its_file() {
     for (name, _) in TARGETS {
         assert!(mutate::corpus(name).len() >= 3, "{name}");

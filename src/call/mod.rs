@@ -6,7 +6,7 @@ mod driver;
 mod early;
 pub mod live;
 mod route;
-mod secure;
+pub(crate) mod secure;
 pub mod sounds;
 pub(crate) mod talk;
 

@@ -19,6 +19,8 @@ mod comfort;
 mod conceal;
 mod dtls;
 mod dtmf;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod handshakes;
 mod hearing;

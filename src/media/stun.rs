@@ -130,6 +130,14 @@ impl<'d> Request<'d> {
     }
 }
 
+/// A check with these attributes, as who knows the password would send it.
+pub(super) fn genuine(username: &str, attributes: &[u8], password: &str) -> Vec<u8> {
+    let mut check = Answer::new(REQUEST, *b"transaction!");
+    check.attribute(USERNAME, username.as_bytes());
+    check.bytes.extend(attributes);
+    check.finish(password).bytes
+}
+
 /// An answer as it goes out.
 #[derive(Debug)]
 pub(super) struct Answer {

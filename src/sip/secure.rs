@@ -99,7 +99,8 @@ impl Crypto {
         Some(Self { tag, suite, key })
     }
 
-    fn write(&self) -> String {
+    /// As the attribute has it.
+    pub fn write(&self) -> String {
         format!("{} {} inline:{}", self.tag, self.suite.name(), STANDARD.encode(&self.key))
     }
 }
@@ -145,7 +146,8 @@ impl Fingerprint {
         Some(Self { hash, octets: octets.filter(|octets| octets.len() == length)? })
     }
 
-    fn write(&self) -> String {
+    /// As the attribute has it.
+    pub fn write(&self) -> String {
         let hash = match self.hash {
             Hash::Sha1 => "sha-1",
             Hash::Sha256 => "sha-256",

@@ -137,6 +137,11 @@ impl Opener {
         Some(Self { rtp, rtcp, sources: Default::default() })
     }
 
+    /// How many sources are known.
+    pub fn sources(&self) -> usize {
+        self.sources.iter().map(Vec::len).sum()
+    }
+
     /// Reads a packet of RTP in its place and says how long it is without what protected it;
     /// `None` if it is not genuine, or comes again.
     pub fn open(&mut self, packet: &mut [u8]) -> Option<usize> {
