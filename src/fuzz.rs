@@ -410,6 +410,9 @@ impl Play<'_> {
                 | Output::Taken(..)
                 | Output::Locate(..)
                 | Output::Registration(..)
+                | Output::Subscribing(..)
+                | Output::Unsubscribed(..)
+                | Output::Announced(..)
                 | Output::Dropped { .. } => {}
             }
         }

@@ -27,6 +27,7 @@ pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
 pub(super) const REGISTER: Method = Method::Known(rsip::Method::Register);
 pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
 pub(super) const NOTIFY: Method = Method::Known(rsip::Method::Notify);
+pub(super) const SUBSCRIBE: Method = Method::Known(rsip::Method::Subscribe);
 pub(super) const PRACK: Method = Method::Known(rsip::Method::PRack);
 pub(super) const UPDATE: Method = Method::Known(rsip::Method::Update);
 

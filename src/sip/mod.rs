@@ -29,6 +29,7 @@ pub mod sdp;
 mod secure;
 mod session;
 mod socket;
+mod subscription;
 mod text;
 mod timer;
 mod transaction;
@@ -42,10 +43,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use digest::Algorithm;
+pub use endpoint::announcing::Announcement;
 pub use identity::{Account, Authentication, Credentials, Demand};
 pub use name_addr::NameAddr;
 pub use registration::{Registration, RegistrationKey, Standing};
-pub use socket::{Agent, Dialog, Invite, bind};
+pub use socket::{Agent, Dialog, Invite, Subscriber, bind};
+pub use subscription::{Reason, SubscriptionKey};
 pub use text::Params;
 pub use transport::Transport;
 pub use uri::{BadUri, Scheme, Uri};
@@ -101,6 +104,8 @@ pub struct Limits {
     /// New calls a second, from all peers and from each; beyond, 503 with Retry-After.
     pub calls_per_second: u32,
     pub calls_per_second_per_peer: u32,
+    /// Subscriptions at one time; the next gets 503.
+    pub subscriptions: usize,
     /// Transactions kept, finished ones included: each stays for 32 s to answer stragglers.
     pub transactions: usize,
     /// Connections at one time, and how many of them from one address.
@@ -132,6 +137,7 @@ impl Default for Limits {
             calls: 10_000,
             calls_per_second: 3_000,
             calls_per_second_per_peer: 2_000,
+            subscriptions: 50_000,
             transactions: 200_000,
             connections: 1_024,
             connections_per_peer: 256,
@@ -164,6 +170,21 @@ pub enum Link {
     Connection(u64),
     /// Whatever leads to the remote address; a connection is opened if there is none.
     Any,
+}
+
+/// What a SUBSCRIBE says: who wants to hear of whose messages.
+#[derive(Debug, Clone)]
+pub struct Subscribing {
+    pub request_uri: Uri,
+    pub to: NameAddr,
+    pub from: NameAddr,
+    pub source: SocketAddr,
+    /// Where it reached us: what Message-Account leads to.
+    pub local: SocketAddr,
+    /// The account that the subscriber has proved to hold.
+    pub authenticated: Option<String>,
+    /// The names in its TLS certificate, as of [`Incoming`].
+    pub certificate: Option<String>,
 }
 
 /// What an INVITE says about a new call. An [`Invite`] derefs to it.

@@ -26,13 +26,14 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
-pub use agent::{Agent, Dialog, Invite};
+pub use agent::{Agent, Dialog, Invite, Subscriber};
 use listen::{Datagrams, naming};
 use names::Names;
 use routes::Routes;
 use streams::Streams;
 use tls::Tls;
 
+use super::endpoint::announcing::{Announcement, AnnouncementKey};
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
 use super::{
@@ -45,6 +46,7 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let (invites, waiting) = mpsc::channel(config.limits.backlog.max(1));
+    let (subscribers, listens) = mpsc::channel(SUBSCRIBERS);
 
     let mut datagrams = Vec::new();
     let mut receivers = Vec::new();
@@ -78,7 +80,7 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
     let board = Arc::new_cyclic(|this| Switchboard {
         this: this.clone(),
-        board: Mutex::new(Board { endpoint, lines: HashMap::new() }),
+        board: Mutex::new(Board { endpoint, lines: HashMap::new(), announced: HashMap::new() }),
         datagrams,
         streams: Streams::new(&config.limits, listening),
         routes: Routes::new(config.advertised),
@@ -87,6 +89,8 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         tls,
         origins: config.origins,
         invites,
+        subscribers,
+        listens: Mutex::new(Some(listens)),
         rearm: Notify::new(),
         quiet: Notify::new(),
         unregistered: Notify::new(),
@@ -119,6 +123,9 @@ struct Switchboard {
     tls: Tls,
     origins: Vec<String>,
     invites: mpsc::Sender<Invite>,
+    /// Subscribers, for whoever tells them; until somebody does, none is let in.
+    subscribers: mpsc::Sender<Subscriber>,
+    listens: Mutex<Option<mpsc::Receiver<Subscriber>>>,
     /// The deadline has moved forward.
     rearm: Notify,
     /// The last call has ended.
@@ -131,6 +138,7 @@ struct Switchboard {
 struct Board {
     endpoint: Endpoint,
     lines: HashMap<CallKey, Line>,
+    announced: HashMap<AnnouncementKey, oneshot::Sender<Result<(), Refusal>>>,
 }
 
 struct Line {
@@ -193,6 +201,20 @@ impl Switchboard {
             Ok(key)
         })?;
         Ok(Placed { key, answered, events: receiver })
+    }
+
+    /// Sends a NOTIFY; who waits for its answer is there before it leaves.
+    fn announce(
+        &self,
+        flow: Flow,
+        announcement: Announcement,
+    ) -> Result<oneshot::Receiver<Result<(), Refusal>>, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.with_board(|board, now| {
+            let key = board.endpoint.announce(now, flow, announcement)?;
+            board.announced.insert(key, answer);
+            Ok(answered)
+        })
     }
 
     /// Nobody listens to this call any more.
@@ -321,6 +343,23 @@ impl Switchboard {
                     }
                 }
                 Output::Registration(key, standing) => self.note_standing(key, standing),
+                Output::Subscribing(key, subscribing) => {
+                    let told = self.subscribers.try_send(Subscriber::Wants(key, subscribing));
+                    if told.is_err() {
+                        let why = Reject::Overloaded { retry_after: BACKLOG_WAIT };
+                        board.endpoint.decline_subscription(Instant::now(), key, why);
+                    }
+                }
+                Output::Unsubscribed(key) => {
+                    if self.subscribers.try_send(Subscriber::Left(key)).is_err() {
+                        debug!("a subscription ended, and nobody could be told");
+                    }
+                }
+                Output::Announced(key, outcome) => {
+                    if let Some(waits) = board.announced.remove(&key) {
+                        let _nobody_waits_any_more = waits.send(outcome);
+                    }
+                }
                 Output::Dropped { source, why } => {
                     debug!(%source, why, "dropped a message from {source}: {why}");
                 }
@@ -424,5 +463,7 @@ const BATCH: usize = 64;
 const GRAIN: Duration = Duration::from_millis(5);
 /// Events that may wait for the owner of a call.
 const EVENTS: usize = 32;
+/// Subscriptions that wait to be looked at, and ends of some to be heard of.
+const SUBSCRIBERS: usize = 65_536;
 const BACKLOG_WAIT: Duration = Duration::from_secs(2);
 const PARTING: Duration = Duration::from_millis(500);

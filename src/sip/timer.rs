@@ -54,6 +54,10 @@ pub(super) enum Timer {
     Unacknowledged,
     /// RFC 3261 §10.2.4: a registration is refreshed, or tried again.
     Refresh,
+    /// RFC 6665 §4.2.2: a subscription was not refreshed.
+    Expiry,
+    /// What a subscriber has missed may be told now.
+    Notify,
     /// RFC 5626 §4.4: a translator is reminded of us.
     KeepAlive,
     /// RFC 3262 §3: our reliable 18x is sent again.
@@ -84,10 +88,15 @@ impl Timer {
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
-            // The last two wait as long as their registration says.
-            Self::D | Self::I | Self::J | Self::K | Self::Refresh | Self::KeepAlive => {
-                Duration::ZERO
-            }
+            // The last four wait as long as their registration or subscription says.
+            Self::D
+            | Self::I
+            | Self::J
+            | Self::K
+            | Self::Refresh
+            | Self::KeepAlive
+            | Self::Expiry
+            | Self::Notify => Duration::ZERO,
         }
     }
 

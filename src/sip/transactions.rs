@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
-use super::RegistrationKey;
+use super::endpoint::announcing::AnnouncementKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
-use super::{Flow, Link};
+use super::{Flow, Link, RegistrationKey, SubscriptionKey};
 
 pub(super) type TransactionKey = u64;
 
@@ -34,6 +34,10 @@ pub(super) enum User {
     Nobody,
     Call(CallKey),
     Registration(RegistrationKey),
+    /// A NOTIFY to a subscriber.
+    Subscription(SubscriptionKey),
+    /// A NOTIFY to whom nobody subscribed.
+    Announcement(AnnouncementKey),
     /// A request of ours within this call's dialog.
     Within(CallKey, Purpose),
 }
@@ -143,7 +147,11 @@ impl Transactions {
     pub fn call(&self, id: TransactionKey) -> Option<CallKey> {
         match self.table.get(&id)?.user {
             User::Call(call) => Some(call),
-            User::Within(..) | User::Registration(_) | User::Nobody => None,
+            User::Within(..)
+            | User::Registration(_)
+            | User::Subscription(_)
+            | User::Announcement(_)
+            | User::Nobody => None,
         }
     }
 

@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
     ("BYE", true, "", "", 200, &[]),
 ];
 const EVERYTHING: &[&str] = &[
-    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER",
+    "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, SUBSCRIBE",
     "Supported: 100rel, timer, replaces",
     "Accept: application/sdp, multipart/mixed",
     "Accept-Encoding: identity",

@@ -48,6 +48,9 @@ fn damaged_messages_harm_nothing() {
                 | Output::Event(..)
                 | Output::Taken(..)
                 | Output::Refused(..)
+                | Output::Subscribing(..)
+                | Output::Unsubscribed(..)
+                | Output::Announced(..)
                 | Output::Dropped { .. } => {}
             }
         }

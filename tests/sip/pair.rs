@@ -202,7 +202,10 @@ impl Pair {
             }
             Output::Gone(_) => self.told.push((side, "gone")),
             Output::Refused(..) => self.told.push((side, "refused")),
-            Output::Dropped { .. } => {}
+            Output::Subscribing(..)
+            | Output::Unsubscribed(..)
+            | Output::Announced(..)
+            | Output::Dropped { .. } => {}
         }
     }
 

@@ -13,6 +13,9 @@
 //! @ answer                           the owner of the call acts; `accept` and `refuse` mean the
 //!                                    last offer told, `accept first` the one before it;
 //!                                    `transfer`, `decline`, `take` and `leave` the last REFER
+//! == subscribing                     somebody subscribes: `grant BODY` or `forbid` answers it,
+//!                                    `notify BODY` and `end` follow; `announce URI BODY` tells
+//!                                    somebody who has not
 //! .. 500ms                           time passes
 //! ```
 //!
@@ -30,8 +33,9 @@ use std::time::{Duration, Instant};
 use afterbeep::pii::Secret;
 use afterbeep::sip::endpoint::{CallKey, Endpoint, Output};
 use afterbeep::sip::{
-    Account, Algorithm, Authentication, Credentials, Demand, Event, Flow, Limits, Link, NameAddr,
-    Registration, RegistrationKey, Reject, Standing, Ticket, Transport, Uri,
+    Account, Algorithm, Announcement, Authentication, Credentials, Demand, Event, Flow, Limits,
+    Link, NameAddr, Reason, Registration, RegistrationKey, Reject, Standing, SubscriptionKey,
+    Ticket, Transport, Uri,
 };
 
 use super::proof::{Fields, Proof};
@@ -72,6 +76,7 @@ struct Stage {
     last_challenge: String,
     credentials: Option<Credentials>,
     registration: Option<RegistrationKey>,
+    subscription: Option<SubscriptionKey>,
     pings: usize,
 }
 
@@ -141,6 +146,7 @@ impl Stage {
             last_challenge: String::new(),
             credentials,
             registration: None,
+            subscription: None,
             pings: 0,
         }
     }
@@ -274,6 +280,27 @@ impl Stage {
                 let pings = std::mem::take(&mut self.pings);
                 assert_eq!(pings, argument.parse::<usize>().expect("a number"), "{at}");
             }
+            "grant" => self.endpoint.grant(now, self.subscriber(), argument.into()),
+            "forbid" => {
+                self.endpoint.decline_subscription(now, self.subscriber(), Reject::Forbidden);
+            }
+            "notify" => self.endpoint.notify(now, self.subscriber(), argument.into()),
+            "end" => {
+                let reason =
+                    if argument == "noresource" { Reason::NoResource } else { Reason::Deactivated };
+                self.endpoint.end_subscription(now, self.subscriber(), reason);
+            }
+            "announce" => {
+                let (target, body) = argument.split_once(' ').expect("a target and a body");
+                let announcement = Announcement {
+                    target: target.parse().expect("a URI"),
+                    from: "<sip:vm@192.0.2.9>".parse().expect("a name"),
+                    state: "terminated".into(),
+                    body: body.into(),
+                    credentials: self.credentials.clone(),
+                };
+                self.endpoint.announce(now, self.flow, announcement).expect("room");
+            }
             "close" => self.endpoint.close_door(),
             "idle" => {
                 assert_eq!(self.endpoint.calls(), 0, "{at}");
@@ -284,6 +311,10 @@ impl Stage {
             _ => panic!("{at}: not understood"),
         }
         self.collect();
+    }
+
+    fn subscriber(&self) -> SubscriptionKey {
+        self.subscription.expect("a subscription")
     }
 
     fn ticket(&self, which: &str) -> Ticket {
@@ -501,6 +532,15 @@ impl Stage {
                     }
                     Standing::Failed { why, .. } => format!("not registered: {why}"),
                     Standing::Left { .. } => "left".to_owned(),
+                }),
+                Output::Subscribing(key, subscribing) => {
+                    self.subscription = Some(key);
+                    self.told.push_back(format!("subscribing\n{subscribing:?}"));
+                }
+                Output::Unsubscribed(_) => self.told.push_back("unsubscribed".to_owned()),
+                Output::Announced(_, outcome) => self.told.push_back(match outcome {
+                    Ok(()) => "announced".to_owned(),
+                    Err(refusal) => format!("not announced: {}", refusal.code),
                 }),
                 Output::Dropped { .. } => {}
             }

@@ -3,10 +3,11 @@
 use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
+use super::subscribing::allow_events;
 use crate::sip::message::{Request, every, first, other};
 use crate::sip::text::list;
 
-const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
+const ALLOWED: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, SUBSCRIBE";
 /// RFC 3262, RFC 4028, RFC 3891.
 const SUPPORTED: [&str; 3] = ["100rel", "timer", "replaces"];
 /// What a key may come in.
@@ -31,6 +32,7 @@ pub(super) fn all_abilities() -> Vec<Header> {
     let mut all: Vec<Header> = abilities().into();
     all.extend([
         accept(),
+        allow_events(),
         headers::AcceptEncoding::new("identity").into(),
         headers::AcceptLanguage::new("en").into(),
     ]);

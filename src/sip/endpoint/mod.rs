@@ -11,10 +11,13 @@
 //! - `refreshing` keeps sessions alive (RFC 4028);
 //! - `placing` is the calling side (§13.2);
 //! - `referring` lets a call go on with another party (RFC 3515);
+//! - `subscribing` tells subscribers what they asked for (RFC 6665);
+//! - `announcing` tells it to whom nobody subscribed;
 //! - `registering` keeps us registered elsewhere (§10.2);
 //! - `abilities` is what we say that we can do.
 
 mod abilities;
+pub(super) mod announcing;
 mod answering;
 mod identifying;
 mod outside;
@@ -23,6 +26,7 @@ mod referring;
 mod refreshing;
 mod registering;
 mod ringing;
+mod subscribing;
 mod within;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -41,13 +45,15 @@ use super::invite::{Call, Pending, Placing};
 use super::lexer::{self, Fault, Message, Refused};
 use super::message::{self, ACK, INVITE, Request, Response, Wire, reason};
 use super::registration::{Enrolment, RegistrationKey, Standing};
+use super::subscription::{Subscription, SubscriptionKey};
 use super::text::list;
 use super::timer::Agenda;
 use super::transaction::Input;
 use super::transactions::{Post, TransactionKey, Transactions, Upward, User};
 use super::uri::Uri;
 use super::via::Via;
-use super::{Event, Flow, Incoming, Limits, Link, Refusal, Scheme};
+use super::{Event, Flow, Incoming, Limits, Link, Refusal, Scheme, Subscribing};
+use announcing::{AnnouncementKey, Announcing};
 
 /// A call, for as long as the endpoint lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +65,7 @@ pub(super) enum Owner {
     Transaction(TransactionKey),
     Call(CallKey),
     Registration(RegistrationKey),
+    Subscription(SubscriptionKey),
 }
 
 #[derive(Debug)]
@@ -77,6 +84,12 @@ pub enum Output {
     Locate(RegistrationKey, Uri),
     /// What has become of a registration.
     Registration(RegistrationKey, Standing),
+    /// A new subscription waits for [`Endpoint::grant`] or [`Endpoint::decline_subscription`].
+    Subscribing(SubscriptionKey, Box<Subscribing>),
+    /// A subscription has ended.
+    Unsubscribed(SubscriptionKey),
+    /// A NOTIFY to whom nobody subscribed was answered, or was not.
+    Announced(AnnouncementKey, Result<(), Refusal>),
     /// For the log: bytes that led to nothing.
     Dropped {
         source: SocketAddr,
@@ -110,16 +123,23 @@ pub struct Endpoint {
     chance: Chance,
     guard: Guard,
     gate: Gate,
+    subscribe_gate: Gate,
     transactions: Transactions,
     calls: HashMap<CallKey, Call>,
     placings: HashMap<CallKey, Placing>,
     registrations: BTreeMap<RegistrationKey, Enrolment>,
+    subscriptions: HashMap<SubscriptionKey, Subscription>,
+    /// Subscriptions by our tag.
+    subscribers: HashMap<String, SubscriptionKey>,
+    announcements: HashMap<AnnouncementKey, Announcing>,
     /// Calls by our tag, which is unique.
     dialogs: HashMap<String, CallKey>,
     /// The names in a peer's certificate, while its connection lasts.
     certificates: HashMap<Link, String>,
     post: Post,
     last_call: u64,
+    last_subscription: u64,
+    last_announcement: u64,
     last_ticket: u64,
     door: Door,
 }
@@ -137,16 +157,22 @@ impl Endpoint {
             user_agent: user_agent.to_owned(),
             guard: Guard::new(Authentication::default(), limits.failures_per_minute, &seed),
             chance: Chance::new(seed),
+            subscribe_gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             gate: Gate::new(limits.calls_per_second, limits.calls_per_second_per_peer),
             transactions: Transactions::new(limits.transactions),
             limits,
             calls: HashMap::new(),
             placings: HashMap::new(),
             registrations: BTreeMap::new(),
+            subscriptions: HashMap::new(),
+            subscribers: HashMap::new(),
+            announcements: HashMap::new(),
             dialogs: HashMap::new(),
             certificates: HashMap::new(),
             post: Post { agenda: Agenda::new(), outputs: VecDeque::new() },
             last_call: 0,
+            last_subscription: 0,
+            last_announcement: 0,
             last_ticket: 0,
             door: Door::Open,
         }
@@ -178,6 +204,7 @@ impl Endpoint {
                 }
                 Owner::Call(key) => self.fire_call(now, key, timer, at),
                 Owner::Registration(key) => self.fire_registration(now, key, timer, at),
+                Owner::Subscription(key) => self.fire_subscription(now, key, timer, at),
             }
         }
     }
@@ -291,6 +318,8 @@ impl Endpoint {
                 }
             }
             Upward::Tell(User::Registration(key)) => self.hear_registrar(now, key, response),
+            Upward::Tell(User::Subscription(key)) => self.hear_subscriber(now, key, response),
+            Upward::Tell(User::Announcement(key)) => self.hear_announced(now, key, response),
             Upward::Tell(User::Within(key, purpose)) => {
                 let invite = invite.as_ref().map(|(invite, flow)| (invite, *flow));
                 self.hear_within(now, key, purpose, invite, response);
@@ -305,6 +334,8 @@ impl Endpoint {
             Upward::Fail(User::Within(key, _)) => self.unheard_within(now, key),
             Upward::Fail(User::Call(key)) => self.placing_failed(now, key),
             Upward::Fail(User::Registration(key)) => self.registrar_silent(now, key),
+            Upward::Fail(User::Subscription(key)) => self.subscriber_silent(key),
+            Upward::Fail(User::Announcement(key)) => self.announcement_lost(key),
             Upward::Fail(User::Nobody) | Upward::Tell(_) | Upward::Nothing => {}
         }
     }

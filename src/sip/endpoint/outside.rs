@@ -11,7 +11,9 @@ use super::{Arrival, CallKey, Door, Endpoint, Failure, Output, retry_after};
 use crate::sip::body::{self, Body};
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{Call, Offer, Pending, Phase};
-use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, UPDATE, every, other};
+use crate::sip::message::{
+    ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, SUBSCRIBE, UPDATE, every, other,
+};
 use crate::sip::name_addr::NameAddr;
 use crate::sip::session::{self, Agreed, TooSmall};
 use crate::sip::text::{Params, list};
@@ -28,6 +30,7 @@ impl Endpoint {
             method if *method == INVITE => self.receive_invite(now, arrival),
             // RFC 3261 §15.1.2.
             method if *method == BYE => self.respond(&arrival, 481, Vec::new()),
+            method if *method == SUBSCRIBE => self.receive_subscribe(now, arrival),
             Method::Known(rsip::Method::Options) => self.receive_options(&arrival),
             Method::Known(rsip::Method::Refer) => self.decline_refer(&arrival),
             // RFC 3311 §5.2, RFC 3262 §3: they make sense only within a dialog.
@@ -123,7 +126,7 @@ impl Endpoint {
     }
 
     /// What RFC 3261 §8.2.2 makes us refuse before looking at the body.
-    fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
+    pub(super) fn objection(&self, request: &Request) -> Option<(u16, Vec<Header>)> {
         match request.uri.scheme {
             Scheme::Sip | Scheme::Sips | Scheme::Tel => {}
             Scheme::Other(_) => return Some((416, Vec::new())),

@@ -234,7 +234,7 @@ impl Endpoint {
     }
 }
 
-fn refusal(code: u16, response: Option<&Response>) -> Refusal {
+pub(super) fn refusal(code: u16, response: Option<&Response>) -> Refusal {
     let given = response.map(|response| response.reason.clone());
     let wait = response.and_then(|response| first!(response.headers, RetryAfter));
     let seconds = wait.and_then(|value| value.split([' ', ';', '(']).next()?.parse().ok());

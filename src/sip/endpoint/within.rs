@@ -11,7 +11,9 @@ use crate::sip::body::{self, Body};
 use crate::sip::invite::{
     Asked, Bearer, Call, Carries, Means, Offer, Pending, Phase, Provisional, Then,
 };
-use crate::sip::message::{ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, UPDATE, first};
+use crate::sip::message::{
+    ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, SUBSCRIBE, UPDATE, first,
+};
 use crate::sip::session::{self, Agreed, TooSmall};
 use crate::sip::timer::Timer;
 use crate::sip::transaction::Input;
@@ -24,6 +26,10 @@ impl Endpoint {
             return self.receive_cancel(now, arrival);
         }
         let tag = request.identity.to.tag().unwrap_or("");
+        // A call's dialog is no place for a subscription (RFC 6665 §4.5.1): there it gets 405.
+        if request.method == SUBSCRIBE && !self.dialogs.contains_key(tag) {
+            return self.receive_resubscribe(now, arrival);
+        }
         let key = self.dialogs.get(tag).copied();
         let call = key.and_then(|key| self.calls.get_mut(&key));
         let (Some(key), Some(call)) = (key, call.filter(|call| call.dialog.is_of(request))) else {

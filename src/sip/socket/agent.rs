@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use super::{Placed, Switchboard, lock};
 use crate::sip::endpoint::CallKey;
 use crate::sip::{
-    Credentials, Event, Flow, Gone, Incoming, NameAddr, Refer, Refusal, Reject, Standing, Ticket,
-    Transport, Uri,
+    Announcement, Credentials, Event, Flow, Gone, Incoming, NameAddr, Reason, Refer, Refusal,
+    Reject, Standing, Subscribing, SubscriptionKey, Ticket, Transport, Uri,
 };
 
 /// A handle to the listeners and all that goes on behind them.
@@ -106,10 +106,63 @@ impl Agent {
         Ok(Dialog::new(line, events, Some(body)))
     }
 
+    /// Who subscribes, and whose subscription has ended; the first who asks hears of them.
+    pub fn subscribers(&self) -> Option<mpsc::Receiver<Subscriber>> {
+        lock(&self.board.listens).take()
+    }
+
+    /// 200, and a NOTIFY with this body.
+    pub fn grant(&self, key: SubscriptionKey, body: String) {
+        self.board.with(|endpoint, now| endpoint.grant(now, key, body.into_bytes()));
+    }
+
+    pub fn decline(&self, key: SubscriptionKey, why: Reject) {
+        self.board.with(|endpoint, now| endpoint.decline_subscription(now, key, why));
+    }
+
+    /// This is now so: told at once, or as soon as a second has passed.
+    pub fn notify(&self, key: SubscriptionKey, body: String) {
+        self.board.with(|endpoint, now| endpoint.notify(now, key, body.into_bytes()));
+    }
+
+    pub fn end(&self, key: SubscriptionKey, reason: Reason) {
+        self.board.with(|endpoint, now| endpoint.end_subscription(now, key, reason));
+    }
+
+    /// Tells somebody who has not subscribed, and waits for the answer.
+    pub async fn announce(&self, announcement: &Announcement) -> Result<(), Refusal> {
+        let mut refusal = Refusal::unavailable("Unknown Host");
+        for place in self.board.places(&announcement.target).await? {
+            let told = match self.board.way_to(place, &announcement.target).await {
+                Ok(flow) => self.board.announce(flow, announcement.clone()),
+                Err(refused) => Err(refused),
+            };
+            let answer = match told {
+                Ok(answered) => answered.await,
+                Err(refused) => Ok(Err(refused)),
+            };
+            match answer.unwrap_or_else(|_| Err(Refusal::unavailable("Shut Down"))) {
+                // RFC 3263 §4.3.
+                Err(refused) if matches!(refused.code, 408 | 503) => refusal = refused,
+                done => return done,
+            }
+        }
+        Err(refusal)
+    }
+
     /// Lets no new call in, waits for the others up to `grace`, then hangs up.
     pub async fn shutdown(self, grace: Duration) {
         self.board.shut_down(grace).await;
     }
+}
+
+/// What whoever tells subscribers hears of them.
+#[derive(Debug)]
+pub enum Subscriber {
+    /// Waits for `grant` or `decline`.
+    Wants(SubscriptionKey, Box<Subscribing>),
+    /// There is nobody to tell any more.
+    Left(SubscriptionKey),
 }
 
 /// One call on the board.
