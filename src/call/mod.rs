@@ -176,6 +176,12 @@ impl Inner {
             return debug!("the caller was gone before the answer");
         };
         let Early { port, talk, stream, caller } = early;
+        if secure::name(talk.security()) == "SDES" && !is_private(&invite) {
+            info!(
+                "the keys of this call came by {}, where others may read them",
+                invite.transport.name()
+            );
+        }
         let envelope = Envelope { caller, ..envelope };
         let Ok(dialog) = invite.answer(description).await else {
             return debug!("the caller was gone before the answer");
@@ -214,10 +220,9 @@ impl Inner {
         if secrets.is_none() {
             error!("refused a call: the system has no random numbers for its keys");
         }
-        let private = matches!(invite.transport, Transport::Tls | Transport::Wss);
         Some(Rules {
             demand: route::srtp(invite, &self.config),
-            sdes: private || self.config.media.srtp_keys_in_clear,
+            sdes: is_private(invite) || self.config.media.srtp_keys_in_clear,
             browser: matches!(invite.transport, Transport::Ws | Transport::Wss),
             secrets: secrets?,
             fingerprint: self.media.fingerprint(),
@@ -233,6 +238,11 @@ impl Inner {
         let retry_after = Duration::from_secs(self.config.sip.retry_after_seconds.into());
         Reject::Overloaded { retry_after }
     }
+}
+
+/// Whether nobody on the way can read what it says.
+fn is_private(invite: &Invite) -> bool {
+    matches!(invite.transport, Transport::Tls | Transport::Wss)
 }
 
 fn refusal(why: Disagreement) -> Reject {

@@ -21,10 +21,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use afterbeep::media::{Codec, Config, Event, Media, Port, Sound, Stream, Take, wav};
+use afterbeep::media::{
+    Codec, Config, Event, Keying, Keys, MasterKey, Media, Port, Security, Sound, Stream, Suite,
+    Take, wav,
+};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use webrtc_srtp::context::Context;
+use webrtc_srtp::protection_profile::ProtectionProfile;
 
 fn main() {
     let number = |n| std::env::args().filter_map(|arg| arg.parse::<usize>().ok()).nth(n);
@@ -40,9 +45,13 @@ fn main() {
     for _ in 0..2 {
         let bare = bare(streams, seconds);
         println!("bare loop     {bare}");
-        let ours = runtime.block_on(recording(streams, seconds, directory.path()));
+        let ours = runtime.block_on(recording(streams, seconds, directory.path(), None));
         println!("recording     {ours}");
         println!("ratio         {:.2}", ours.per_packet() / bare.per_packet());
+    }
+    for suite in [Suite::AesCm80, Suite::Gcm128] {
+        let secured = recording(streams, seconds, directory.path(), Some(suite));
+        println!("{:13} {}", format!("{suite:?}"), runtime.block_on(secured));
     }
     let playing = runtime.block_on(playing(streams, seconds));
     println!("playing       {playing}");
@@ -92,7 +101,7 @@ fn bare(streams: usize, seconds: usize) -> Cost {
         thread.spawn(move || drain(&sockets, &stop, &received)).unwrap()
     };
     let before = cpu("bare");
-    let sent = send(&targets, seconds, |_| loopback());
+    let sent = send(&targets, seconds, None, |_| loopback());
     thread::sleep(Duration::from_millis(50));
     let cpu = cpu_since(&before, "bare");
     stop.store(true, Ordering::Relaxed);
@@ -130,7 +139,7 @@ fn drain(sockets: &[UdpSocket], stop: &AtomicBool, received: &AtomicU64) {
     }
 }
 
-async fn recording(streams: usize, seconds: usize, directory: &Path) -> Cost {
+async fn recording(streams: usize, seconds: usize, directory: &Path, suite: Option<Suite>) -> Cost {
     let media = media();
     let callers: Vec<_> = (0..streams).map(|_| loopback()).collect();
     let idle = resident();
@@ -138,6 +147,9 @@ async fn recording(streams: usize, seconds: usize, directory: &Path) -> Cost {
     let mut ports = Vec::new();
     for (caller, file) in callers.iter().zip(&files) {
         let mut port = media.open().unwrap();
+        if let Some(suite) = suite {
+            port.secure(&sdes(suite));
+        }
         port.connect(Stream::new(Some(caller.local_addr().unwrap()), Codec::Pcmu));
         port.record(take(file.clone()));
         ports.push(port);
@@ -146,7 +158,7 @@ async fn recording(streams: usize, seconds: usize, directory: &Path) -> Cost {
     let before = cpu("");
     let sender = thread::spawn(move || {
         let mut callers = callers.into_iter();
-        send(&targets, seconds, |_| callers.next().unwrap())
+        send(&targets, seconds, suite, |_| callers.next().unwrap())
     });
     thread::sleep(Duration::from_millis(seconds as u64 * 900));
     let memory = (resident() - idle) / streams as f64;
@@ -255,20 +267,53 @@ fn loopback() -> UdpSocket {
 }
 
 /// Sends 50 packets a second to each target, spread over the milliseconds.
-fn send(targets: &[SocketAddr], seconds: usize, mut socket: impl FnMut(usize) -> UdpSocket) -> u64 {
+/// The same key both ways; of the callers too.
+fn sdes(suite: Suite) -> Security {
+    let key = MasterKey::new(suite, &vec![7; suite.key_length() + suite.salt_length()]).unwrap();
+    let keys = Keys { ours: key.clone(), theirs: key };
+    Security { keying: Keying::Sdes(Box::new(keys)), ice: None }
+}
+
+fn protected(suite: Suite, seconds: usize, packet: [u8; 172]) -> Vec<Vec<u8>> {
+    let profile = match suite {
+        Suite::AesCm80 => ProtectionProfile::Aes128CmHmacSha1_80,
+        _ => ProtectionProfile::AeadAes128Gcm,
+    };
+    let (key, salt) = (vec![7; suite.key_length()], vec![7; suite.salt_length()]);
+    let mut context = Context::new(&key, &salt, profile, None, None).unwrap();
+    let frames = 0..u16::try_from(seconds * 50).unwrap();
+    frames.map(|frame| context.encrypt_rtp(&numbered(packet, frame)).unwrap().to_vec()).collect()
+}
+
+fn numbered(mut packet: [u8; 172], frame: u16) -> [u8; 172] {
+    packet[2..4].copy_from_slice(&frame.to_be_bytes());
+    packet[4..8].copy_from_slice(&(u32::from(frame) * 160).to_be_bytes());
+    packet
+}
+
+fn send(
+    targets: &[SocketAddr],
+    seconds: usize,
+    suite: Option<Suite>,
+    mut socket: impl FnMut(usize) -> UdpSocket,
+) -> u64 {
     let sockets: Vec<_> = (0..targets.len()).map(&mut socket).collect();
     let mut packet = [0x55; 172];
     packet[..12].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9]);
+    let protected = suite.map(|suite| protected(suite, seconds, packet));
     let start = Instant::now();
     let mut sent = 0;
     for step in 0..seconds * 1000 {
         let due = start + Duration::from_millis(step as u64);
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let frame = u16::try_from(step / 20).unwrap();
-        packet[2..4].copy_from_slice(&frame.to_be_bytes());
-        packet[4..8].copy_from_slice(&(u32::from(frame) * 160).to_be_bytes());
+        packet = numbered(packet, frame);
+        let packet = match &protected {
+            Some(protected) => &protected[usize::from(frame)][..],
+            None => &packet[..],
+        };
         for n in (step % 20..targets.len()).step_by(20) {
-            sockets[n].send_to(&packet, targets[n]).unwrap();
+            sockets[n].send_to(packet, targets[n]).unwrap();
             sent += 1;
         }
     }
