@@ -23,9 +23,27 @@ use crate::http::guard::Guard;
 use crate::http::{self, House};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
-use crate::spool::{Audio, Reader, Spool};
+use crate::spool::{Audio, Form, Reader, Spool};
 
 pub use identity::read_secret;
+
+/// The forms that a message is asked for in beside its own, for [`Renditions`].
+pub const FORMS: &[Form] = &[
+    Form {
+        extension: "mp3",
+        media_type: "audio/mpeg",
+        make: |audio| export(audio, media::Form::Mp3),
+    },
+    Form {
+        extension: "ogg",
+        media_type: "audio/ogg; codecs=opus",
+        make: |audio| export(audio, media::Form::Opus),
+    },
+];
+
+fn export(audio: &Path, form: media::Form) -> io::Result<Vec<u8>> {
+    media::export(audio, form).map_err(io::Error::other)
+}
 
 /// How the spool reads WAV files.
 pub const WAV: Reader = Reader {

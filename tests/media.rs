@@ -491,6 +491,8 @@ fn take(path: &Path) -> Take {
         limit: Duration::from_mins(10),
         silence: None,
         silence_level: 256,
+        adapts: true,
+        trims: false,
     }
 }
 

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
+use crate::config::Deposit;
 use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
 use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
@@ -196,9 +197,10 @@ impl Conversation<'_> {
         let envelope = self.envelope.clone();
         match self.house.spool.draft(&self.id, self.mailbox.id, envelope, now_ms).await {
             Ok(draft) => {
-                let silence_level = self.house.config.deposit.silence_level;
+                let Deposit { silence_level, silence_adapts: adapts, trim_silence: trims, .. } =
+                    self.house.config.deposit;
                 let open = Box::new(draft.opener());
-                self.port.record(Take { open, limit, silence, silence_level });
+                self.port.record(Take { open, limit, silence, silence_level, adapts, trims });
                 self.draft = Some(draft);
                 None
             }
@@ -212,6 +214,7 @@ impl Conversation<'_> {
 
     async fn deliver(&mut self) -> bool {
         let Some(draft) = self.draft.take() else { return false };
+        self.level(&draft).await;
         match self.house.spool.deliver(draft).await {
             Ok(message) => {
                 let seconds = message.duration.as_secs_f32();
@@ -233,6 +236,18 @@ impl Conversation<'_> {
                 );
                 false
             }
+        }
+    }
+
+    /// Makes the message as loud as the house wants it. One that cannot be is delivered as it is.
+    async fn level(&self, draft: &Draft) {
+        let Some(target) = self.house.config.deposit.level_dbfs else { return };
+        let audio = draft.audio().to_owned();
+        let levelled =
+            tokio::task::spawn_blocking(move || media::wav::level(&audio, target.into())).await;
+        match levelled.map_err(std::io::Error::other).flatten() {
+            Ok(()) => {}
+            Err(error) => warn!("a message is left as loud as it was: {error}"),
         }
     }
 
@@ -321,6 +336,9 @@ impl Conversation<'_> {
             media::Event::At(_) => return None,
             media::Event::Recorded(recording) => {
                 let duration = recording.duration();
+                if let (true, Some(draft)) = (recording.is_empty(), &mut self.draft) {
+                    draft.holds_no_speech();
+                }
                 let ended = match recording.ended {
                     Ended::Stopped => ivr::Ended::Stopped,
                     Ended::Silence => ivr::Ended::Silence,

@@ -167,12 +167,7 @@ impl Call {
             std::env::temp_dir().join(format!("afterbeep-heard-{}.wav", std::process::id()));
         let heard = self.heard.clone().unwrap_or_else(|| temporary.clone());
         let file = new_file(&heard)?;
-        port.record(Take {
-            open: Box::new(move || Ok(file)),
-            limit: Duration::from_secs(3600),
-            silence: None,
-            silence_level: 0,
-        });
+        port.record(Take::new(Box::new(move || Ok(file))));
         let began = Instant::now();
         let done = async {
             for part in self.keys.iter().flat_map(|keys| keys.split_inclusive(',')) {

@@ -105,6 +105,9 @@ fn deposit(section: &mut Section, config: &mut Config) {
     section.take("min_seconds", &mut deposit.min_seconds);
     section.take("silence_seconds", &mut deposit.silence_seconds);
     section.take("silence_level", &mut deposit.silence_level);
+    section.take("silence_adapts", &mut deposit.silence_adapts);
+    section.take("trim_silence", &mut deposit.trim_silence);
+    section.take_some("level_dbfs", &mut deposit.level_dbfs);
     section.take("instructions", &mut deposit.instructions);
     section.take("retries", &mut deposit.retries);
     section.take("review", &mut deposit.review);

@@ -138,6 +138,12 @@ pub struct Deposit {
     pub silence_seconds: u32,
     /// Mean absolute sample value below which a frame is silent.
     pub silence_level: u16,
+    /// Noise that a line always has raises the level.
+    pub silence_adapts: bool,
+    /// Silence at a message's end is cut off.
+    pub trim_silence: bool,
+    /// The loudness that messages are brought to, in dB of their speech's RMS below full scale.
+    pub level_dbfs: Option<i8>,
     pub instructions: bool,
     pub retries: u8,
     /// Callers may hear and correct what they said.
@@ -251,6 +257,9 @@ impl Default for Config {
                 min_seconds: 2,
                 silence_seconds: 10,
                 silence_level: 256,
+                silence_adapts: true,
+                trim_silence: false,
+                level_dbfs: None,
                 instructions: true,
                 retries: 1,
                 review: false,
@@ -285,6 +294,13 @@ impl Default for Config {
             },
             log: Log { level: "info".into(), format: LogFormat::Text },
         }
+    }
+}
+
+impl Deposit {
+    /// Whether messages would be too loud or too soft to be heard.
+    fn is_unheard(&self) -> bool {
+        self.level_dbfs.is_some_and(|level| !(-40..=-10).contains(&level))
     }
 }
 
@@ -339,6 +355,7 @@ impl Config {
             "deposit.max_seconds",
             format!("must be more than min_seconds, {min_seconds}"),
         );
+        refuse(self.deposit.is_unheard(), "deposit.level_dbfs", "is -40 to -10".into());
         refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
         for (value, key, most) in [
             (max_seconds.into(), "deposit.max_seconds", A_DAY),

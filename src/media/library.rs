@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::codec::Codec;
-use super::sound::{Sound, SoundError};
+use super::decode::SoundError;
+use super::sound::Sound;
 
 /// A cache of sounds, bounded by their bytes. A file that changes is read again.
 #[derive(Debug)]

@@ -224,14 +224,14 @@ impl Line {
 
     pub fn record(&mut self, take: Take, now: Instant, out: &mut Outbox) {
         self.stop_recording(now, out);
-        let Take { open, limit, silence, silence_level: level } = take;
+        let Take { open, limit, silence, silence_level: level, adapts, trims } = take;
         let codec = self.codec();
         let head = match std::mem::replace(&mut self.intake, Intake::Deaf) {
             Intake::Head(head) => *head,
             Intake::Deaf | Intake::Recording(..) => Head::new(codec),
         };
         let receipt = out.open(head.rate(), self.teller.clone(), open);
-        let recorder = Recorder::start(head, Bounds { limit, silence, level }, now);
+        let recorder = Recorder::start(head, Bounds { limit, silence, level, adapts, trims }, now);
         self.intake = Intake::Recording(Box::new(recorder), receipt);
     }
 
@@ -484,6 +484,7 @@ impl Line {
         let intake = std::mem::replace(&mut self.intake, Intake::Deaf);
         let Intake::Recording(mut recorder, receipt) = intake else { return };
         let keep = recorder.finish(bound, now);
+        receipt.heard(recorder.spoke());
         while let Some(piece) = recorder.pull() {
             if !out.write(&receipt, piece, now) {
                 return;
@@ -758,7 +759,7 @@ mod tests {
             let mut call = Call::connected();
             let limit = Duration::from_secs(3);
             let open = Box::new(|| Err(std::io::Error::other("no disk")));
-            let take = Take { open, limit, silence: None, silence_level: 256 };
+            let take = Take { limit, ..Take::new(open) };
             call.line.record(take, call.now, &mut call.outbox);
             let mut recorded = 0;
             for (flags, kind, sequence, stamp, rest, millis) in datagrams {

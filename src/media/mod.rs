@@ -17,10 +17,13 @@
 mod codec;
 mod comfort;
 mod conceal;
+mod decode;
 mod dtls;
 mod dtmf;
+mod export;
 #[doc(hidden)]
 pub mod fuzz;
+mod greeting;
 mod guard;
 mod handshakes;
 mod hearing;
@@ -31,6 +34,7 @@ mod keying;
 mod level;
 mod library;
 mod line;
+mod meter;
 mod player;
 mod port;
 mod ports;
@@ -58,13 +62,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use codec::Codec;
+pub use decode::SoundError;
+pub use export::{ExportError, Form, export};
+pub use greeting::{LOUDNESS, Samples, greeting};
 pub use ice::Ice;
 pub use join::join;
 pub use keying::{Fingerprint, Keying, Role, Secrets, Security};
 pub use library::Library;
+pub use meter::Speech;
 pub use player::{Control, Playback, Position, Speed, Volume};
 pub use port::{Direction, Ended, Event, Port, Recording, Rtcp, Statistics, Stream, Take};
-pub use sound::{Sound, SoundError};
+pub use sound::Sound;
 pub use srtp::{Keys, MasterKey, Suite};
 
 use handshakes::Handshakes;

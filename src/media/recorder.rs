@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::codec::{self, Codec};
 use super::hearing::{Audio, Heard, Hearing};
 use super::jitter::{Arrival, Jitter};
+use super::meter::Meter;
 use super::rtp::Packet;
 use super::track::Track;
 
@@ -27,6 +28,10 @@ pub(super) struct Bounds {
     pub limit: Duration,
     pub silence: Option<Duration>,
     pub level: u16,
+    /// Whether the line's own noise raises the level.
+    pub adapts: bool,
+    /// Whether silence at the end is cut, whatever ended the recording.
+    pub trims: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +62,9 @@ struct Reel {
     limit: u64,
     /// Samples of silence at the end, if they are counted.
     quiet: u64,
-    level: Option<u16>,
+    level: u16,
+    adapts: bool,
+    meter: Meter,
     /// Where the last key was pressed, until something else is said.
     key: Option<u64>,
 }
@@ -114,7 +121,9 @@ impl Recorder {
             total: 0,
             limit: codec::samples(bounds.limit, rate),
             quiet: 0,
-            level: bounds.silence.map(|_| bounds.level),
+            level: bounds.level,
+            adapts: bounds.adapts,
+            meter: Meter::new(rate),
             key: None,
         };
         for track in &kept {
@@ -204,14 +213,19 @@ impl Recorder {
         }
         let tape = &mut self.tape;
         tape.cut();
-        match (bound, tape.key) {
-            (Some(Bound::Silence), _) => {
-                let left = codec::samples(TAIL, tape.rate);
-                tape.total - tape.quiet.saturating_sub(left).min(tape.total)
-            }
+        let left = codec::samples(TAIL, tape.rate);
+        let spoken = tape.total - tape.quiet.saturating_sub(left).min(tape.total);
+        let end = match (bound, tape.key) {
+            (Some(Bound::Silence), _) => spoken,
             (None, Some(key)) => key,
             (None | Some(Bound::Limit), _) => tape.total,
-        }
+        };
+        if self.bounds.trims { end.min(spoken) } else { end }
+    }
+
+    /// How long somebody spoke.
+    pub fn spoke(&self) -> Duration {
+        self.tape.meter.speech().lasted
     }
 }
 
@@ -223,7 +237,7 @@ impl Reel {
             Heard::Pause(audio) => {
                 let quiet = self.quiet + audio.len();
                 self.take(audio, now);
-                self.quiet = if self.level.is_some() { quiet } else { 0 };
+                self.quiet = quiet.min(self.total);
             }
         }
     }
@@ -236,10 +250,10 @@ impl Reel {
         }
         self.total += samples;
         self.key = None;
-        if let Some(level) = self.level {
-            let quiet = audio.loudness() < level;
-            self.quiet = if quiet { self.quiet + samples } else { 0 };
-        }
+        let loudness = audio.loudness();
+        self.meter.push_loudness(loudness, samples);
+        let is_quiet = loudness < self.silence();
+        self.quiet = if is_quiet { self.quiet + samples } else { 0 };
         if !self.piece.as_mut().is_some_and(|piece| piece.push(audio)) {
             self.cut();
             self.piece = Some(Track::with(audio, full(self.rate)));
@@ -249,6 +263,14 @@ impl Reel {
         if self.piece.as_ref().is_some_and(is_full) {
             self.cut();
         }
+    }
+
+    /// What is less loud is silence: a noisy line is never silent, and yet nobody speaks.
+    fn silence(&self) -> u16 {
+        if !self.adapts {
+            return self.level;
+        }
+        self.level.max(self.meter.noise().saturating_mul(2).min(LOUDEST_NOISE))
     }
 
     fn cut(&mut self) {
@@ -270,6 +292,8 @@ const AGE: Duration = Duration::from_millis(280);
 const TONE: Duration = Duration::from_millis(120);
 /// So much of a silence that ended a recording stays, as in Asterisk.
 const TAIL: Duration = Duration::from_millis(200);
+/// No noise is louder than this; a caller who speaks without a pause is.
+const LOUDEST_NOISE: u16 = 2000;
 /// Packets may be so late before the clock on the wall speaks for them.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -291,6 +315,8 @@ mod tests {
                 limit: Duration::from_millis(limit),
                 silence: silence.map(Duration::from_millis),
                 level: 256,
+                adapts: true,
+                trims: false,
             };
             let now = Instant::now();
             Self { recorder: Recorder::start(head, bounds, now), now, sequence: 0, timestamp: 0 }
@@ -379,6 +405,47 @@ mod tests {
         caller.says(QUIET, 1);
         assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
         assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+    }
+
+    #[test]
+    fn a_noisy_line_is_silent_when_nobody_speaks() {
+        let mut noise = vec![];
+        Law::Mu.encode(&[400], &mut noise);
+        let noise = noise[0];
+        let mut caller = caller(60_000, Some(1000));
+        for _ in 0..4 {
+            caller.says(LOUD, 15);
+            caller.says(noise, 10);
+        }
+        assert_eq!(caller.recorder.bound(caller.now), None);
+        caller.says(noise, 40);
+        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
+        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 90 * 160 + 1600);
+    }
+
+    #[test]
+    fn silence_at_the_end_is_cut_where_that_is_wanted() {
+        for (trims, frames) in [(false, 55), (true, 15)] {
+            let mut caller = caller(60_000, None);
+            caller.recorder.bounds.trims = trims;
+            caller.says(LOUD, 5);
+            caller.says(QUIET, 50);
+            assert_eq!(caller.recorded(None).len(), frames * 160, "{trims}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_holds_no_word_is_known() {
+        let mut empty = caller(60_000, None);
+        empty.says(QUIET, 100);
+        assert_eq!(empty.recorder.spoke(), Duration::ZERO);
+        let mut spoken = caller(60_000, None);
+        spoken.says(QUIET, 10);
+        for byte in [LOUD, LOUD | 0x20, LOUD, LOUD | 0x30].repeat(10) {
+            spoken.says(byte, 1);
+        }
+        spoken.says(QUIET, 10);
+        assert_eq!(spoken.recorder.spoke(), Duration::from_millis(800));
     }
 
     #[test]

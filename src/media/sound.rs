@@ -2,18 +2,14 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use symphonia::core::codecs::audio::AudioDecoderOptions;
-use symphonia::core::errors::Error as Failure;
-use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::io::MediaSource;
 
 use super::codec::{self, Codec};
+use super::decode::{SoundError, decode};
 use super::resample::Resampler;
 
 /// Audio encoded for one codec, ready to be sent. Calls share it.
@@ -21,17 +17,6 @@ use super::resample::Resampler;
 pub struct Sound {
     codec: Codec,
     encoded: Box<[u8]>,
-}
-
-/// Why a file is not a sound.
-#[derive(Debug, thiserror::Error)]
-pub enum SoundError {
-    #[error("cannot read the sound: {0}")]
-    Io(#[from] io::Error),
-    #[error("no audio that we can read: {0}")]
-    Unreadable(String),
-    #[error("longer than {} minutes", LONGEST.as_secs() / 60)]
-    TooLong,
 }
 
 impl Sound {
@@ -118,77 +103,19 @@ impl Sound {
         extension: &str,
         codec: Codec,
     ) -> Result<Self, SoundError> {
-        let stream = MediaSourceStream::new(source, MediaSourceStreamOptions::default());
-        let mut hint = Hint::new();
-        hint.with_extension(extension);
-        let mut format = symphonia::default::get_probe()
-            .probe(&hint, stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(unreadable)?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| no("no audio track"))?;
-        let id = track.id;
-        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let mut decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(
-                parameters.ok_or_else(|| no("no audio codec"))?,
-                &AudioDecoderOptions::default(),
-            )
-            .map_err(unreadable)?;
-
         let mut encoder = None;
-        let mut interleaved: Vec<f32> = Vec::new();
-        while let Some(packet) = next(format.next_packet())? {
-            if packet.track_id != id {
-                continue;
-            }
-            let audio = match decoder.decode(&packet) {
-                Ok(audio) => audio,
-                // A torn frame costs its own length, not the sound.
-                Err(Failure::DecodeError(_)) => continue,
-                Err(error) => return Err(unreadable(error)),
-            };
-            let rate = audio.spec().rate();
-            let channels = audio.spec().channels().count().max(1);
-            audio.copy_to_vec_interleaved(&mut interleaved);
-            let encoder = encoder.get_or_insert_with(|| Encoder::new(rate, codec));
-            let scale = SCALE / u16::try_from(channels).map_or(1.0, f32::from);
-            encoder.push(
-                interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() * scale),
-            );
-            if encoder.encoded.len() > codec.bytes(codec::samples(LONGEST, codec.clock())) {
-                return Err(SoundError::TooLong);
-            }
-        }
+        decode(source, extension, LONGEST, |rate, mono| {
+            encoder.get_or_insert_with(|| Encoder::new(rate, codec)).push(mono.iter().copied());
+        })?;
         Ok(encoder.map_or_else(|| Self::from_encoded(Vec::new(), codec), Encoder::finish))
-    }
-}
-
-/// A file that ends too soon is a short sound: a recording that is still written looks like that.
-fn next<T>(packet: Result<Option<T>, Failure>) -> Result<Option<T>, SoundError> {
-    match packet {
-        Ok(packet) => Ok(packet),
-        Err(Failure::IoError(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(unreadable(error)),
     }
 }
 
 fn bounded(path: &Path, most: usize) -> Result<Vec<u8>, SoundError> {
     if std::fs::metadata(path)?.len() > most as u64 {
-        return Err(SoundError::TooLong);
+        return Err(SoundError::TooLong(LONGEST));
     }
     Ok(std::fs::read(path)?)
-}
-
-fn unreadable(error: Failure) -> SoundError {
-    match error {
-        Failure::IoError(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-            SoundError::Io(error)
-        }
-        error => SoundError::Unreadable(error.to_string()),
-    }
-}
-
-fn no(what: &str) -> SoundError {
-    SoundError::Unreadable(what.to_owned())
 }
 
 /// Samples of any rate to a codec's bytes. Samples are scaled to 16 bits.
@@ -273,8 +200,7 @@ const EDGE: Duration = Duration::from_millis(4);
 /// A step of so much, from silence, is heard: -42 dB.
 const CLICK: f32 = 256.0;
 /// No sound is longer: an hour is the longest message that anyone has asked for.
-const LONGEST: Duration = Duration::from_hours(1);
-const SCALE: f32 = 32_768.0;
+pub(super) const LONGEST: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

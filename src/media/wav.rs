@@ -2,13 +2,13 @@
 //! again after a crash.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec;
+use super::greeting::Samples;
 use super::track::Track;
 
 /// What a WAV file holds.
@@ -50,10 +50,26 @@ pub fn samples(path: &Path) -> io::Result<Vec<i16>> {
     Ok(data.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect())
 }
 
+/// Makes what is said in a recording of ours this loud: dB of its RMS below full scale. Written
+/// over in its place, so that there is a whole recording at every moment.
+pub fn level(path: &Path, target: f32) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let Info { samples: count, rate, data_offset, channels, bits } = Layout::read(&file)?.info();
+    if (channels, bits) != (1, 16) || codec::duration(count, rate) > super::sound::LONGEST {
+        return Err(refused("no recording of ours"));
+    }
+    let mut samples = Samples { samples: samples(path)?, rate };
+    samples.level(target);
+    let bytes: Vec<u8> = samples.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    file.write_all_at(&bytes, data_offset)
+}
+
 /// A recording that grows. After each `append` the file is a whole WAV file.
 pub(super) struct Tape {
-    writer: hound::WavWriter<Positioned>,
-    file: Arc<File>,
+    file: File,
+    /// As hound writes it, its two lengths made true by us: hound keeps a buffer for each file, and
+    /// seeks four times for each piece, between which a crash could come.
+    header: [u8; HEADER],
     samples: u64,
     /// Whether a piece was written in part, and stands behind the last whole one.
     torn: bool,
@@ -68,49 +84,52 @@ impl Tape {
             bits_per_sample: 16,
             sample_format: hound::SampleFormat::Int,
         };
-        let file = Arc::new(file);
-        let positioned = Positioned { file: Arc::clone(&file), at: 0, header: [0; HEADER] };
-        let mut writer = hound::WavWriter::new(positioned, spec).map_err(plain)?;
-        writer.flush().map_err(plain)?;
-        Ok(Self { writer, file, samples: 0, torn: false })
+        let mut header = io::Cursor::new(Vec::with_capacity(HEADER));
+        hound::WavWriter::new(&mut header, spec)
+            .and_then(hound::WavWriter::finalize)
+            .map_err(plain)?;
+        let header: [u8; HEADER] =
+            header.into_inner().try_into().map_err(|_| refused("another header"))?;
+        file.write_all_at(&header, 0)?;
+        Ok(Self { file, header, samples: 0, torn: false })
     }
 
-    pub fn append(&mut self, track: &Track) -> io::Result<u64> {
+    /// Appends a piece, made ready in `desk`, which all recordings of a thread share.
+    pub fn append(&mut self, track: &Track, desk: &mut Vec<u8>) -> io::Result<u64> {
         self.torn = true;
+        let mut at = HEADER as u64 + self.samples * 2;
         match track {
             Track::Law(law, bytes) => {
-                self.write(bytes.iter().map(|&byte| law.decoded(byte)))?;
+                ready(desk, bytes.iter().map(|&byte| law.decoded(byte)));
+                self.file.write_all_at(desk, at)?;
             }
-            Track::Linear(samples) => self.write(samples.iter().copied())?,
+            Track::Linear(samples) => {
+                ready(desk, samples.iter().copied());
+                self.file.write_all_at(desk, at)?;
+            }
             Track::Silence(samples) => {
-                let mut left = usize::try_from(*samples).map_err(io::Error::other)?;
-                while left > 0 {
-                    let step = left.min(SILENCE);
-                    self.write((0..step).map(|_| 0))?;
-                    left -= step;
+                let end = at + samples * 2;
+                while at < end {
+                    let step = usize::try_from(end - at).unwrap_or(SILENCE).min(SILENCE);
+                    self.file.write_all_at(&[0; SILENCE][..step], at)?;
+                    at += step as u64;
                 }
             }
         }
-        self.writer.flush().map_err(plain)?;
         self.samples += track.len();
+        let bytes = self.samples * 2;
+        let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
+        self.header[4..8].copy_from_slice(&size(bytes + HEADER as u64 - 8));
+        self.header[HEADER - 4..].copy_from_slice(&size(bytes));
+        self.file.write_all_at(&self.header, 0)?;
         self.torn = false;
         Ok(self.samples)
     }
 
-    fn write(&mut self, samples: impl ExactSizeIterator<Item = i16>) -> io::Result<()> {
-        let count = u32::try_from(samples.len()).map_err(io::Error::other)?;
-        let mut writer = self.writer.get_i16_writer(count);
-        for sample in samples {
-            writer.write_sample(sample);
-        }
-        writer.flush().map_err(plain)
-    }
-
     /// Closes the recording with its first `keep` samples, and says how many it has.
     pub fn finish(self, keep: u64) -> io::Result<u64> {
-        let Self { writer, file, samples, torn } = self;
+        let Self { file, samples, torn, .. } = self;
         let keep = keep.min(samples);
-        writer.finalize().map_err(plain)?;
         if torn || keep < samples {
             Layout::read(&file)?.write(&file, keep)?;
         }
@@ -118,43 +137,11 @@ impl Tape {
     }
 }
 
-/// A file written at a place of our own, its header in one go: hound seeks four times for each
-/// piece, and patches two fields between which a crash could come.
-struct Positioned {
-    file: Arc<File>,
-    at: usize,
-    header: [u8; HEADER],
-}
-
-impl Write for Positioned {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = match self.header.get_mut(self.at..) {
-            Some(header) if !header.is_empty() => {
-                let count = header.len().min(bytes.len());
-                header[..count].copy_from_slice(&bytes[..count]);
-                count
-            }
-            _ => self.file.write_at(bytes, self.at as u64)?,
-        };
-        self.at += written;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.header, 0)
-    }
-}
-
-impl Seek for Positioned {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => (self.at as u64).checked_add_signed(by),
-            SeekFrom::End(_) => None,
-        };
-        let at = at.and_then(|at| usize::try_from(at).ok()).ok_or(io::ErrorKind::InvalidInput)?;
-        self.at = at;
-        Ok(at as u64)
+/// Samples as they stand in the file.
+fn ready(desk: &mut Vec<u8>, samples: impl ExactSizeIterator<Item = i16>) {
+    desk.resize(samples.len() * 2, 0);
+    for (pair, sample) in desk.as_chunks_mut().0.iter_mut().zip(samples) {
+        *pair = sample.to_le_bytes();
     }
 }
 
@@ -283,8 +270,8 @@ fn plain(error: hound::Error) -> io::Error {
 const MOST_CHUNKS: usize = 64;
 /// Octets before the audio of 16-bit PCM, as hound writes it.
 const HEADER: usize = 44;
-/// Samples of silence that are written at once.
-const SILENCE: usize = 4096;
+/// Bytes of silence that are written at once.
+const SILENCE: usize = 8192;
 
 #[cfg(test)]
 mod tests {
@@ -299,7 +286,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut tape = Tape::create(file.reopen().unwrap(), 8000).unwrap();
         for piece in pieces {
-            tape.append(&law(Law::Mu, piece)).unwrap();
+            tape.append(&law(Law::Mu, piece), &mut vec![]).unwrap();
         }
         (file, tape)
     }
@@ -312,9 +299,9 @@ mod tests {
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
         assert!(played(file.path()).is_empty());
-        tape.append(&law(Law::Mu, &[0x80; 3])).unwrap();
+        tape.append(&law(Law::Mu, &[0x80; 3]), &mut vec![]).unwrap();
         assert_eq!(played(file.path()), [32_124; 3]);
-        tape.append(&law(Law::A, &[0xd5; 2])).unwrap();
+        tape.append(&law(Law::A, &[0xd5; 2]), &mut vec![]).unwrap();
         assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
         assert_eq!(tape.finish(u64::MAX).unwrap(), 5);
         assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
@@ -348,6 +335,27 @@ mod tests {
         file.as_file().write_all_at(&u32::MAX.to_le_bytes(), 40).unwrap();
         assert_eq!(repair(file.path()).unwrap().samples, 8);
         assert_eq!(played(file.path()).len(), 8);
+    }
+
+    #[test]
+    fn a_soft_message_is_made_louder_where_it_lies() {
+        let (file, mut tape) = recording(&[]);
+        // Words of changing loudness, softly.
+        for n in 0..100_i16 {
+            let loud = [900, 300, 700, 400, 600][usize::try_from(n % 5).unwrap()];
+            let loud = if n % 20 < 2 { 20 } else { loud };
+            let word = (0..160).map(|at| if at % 8 < 4 { loud } else { -loud });
+            tape.append(&Track::Linear(word.collect()), &mut vec![]).unwrap();
+        }
+        tape.finish(u64::MAX).unwrap();
+        let before = Samples { samples: played(file.path()), rate: 8000 }.speech();
+        level(file.path(), -20.0).unwrap();
+        let after = Samples { samples: played(file.path()), rate: 8000 }.speech();
+        assert!(before.level.unwrap() < -30.0, "{before:?}");
+        assert!((after.level.unwrap() + 20.0).abs() < 0.5, "{after:?}");
+        assert_eq!(info(file.path()).unwrap().samples, 16_000);
+        std::fs::write(file.path(), b"no recording").unwrap();
+        assert!(level(file.path(), -20.0).is_err());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Receipt {
     written: AtomicU64,
     /// Bytes handed over and not yet written.
     owed: AtomicUsize,
+    /// Milliseconds in which somebody spoke, known at the end.
+    spoke: AtomicU64,
 }
 
 /// The media thread's side: jobs are gathered and handed over once a tick.
@@ -94,10 +96,17 @@ impl Receipt {
         self.told.load(Ordering::Acquire)
     }
 
+    /// Notes for how long somebody spoke.
+    pub fn heard(&self, spoke: Duration) {
+        let millis = u64::try_from(spoke.as_millis()).unwrap_or(u64::MAX);
+        self.spoke.store(millis, Ordering::Release);
+    }
+
     fn tell(&self, ended: Ended) {
         if !self.told.swap(true, Ordering::AcqRel) {
             let samples = self.written.load(Ordering::Acquire);
-            self.teller.tell(Told::Recorded(Recording { samples, rate: self.rate, ended }));
+            let spoke = Duration::from_millis(self.spoke.load(Ordering::Acquire));
+            self.teller.tell(Told::Recorded(Recording { samples, rate: self.rate, spoke, ended }));
         }
     }
 }
@@ -111,8 +120,8 @@ impl Outbox {
         open: Box<dyn FnOnce() -> io::Result<File> + Send>,
     ) -> Arc<Receipt> {
         let id = self.ledger.recordings.fetch_add(1, Ordering::Relaxed);
-        let (told, written, owed) = Default::default();
-        let receipt = Arc::new(Receipt { id, rate, teller, told, written, owed });
+        let (told, written, owed, spoke) = Default::default();
+        let receipt = Arc::new(Receipt { id, rate, teller, told, written, owed, spoke });
         self.add(&receipt, Deed::Open(open));
         receipt
     }
@@ -194,7 +203,7 @@ impl Outbox {
 
 /// A writer's life.
 fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
-    let mut tapes = HashMap::new();
+    let (mut tapes, mut desk) = (HashMap::new(), Vec::new());
     for job in jobs.iter().flatten() {
         let Job { receipt, deed } = job;
         match deed {
@@ -206,7 +215,7 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
             },
             Deed::Write(piece) => {
                 if let Some(tape) = tapes.get_mut(&receipt.id) {
-                    match tape.append(&piece) {
+                    match tape.append(&piece, &mut desk) {
                         Ok(samples) => receipt.written.store(samples, Ordering::Release),
                         Err(error) => {
                             finish(

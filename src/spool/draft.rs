@@ -122,6 +122,11 @@ impl Draft {
         &self.mailbox
     }
 
+    /// Nobody said anything: the message says so, and is kept like any other.
+    pub fn holds_no_speech(&mut self) {
+        self.fields.set("empty", "yes");
+    }
+
     /// Where the recording grows: to be listened to before it is a message.
     pub fn audio(&self) -> &Path {
         &self.audio

@@ -22,6 +22,7 @@ mod mend;
 mod probe;
 mod publish;
 mod query;
+mod renditions;
 mod scan;
 pub(crate) mod sidecar;
 
@@ -51,6 +52,7 @@ use layout::Layout;
 pub use probe::Probe;
 use publish::{Published, Publisher, Work};
 pub use query::{Order, Query};
+pub use renditions::{Form, Renditions};
 pub use scan::Found;
 
 #[derive(Debug, thiserror::Error)]

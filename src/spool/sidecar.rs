@@ -191,7 +191,7 @@ impl Sidecar {
         self.text_of("owner").parse().unwrap_or(0)
     }
 
-    fn set(&mut self, key: &str, value: &str) {
+    pub(super) fn set(&mut self, key: &str, value: &str) {
         match self.fields.iter_mut().find(|(known, _)| known == key) {
             Some((_, kept)) => value.clone_into(kept),
             None => self.fields.push((key.to_owned(), value.to_owned())),

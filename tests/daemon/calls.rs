@@ -198,6 +198,21 @@ fn a_message_that_is_too_short_is_thrown_away_and_its_caller_asked_again() {
 }
 
 #[test]
+fn a_message_in_which_nobody_speaks_is_kept_and_says_so() {
+    let house = House::new("[deposit]\ninstructions = false\nlevel_dbfs = -20");
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let mut silence = Voice::new(Law::Mu, 3.0, 30);
+    silence.bytes.fill(0xff);
+    call.say(&silence, 0..silence.len());
+    call.hang_up();
+    let audio = house.message();
+    assert_eq!(field(&audio, "empty"), "yes");
+    assert!(wav_samples(&audio).len() > 2 * 8000);
+}
+
+#[test]
 fn a_full_mailbox_says_so_and_records_nothing() {
     let house = House::new("");
     house.ok(&["mailbox", "edit", "1000", "--max-messages", "1"]);

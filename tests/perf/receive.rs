@@ -255,6 +255,8 @@ fn take(file: PathBuf) -> Take {
         limit: Duration::from_mins(10),
         silence: None,
         silence_level: 256,
+        adapts: true,
+        trims: false,
     }
 }
 
