@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::accept::accept;
 use crate::directory::{Directory, Settings, Sound};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
-use crate::spool::{Query, Reader, Spool};
+use crate::spool::{Options, Query, Reader, Spool};
 use crate::state::audit::{Deed, Entry, Verdict};
 use crate::state::credential::{Credential, Kind};
 use crate::state::organization::Organization;
@@ -160,8 +160,17 @@ impl Stores {
         state: &Path,
         reader: Reader,
     ) -> anyhow::Result<(Self, Vec<String>)> {
+        Self::open_with(spool, state, reader, Options::default()).await
+    }
+
+    pub async fn open_with(
+        spool: &Path,
+        state: &Path,
+        reader: Reader,
+        options: Options,
+    ) -> anyhow::Result<(Self, Vec<String>)> {
         refuse_another_owner(spool, state)?;
-        Self::try_open(spool, state, reader).await.map_err(advised)
+        Self::try_open(spool, state, reader, options).await.map_err(advised)
     }
 
     /// What is wrong with the settings that are kept. Recordings are left alone, and nothing is
@@ -183,9 +192,10 @@ impl Stores {
         spool: &Path,
         state: &Path,
         reader: Reader,
+        options: Options,
     ) -> anyhow::Result<(Self, Vec<String>)> {
         let state = State::open(state).await?;
-        let (spool, found) = Spool::open(spool, &state, reader).await?;
+        let (spool, found) = Spool::open_with(spool, &state, reader, options).await?;
         let (directory, mut problems) = Directory::open(spool.root(), &state)?;
         state.given(Counter::Mailbox, directory.owners()).await?;
         info!(

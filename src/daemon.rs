@@ -23,7 +23,7 @@ use crate::http::guard::Guard;
 use crate::http::{self, House};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
-use crate::spool::{Audio, Form, Reader, Spool};
+use crate::spool::{self, Audio, Form, Reader, Spool};
 
 pub use identity::read_secret;
 
@@ -83,8 +83,10 @@ const FILES_A_CALL: usize = 4;
 impl Daemon {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let files = raise_file_limit();
-        let (mut stores, problems) =
-            Stores::open(&config.spool, &config.state, WAV).await.with_context(|| {
+        let options = spool::Options { at_once: true, ..spool::Options::default() };
+        let (mut stores, problems) = Stores::open_with(&config.spool, &config.state, WAV, options)
+            .await
+            .with_context(|| {
                 format!(
                     "cannot open the spool {} with the state {}",
                     config.spool.display(),
@@ -148,6 +150,7 @@ impl Daemon {
             tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
         }
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
+        tasks.push(tokio::spawn(stores.spool.clone().watch()));
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;
@@ -190,6 +193,7 @@ impl Daemon {
         for task in &self.tasks {
             task.abort();
         }
+        self.stores.spool.close().await;
         self.stores.state.close().await;
     }
 }

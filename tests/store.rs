@@ -8,6 +8,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[path = "store/index.rs"]
+mod index;
+#[path = "store/others.rs"]
+mod others;
+
 use afterbeep::daemon::WAV;
 use afterbeep::mailbox::{
     By, CallerId, Change, Counts, Edit, Envelope, Folder, MailboxId, Message, MessageId, Stem,
@@ -775,8 +780,8 @@ impl Home {
     }
 
     async fn open(&self) -> (Spool, Found) {
-        let state = State::open(&self.0.path().join("state")).await.unwrap();
-        Spool::open(&self.spool(), &state, WAV).await.unwrap()
+        let settle = Duration::ZERO;
+        self.open_with(Options { settle, ..Options::default() }).await
     }
 
     async fn open_with(&self, options: Options) -> (Spool, Found) {
@@ -784,9 +789,27 @@ impl Home {
         Spool::open_with(&self.spool(), &state, WAV, options).await.unwrap()
     }
 
+    async fn close(&self, spool: Spool) {
+        spool.close().await;
+        drop(spool);
+        self.state_is_free().await;
+    }
+
+    /// As the daemon does it: where the index was left whole, the tree is not read first.
+    async fn reopen_at_once(&self) -> (Spool, Found) {
+        self.state_is_free().await;
+        let (settle, at_once) = (Duration::ZERO, true);
+        self.open_with(Options { settle, at_once, ..Options::default() }).await
+    }
+
     /// As after a crash: nothing is told to stop.
     async fn reopen(&self, spool: Spool) -> (Spool, Found) {
         drop(spool);
+        self.state_is_free().await;
+        self.open().await
+    }
+
+    async fn state_is_free(&self) {
         // The database's connections close in threads of their own.
         for _ in 0..1000 {
             if State::open(&self.0.path().join("state")).await.is_ok() {
@@ -794,7 +817,6 @@ impl Home {
             }
             tokio::task::yield_now().await;
         }
-        self.open().await
     }
 }
 

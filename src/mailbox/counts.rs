@@ -13,18 +13,14 @@ pub struct Counts {
 
 impl Counts {
     pub fn add(&mut self, message: &Message) {
-        self.weigh(message, u32::saturating_add);
+        self.weigh(&message.folder, message.heard.is_some(), message.urgent, true);
     }
 
-    pub fn subtract(&mut self, message: &Message) {
-        self.weigh(message, u32::saturating_sub);
-    }
-
-    fn weigh(&mut self, message: &Message, with: fn(u32, u32) -> u32) {
-        let (all, urgent) = match message.folder {
-            Folder::Inbox | Folder::Urgent if message.heard.is_none() => {
-                (&mut self.new, &mut self.urgent_new)
-            }
+    /// Counts a message in that comes into a folder, or out where it goes.
+    pub fn weigh(&mut self, folder: &Folder, heard: bool, is_urgent: bool, comes: bool) {
+        let with = if comes { u32::saturating_add } else { u32::saturating_sub };
+        let (all, urgent) = match folder {
+            Folder::Inbox | Folder::Urgent if !heard => (&mut self.new, &mut self.urgent_new),
             Folder::Inbox | Folder::Urgent | Folder::Old => (&mut self.old, &mut self.urgent_old),
             Folder::Work
             | Folder::Family
@@ -34,7 +30,7 @@ impl Counts {
             | Folder::Other(_) => return,
         };
         *all = with(*all, 1);
-        if message.urgent {
+        if is_urgent {
             *urgent = with(*urgent, 1);
         }
     }

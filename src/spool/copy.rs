@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::draft::sum;
 use super::edit::{Files, sidecar_of, write_beside};
 use super::layout::Layout;
+use super::look::seen;
 use super::publish::{Acted, Arrival, Work};
 use super::{Audio, Error, Probe, Reader};
 use crate::mailbox::{CallerId, Folder, Formats, Forwarded, MailboxId, Message, MessageId, Stem};
@@ -114,7 +115,8 @@ pub(super) fn copy(
                 let _ = fs::remove_file(path);
             }
         })?;
-        Ok(Acted { message, folders: vec![folder] })
+        let seen = seen(&folder, &message);
+        Ok(Acted { message, seen, folders: vec![folder] })
     });
     Ok(Work { written, act })
 }

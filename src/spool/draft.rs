@@ -11,6 +11,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
+use super::look::seen;
 use super::publish::{Acted, Arrival, Work};
 use super::sidecar::Sidecar;
 use super::{Audio, Error, Probe, Reader};
@@ -218,7 +219,8 @@ impl Draft {
             let message = arrival.place()?;
             // A draft's sidecar without its audio means nothing; the next start removes it.
             let _ = fs::remove_file(&obsolete);
-            Ok(Acted { message, folders: vec![folder] })
+            let seen = seen(&folder, &message);
+            Ok(Acted { message, seen, folders: vec![folder] })
         });
         Ok(Work { written, act })
     }

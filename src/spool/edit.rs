@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::draft::replace;
+use super::index::Seen;
 use super::layout::Layout;
+use super::look::seen;
 use super::publish::{Acted, Arrival, Work, rename_into};
 use super::sidecar::{LARGEST, Sidecar};
 use super::{Error, Probe};
@@ -37,7 +39,8 @@ pub(super) fn change(
         Box::new(move || {
             fs::rename(&beside, &old.sidecar).map_err(Error::io("replace", &old.sidecar))?;
             probe.reached("sidecar replaced");
-            Ok(Acted { message: edited, folders: vec![folder] })
+            let seen = seen(&folder, &edited);
+            Ok(Acted { message: edited, seen, folders: vec![folder] })
         })
     } else {
         Box::new(move || {
@@ -56,7 +59,8 @@ pub(super) fn change(
                 warn!("{error}");
             }
             probe.reached("old sidecar removed");
-            Ok(Acted { message, folders: vec![folder, old.folder] })
+            let seen = seen(&folder, &message);
+            Ok(Acted { message, seen, folders: vec![folder, old.folder] })
         })
     };
     Ok(Work { written, act })
@@ -92,7 +96,7 @@ pub(super) fn purge(layout: &Layout, was: &Message, shred: bool, probe: &Probe) 
             dispose(&path, shred)?;
         }
         remove(&marker)?;
-        Ok(Acted { message, folders: vec![old.folder] })
+        Ok(Acted { message, seen: Seen::default(), folders: vec![old.folder] })
     });
     Work { written: vec![], act }
 }

@@ -18,6 +18,7 @@ mod draft;
 mod edit;
 mod index;
 mod layout;
+mod look;
 mod mend;
 mod probe;
 mod publish;
@@ -25,14 +26,15 @@ mod query;
 mod renditions;
 mod scan;
 pub(crate) mod sidecar;
+mod watch;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
 use tokio::sync::broadcast;
@@ -47,7 +49,8 @@ use crate::state::{self, Counter, State};
 pub use copy::CopyAs;
 use copy::Target;
 pub use draft::{Draft, Marks};
-use index::Index;
+pub use index::Usage;
+use index::{Index, Scope, Seen};
 use layout::Layout;
 pub use probe::Probe;
 use publish::{Published, Publisher, Work};
@@ -65,6 +68,8 @@ pub enum Error {
     Refused(#[from] Refused),
     #[error(transparent)]
     State(#[from] state::Error),
+    #[error(transparent)]
+    Index(#[from] index::Error),
     #[error("the spool has stopped")]
     Stopped,
 }
@@ -98,12 +103,29 @@ pub struct Reader {
 }
 
 /// How the house wants its spool.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     pub rules: Rules,
+    /// Ready as soon as the index is, where it was left whole: [`Spool::watch`] compares it with
+    /// the tree.
+    pub at_once: bool,
+    /// A recording without sidecar is complete when it has not changed for so long.
+    pub settle: Duration,
     /// Audio that is purged is written over first.
     pub shred: bool,
     pub probe: Probe,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            at_once: false,
+            settle: Duration::from_secs(10),
+            shred: false,
+            probe: Probe::default(),
+        }
+    }
 }
 
 /// Cheap to clone: everybody holds the same spool.
@@ -112,13 +134,18 @@ pub struct Spool(Arc<Inner>);
 
 struct Inner {
     layout: Layout,
-    index: Index,
+    index: Arc<Index>,
     state: State,
     reader: Reader,
     publisher: Publisher,
     options: Options,
     /// Held while a message is edited: two edits of one message come one after the other.
     turns: [tokio::sync::Mutex<()>; TURNS],
+    /// Held by all who change a mailbox, and alone by whoever makes what was seen in it true.
+    mailboxes: [tokio::sync::RwLock<()>; TURNS],
+    looks: [tokio::sync::Mutex<()>; TURNS],
+    /// What our own work does to which names, so that nobody takes it for another program's.
+    ours: Mutex<Ours>,
     changes: broadcast::Sender<Change>,
     /// Recordings that could not be made messages: the disk was full, or failed.
     stuck: Mutex<Vec<Draft>>,
@@ -128,6 +155,8 @@ struct Inner {
 }
 
 const TURNS: usize = 64;
+/// How long our own work is remembered, at least.
+const OURS: Duration = Duration::from_secs(2);
 /// Changes that a slow listener may lag behind before it misses some.
 const CHANGES: usize = 1024;
 
@@ -145,20 +174,25 @@ impl Spool {
     ) -> Result<(Self, Found), Error> {
         state::make_private(root)?;
         let lock = state::lock(&root.join(".lock"))?;
+        let (index, clean) = Index::open(&state.dir().join("index.db"), &place(root)?).await?;
+        let at_once = options.at_once && clean;
         let spool = Self(Arc::new(Inner {
             layout: Layout::new(root),
-            index: Index::default(),
+            index,
             state: state.clone(),
             reader,
             publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
             options,
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            mailboxes: std::array::from_fn(|_| tokio::sync::RwLock::default()),
+            looks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            ours: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             stuck: Mutex::default(),
             unsynced: Mutex::default(),
             _lock: lock,
         }));
-        let found = scan::scan(&spool).await?;
+        let found = scan::start(&spool, at_once).await?;
         Ok((spool, found))
     }
 
@@ -184,8 +218,8 @@ impl Spool {
     /// start.
     pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
         let kept = draft.clone();
-        let message = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
-        self.tell(message.clone(), |message, counts| Change::Delivered { message, counts });
+        let (message, counts) = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
+        self.tell(Change::Delivered { message: message.clone(), counts });
         Ok(message)
     }
 
@@ -206,8 +240,8 @@ impl Spool {
                 continue;
             }
             match scan::revive(self, draft.clone()).await {
-                Ok(Some(message)) => {
-                    self.tell(message, |message, counts| Change::Delivered { message, counts });
+                Ok(Some((message, counts))) => {
+                    self.tell(Change::Delivered { message, counts });
                     delivered += 1;
                 }
                 Ok(None) => {}
@@ -222,24 +256,31 @@ impl Spool {
         delivered
     }
 
-    async fn publish(&self, draft: Draft) -> Result<Arc<Message>, Error> {
+    async fn publish(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
         let number = self.0.state.next(Counter::Message).await?;
         let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
         let work = blocking(move || {
             let finished = draft.finish(number, reader)?;
-            draft.prepare(finished, &probe)
+            let names = (finished.0.mailbox.clone(), finished.0.stem.clone());
+            Ok::<_, Error>((names, draft.prepare(finished, &probe)?))
         });
-        self.act(work.await??).await
+        let ((mailbox, stem), work) = work.await??;
+        let _shared = self.turn_of(&mailbox).read().await;
+        self.is_ours_now(&stem, false);
+        let (message, seen) = self.act(work).await?;
+        let counts = self.0.index.insert(&message, seen);
+        Ok((message, counts))
     }
 
-    async fn act(&self, work: Work) -> Result<Arc<Message>, Error> {
-        let Published { message, unsynced } = self.0.publisher.publish(work).await?;
+    async fn act(&self, work: Work) -> Result<(Arc<Message>, Seen), Error> {
+        let Published { message, seen, unsynced } = self.0.publisher.publish(work).await?;
         if let Some((folder, error)) = unsynced
             && self.unsynced().insert(folder.clone())
         {
             warn!("{} could not be synced, and is tried again: {error}", folder.display());
         }
-        Ok(Arc::new(message))
+        self.is_ours_now(&message.stem, false);
+        Ok((Arc::new(message), seen))
     }
 
     /// Does what somebody asks of a message. When this returns it survives a power cut; the
@@ -265,18 +306,20 @@ impl Spool {
         by: &By,
     ) -> Result<Option<Arc<Message>>, Error> {
         let _turn = self.turn(id).lock().await;
+        let _shared = self.turn_of(mailbox).read().await;
         let was = self.get(mailbox, id).await?.ok_or(Error::NoSuchMessage(id))?;
-        let Options { rules, shred, probe } = self.0.options.clone();
+        self.is_ours_now(&was.stem, false);
+        self.is_ours_now(&was.stem, true);
+        let Options { rules, shred, probe, .. } = self.0.options.clone();
         let (layout, message) = (self.0.layout.clone(), was.clone());
         match edit.apply(&was, by, rules)? {
             Outcome::Unchanged => Ok(Some(was)),
             Outcome::Changed(edited) => {
                 let work = blocking(move || edit::change(&layout, &message, *edited, &probe));
-                let message = self.act(work.await??).await?;
-                self.0.index.remove(mailbox, id);
-                if let Some(counts) = self.0.index.insert(message.clone()) {
+                let (message, seen) = self.act(work.await??).await?;
+                if let Some(counts) = self.0.index.replace(&was, &message, seen) {
                     let told = message.clone();
-                    let _ = self.0.changes.send(if was.folder == message.folder {
+                    self.tell(if was.folder == message.folder {
                         Change::Edited { was, message: told, counts }
                     } else {
                         Change::Moved { was, message: told, counts }
@@ -286,8 +329,8 @@ impl Spool {
             }
             Outcome::Gone => {
                 self.act(edit::purge(&layout, &message, shred, &probe)).await?;
-                if let Some((message, counts)) = self.0.index.remove(mailbox, id) {
-                    let _ = self.0.changes.send(Change::Removed { message, counts });
+                if let Some(counts) = self.0.index.remove(&message) {
+                    self.tell(Change::Removed { message, counts });
                 }
                 Ok(None)
             }
@@ -330,21 +373,58 @@ impl Spool {
         let (layout, reader) = (self.0.layout.clone(), self.0.reader);
         let probe = self.0.options.probe.clone();
         let kind = how.clone();
+        let there = target.mailbox.clone();
         let work = blocking(move || copy::copy(&layout, &source, (target, &how), reader, &probe))
             .await??;
-        let message = self.act(work).await?;
-        self.tell(
-            message.clone(),
-            match kind {
-                CopyAs::Also | CopyAs::Forward { .. } => {
-                    |message, counts| Change::Delivered { message, counts }
-                }
-                CopyAs::Sent | CopyAs::Within(_) => {
-                    |message, counts| Change::Copied { message, counts }
-                }
-            },
-        );
+        let _shared = self.turn_of(&there).read().await;
+        let (message, seen) = self.act(work).await?;
+        let counts = self.0.index.insert(&message, seen);
+        let told = message.clone();
+        self.tell(match kind {
+            CopyAs::Also | CopyAs::Forward { .. } => Change::Delivered { message: told, counts },
+            CopyAs::Sent | CopyAs::Within(_) => Change::Copied { message: told, counts },
+        });
         Ok(message)
+    }
+
+    /// Whoever changes a mailbox's files holds this, shared with others.
+    fn turn_of(&self, mailbox: &MailboxId) -> &tokio::sync::RwLock<()> {
+        &self.0.mailboxes[shard(mailbox)]
+    }
+
+    fn looks(&self, mailbox: &MailboxId) -> &tokio::sync::Mutex<()> {
+        &self.0.looks[shard(mailbox)]
+    }
+
+    /// Files of this name come by our own work, or go.
+    fn is_ours_now(&self, stem: &Stem, goes: bool) {
+        let mut ours = self.0.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if ours.since.is_none_or(|since| now.duration_since(since) > OURS) {
+            ours.since = Some(now);
+            ours.before = std::mem::take(&mut ours.now);
+        }
+        ours.now.insert((stem.to_string(), goes));
+    }
+
+    /// Whether a file came, or went, by our own work a moment ago.
+    fn is_ours(&self, path: &Path, goes: bool) -> bool {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let ours = self.0.ours.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = ours.since.is_some_and(|since| since.elapsed() < OURS * 2);
+        let key = (stem.to_owned(), goes);
+        fresh && (ours.now.contains(&key) || ours.before.contains(&key))
+    }
+
+    fn exists(&self, message: &Message) -> bool {
+        self.audio_path(message).exists()
+    }
+
+    /// A number for a message of ours whose own number another one has.
+    async fn own_number(&self, owner: &str, id: MessageId) -> Result<u64, Error> {
+        let key = [(format!("number of {id}"), id.to_string())];
+        let known = self.0.state.foreign_ids(owner, &key).await?;
+        Ok(known.first().map_or(0, |(_, number)| *number))
     }
 
     fn turn(&self, id: MessageId) -> &tokio::sync::Mutex<()> {
@@ -375,33 +455,49 @@ impl Spool {
         blocking(move || draft.remove()).await?
     }
 
-    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
     pub async fn list(
         &self,
         mailbox: &MailboxId,
         query: &Query,
     ) -> Result<Vec<Arc<Message>>, Error> {
-        Ok(self.0.index.list(mailbox, query))
+        Ok(self.0.index.list(Scope::Mailbox(mailbox), query).await?)
     }
 
-    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
+    /// How many messages a query finds, whatever page it asks for.
+    pub async fn total(&self, mailbox: &MailboxId, query: &Query) -> Result<usize, Error> {
+        Ok(self.0.index.total(Scope::Mailbox(mailbox), query).await?)
+    }
+
+    /// Messages of all mailboxes of a context, as one list.
+    pub async fn list_all(&self, context: &str, query: &Query) -> Result<Vec<Arc<Message>>, Error> {
+        Ok(self.0.index.list(Scope::Organization(context), query).await?)
+    }
+
+    pub async fn total_of_all(&self, context: &str, query: &Query) -> Result<usize, Error> {
+        Ok(self.0.index.total(Scope::Organization(context), query).await?)
+    }
+
     pub async fn get(
         &self,
         mailbox: &MailboxId,
         id: MessageId,
     ) -> Result<Option<Arc<Message>>, Error> {
-        Ok(self.0.index.get(mailbox, id))
+        Ok(self.0.index.get(mailbox, id).await?)
+    }
+
+    /// The message of this number, wherever it lies.
+    pub async fn numbered(&self, number: u64) -> Result<Option<Arc<Message>>, Error> {
+        Ok(self.0.index.numbered(number).await?)
     }
 
     /// The message whose files have this name, in one of the folders.
-    #[expect(clippy::unused_async, reason = "the index will be asked on disk")]
     pub async fn find(
         &self,
         mailbox: &MailboxId,
         folders: &[Folder],
         stem: &Stem,
     ) -> Result<Option<Arc<Message>>, Error> {
-        Ok(self.0.index.find(mailbox, folders, stem))
+        Ok(self.0.index.find(mailbox, folders, stem).await?)
     }
 
     pub fn counts(&self, mailbox: &MailboxId) -> Counts {
@@ -410,7 +506,12 @@ impl Spool {
 
     /// Messages that count against the mailbox's limit.
     pub fn kept(&self, mailbox: &MailboxId) -> usize {
-        self.0.index.kept(mailbox)
+        self.usage(mailbox).messages
+    }
+
+    /// How much of the mailbox's limits is used.
+    pub fn usage(&self, mailbox: &MailboxId) -> Usage {
+        self.0.index.usage(mailbox)
     }
 
     /// All messages of all mailboxes.
@@ -453,21 +554,37 @@ impl Spool {
         }
     }
 
+    /// The mailbox's directory has another name now: what it holds is the same.
+    pub async fn rename(&self, from: &MailboxId, to: &MailboxId) -> Result<(), Error> {
+        self.0.state.rename_mailbox(&from.to_string(), &to.to_string()).await?;
+        self.0.index.rename(from, to);
+        self.tell(Change::Renamed { from: from.clone(), to: to.clone() });
+        Ok(())
+    }
+
+    /// Waits until all that is known stands in the index on disk too.
+    pub async fn write_out(&self) -> Result<(), Error> {
+        Ok(self.0.index.write_out().await?)
+    }
+
+    /// Writes everything out: the last thing before the state is closed.
+    pub async fn close(&self) {
+        self.0.index.close().await;
+    }
+
     /// The mailbox's directory was taken away.
     pub fn forget(&self, mailbox: &MailboxId) {
         self.0.index.forget(mailbox);
-        // Nobody listening is an ordinary state.
-        let _ = self.0.changes.send(Change::Closed { mailbox: mailbox.clone() });
+        self.tell(Change::Closed { mailbox: mailbox.clone() });
     }
 
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()
     }
 
-    fn tell(&self, message: Arc<Message>, change: fn(Arc<Message>, Counts) -> Change) {
-        if let Some(counts) = self.0.index.insert(message.clone()) {
-            let _ = self.0.changes.send(change(message, counts));
-        }
+    fn tell(&self, change: Change) {
+        // Nobody listening is an ordinary state.
+        let _ = self.0.changes.send(change);
     }
 
     /// Ten digits of the second and seven of a counter that never goes back.
@@ -475,6 +592,31 @@ impl Spool {
         let counter = self.0.state.next(Counter::Call).await? % 10_000_000;
         Ok(format!("{:010}{counter:07}", second.clamp(0, 9_999_999_999)))
     }
+}
+
+/// Stems, and whether their files go.
+#[derive(Default)]
+struct Ours {
+    since: Option<Instant>,
+    now: HashSet<(String, bool)>,
+    before: HashSet<(String, bool)>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.index.abandon();
+    }
+}
+
+/// What tells this tree from any other that the same state may be used with.
+fn place(root: &Path) -> Result<String, Error> {
+    let meta = std::fs::metadata(root).map_err(Error::io("read", root))?;
+    Ok(format!("{} {}", meta.ino(), root.display()))
+}
+
+fn shard(mailbox: &MailboxId) -> usize {
+    let name = mailbox.number().bytes().chain(mailbox.context().bytes());
+    name.fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())) % TURNS
 }
 
 /// An open audio file. It stays readable whatever becomes of its message.

@@ -19,6 +19,7 @@ use nix::unistd::syncfs;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use super::index::Seen;
 use super::{Error, Probe};
 use crate::mailbox::{Message, Stem};
 
@@ -33,6 +34,8 @@ pub(super) struct Work {
 /// What work came to.
 pub(super) struct Acted {
     pub(super) message: Message,
+    /// How its files look now.
+    pub(super) seen: Seen,
     /// Folders whose names have changed.
     pub(super) folders: Vec<PathBuf>,
 }
@@ -40,6 +43,7 @@ pub(super) struct Acted {
 /// A message that is as it shall be.
 pub(super) struct Published {
     pub(super) message: Message,
+    pub(super) seen: Seen,
     /// A folder of which the disk would not say that the names in it are safe.
     pub(super) unsynced: Option<(PathBuf, io::Error)>,
 }
@@ -106,13 +110,13 @@ fn publish(group: Vec<Job>) {
     let folders: Vec<PathBuf> = folders.into_iter().collect();
     let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
     for (done, reply) in acted {
-        let done = done.map(|Acted { message, folders: touched }| {
+        let done = done.map(|Acted { message, seen, folders: touched }| {
             let failed = touched.into_iter().find_map(|folder| {
                 let at = folders.binary_search(&folder).ok()?;
                 let error = synced[at].as_ref().err()?;
                 Some((folder, io::Error::new(error.kind(), error.to_string())))
             });
-            Published { message, unsynced: failed }
+            Published { message, seen, unsynced: failed }
         });
         // A caller's task that is gone does not make the message less real: it is on disk.
         let _ = reply.send(done);

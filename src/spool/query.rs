@@ -30,20 +30,19 @@ pub enum Order {
     Duration,
 }
 
-impl Query {
-    pub(super) fn wants(&self, message: &Message) -> bool {
-        let Self { folders, heard, urgent, text, .. } = self;
-        (folders.is_empty() || folders.contains(&message.folder))
-            && heard.is_none_or(|heard| heard == message.heard.is_some())
-            && urgent.is_none_or(|urgent| urgent == message.urgent)
-            && text.as_ref().is_none_or(|text| says(message, text))
-    }
+/// What is searched for, word by word.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.take(MOST_WORDS).map(str::to_lowercase).collect()
 }
 
-fn says(message: &Message, text: &str) -> bool {
+const MOST_WORDS: usize = 16;
+
+/// Whether a message says every word.
+pub(super) fn says(message: &Message, words: &[String]) -> bool {
     let caller = &message.envelope.caller;
     let said = format!("{} {}", caller.name, message.transcript).to_lowercase();
-    text.to_lowercase().split_whitespace().all(|word| {
+    words.iter().all(|word| {
         said.split(|c: char| !c.is_alphanumeric()).any(|other| other.starts_with(word))
             || caller.number.contains(word)
     })

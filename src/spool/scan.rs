@@ -1,19 +1,21 @@
 //! At the start: what the tree holds, and what a crash left half-done in it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::{StreamExt, stream};
 use tracing::warn;
 
-use super::draft::{Draft, sum};
+use super::draft::Draft;
+use super::look::{Depth, Met, look, resolve, sight, touched};
 use super::mend::mend;
-use super::sidecar::{Fallback, LARGEST, Sidecar};
+use super::sidecar::Sidecar;
 use super::{Audio, Error, Spool, blocking, fresh_id};
-use crate::mailbox::{Change, Folder, Formats, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::{Change, Counts, Formats, MailboxId, Message, Stem};
 use crate::state::Counter;
 
 /// What a start found.
@@ -29,41 +31,131 @@ pub struct Found {
 /// A recording shorter than this, left by a crash, holds no word.
 const SHORTEST: Duration = Duration::from_millis(200);
 
-pub(super) async fn scan(spool: &Spool) -> Result<Found, Error> {
-    let mut found = Found::default();
-    let mut strangers = vec![];
-    let mut highest = 0;
+/// Brings index and tree together: what a crash left half-done is finished, what the index does
+/// not know is read, and drafts become messages.
+pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> {
     let root = spool.root().to_owned();
-    let mailboxes = blocking(move || mailboxes(&root)).await??;
-    for mailbox in &mailboxes {
-        let (dir, shred) = (spool.0.layout.mailbox(mailbox), spool.0.options.shred);
-        blocking(move || mend(&dir, shred)).await??;
+    let all = blocking(move || mailboxes(&root)).await??;
+    forget_gone(spool, &all);
+    let mut found = Found::default();
+    let (looking, listed) = (spool.clone(), all.clone());
+    let busy = blocking(move || with_drafts(&looking, &listed)).await??;
+    for mailbox in &busy {
+        mend_one(spool, mailbox).await?;
         for draft in drafts(spool, mailbox).await? {
             complete(spool, mailbox, &draft)?;
         }
-        strangers.extend(read(spool, mailbox, &mut found, &mut highest).await?);
     }
-    // Only now is every number known that our own messages have, and none can be given twice.
-    spool.0.state.given(Counter::Message, highest).await?;
-    for mailbox in &mailboxes {
+    if at_once {
+        spool.0.state.given(Counter::Message, spool.0.index.highest()).await?;
+    } else if spool.0.index.is_new() {
+        found.unreadable += read_all(spool, &all, |_| {}).await?;
+    } else {
+        let (looking, listed) = (spool.clone(), all.clone());
+        for mailbox in blocking(move || all_touched(&looking, &listed)).await?? {
+            found.unreadable += look_and_mend(spool, &mailbox).await?;
+        }
+        spool.0.state.given(Counter::Message, spool.0.index.highest()).await?;
+    }
+    for mailbox in &busy {
         recover(spool, mailbox, &mut found).await?;
     }
-    let mut alike: HashMap<(MailboxId, String), usize> = HashMap::new();
-    for mut stranger in strangers {
-        // Messages that have even their audio in common are told apart by their order.
-        let key = (stranger.mailbox.clone(), stranger.pair.key.clone());
-        let before = alike.entry(key).or_default();
-        if *before > 0 {
-            stranger.pair.key += &format!("#{before}");
+    found.messages = spool.0.index.len();
+    Ok(found)
+}
+
+/// Reads the whole tree into an index that knows nothing; how many files cannot be read.
+pub(super) async fn read_all(
+    spool: &Spool,
+    all: &[MailboxId],
+    mut step: impl FnMut(usize),
+) -> Result<usize, Error> {
+    let mut met = Met::new(spool.0.state.copies().await?);
+    let (mut unreadable, mut strange, mut broken) = (0, vec![], vec![]);
+    {
+        let each = stream::iter(all.to_vec())
+            .map(|mailbox| {
+                let reading = sight(spool.clone(), mailbox.clone(), Depth::Anew);
+                async move { (mailbox, reading.await) }
+            })
+            .buffered(READERS);
+        let mut each = std::pin::pin!(each);
+        while let Some((mailbox, seen)) = each.next().await {
+            let Some(seen) = seen? else { continue };
+            let looked = resolve(spool, seen, Some(&mut met)).await?;
+            step(looked.found);
+            if looked.strangers > 0 {
+                strange.push(mailbox.clone());
+            }
+            if !looked.problems.is_empty() {
+                broken.push(mailbox);
+            }
         }
-        *before += 1;
-        let message = named(spool, stranger).await?;
-        spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
+    }
+    // Only now is every number known that our own messages have, and none can be given twice.
+    spool.0.state.given(Counter::Message, met.highest).await?;
+    for mailbox in &strange {
+        let looked = look(spool, mailbox, Depth::Changed).await?;
+        step(looked.found);
+    }
+    for mailbox in &broken {
+        unreadable += look_and_mend(spool, mailbox).await?;
+    }
+    Ok(unreadable)
+}
+
+/// Mailboxes that are read at one time.
+const READERS: usize = 4;
+
+/// A look; where something does not belong together, a crash may have left it so.
+async fn look_and_mend(spool: &Spool, mailbox: &MailboxId) -> Result<usize, Error> {
+    let looked = look(spool, mailbox, Depth::Files).await?;
+    if looked.problems.is_empty() {
+        return Ok(0);
+    }
+    mend_one(spool, mailbox).await?;
+    let looked = look(spool, mailbox, Depth::Files).await?;
+    for problem in &looked.problems {
+        warn!(%mailbox, "{problem}");
+    }
+    Ok(looked.problems.len())
+}
+
+async fn mend_one(spool: &Spool, mailbox: &MailboxId) -> Result<(), Error> {
+    let (dir, shred) = (spool.0.layout.mailbox(mailbox), spool.0.options.shred);
+    blocking(move || mend(&dir, shred)).await?
+}
+
+fn forget_gone(spool: &Spool, all: &[MailboxId]) {
+    for mailbox in spool.0.index.mailboxes() {
+        if all.binary_search(&mailbox).is_err() {
+            spool.forget(&mailbox);
+        }
+    }
+}
+
+fn with_drafts(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error> {
+    let mut busy = vec![];
+    for mailbox in all {
+        if !names(&spool.0.layout.drafts(mailbox))?.is_empty() {
+            busy.push(mailbox.clone());
+        }
+    }
+    Ok(busy)
+}
+
+pub(super) fn all_touched(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error> {
+    let mut found = vec![];
+    for mailbox in all {
+        if !touched(spool, mailbox, Depth::Changed)?.is_empty() {
+            found.push(mailbox.clone());
+        }
     }
     Ok(found)
 }
 
-fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
+/// Every mailbox's directory, in order.
+pub(super) fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
     let mut ids = vec![];
     for context in names(root)? {
         let dir = root.join(&context);
@@ -78,6 +170,7 @@ fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
             }
         }
     }
+    ids.sort();
     Ok(ids)
 }
 
@@ -122,9 +215,8 @@ async fn recover(spool: &Spool, mailbox: &MailboxId, found: &mut Found) -> Resul
         }
         match recover_one(spool, mailbox, &audio).await {
             Ok(None) => {}
-            Ok(Some(message)) => {
-                spool.tell(message, |message, counts| Change::Found { message, counts });
-                found.messages += 1;
+            Ok(Some((message, counts))) => {
+                let _ = spool.0.changes.send(Change::Found { message, counts });
                 found.recovered += 1;
             }
             Err(error) => {
@@ -141,7 +233,7 @@ async fn recover_one(
     spool: &Spool,
     mailbox: &MailboxId,
     audio: &Path,
-) -> Result<Option<Arc<Message>>, Error> {
+) -> Result<Option<(Arc<Message>, Counts)>, Error> {
     let began = fs::metadata(audio).map_err(Error::io("read", audio))?;
     let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
     let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
@@ -154,7 +246,10 @@ async fn recover_one(
 }
 
 /// Makes a message of a draft whose recorder is gone; `None` where it held nothing and was removed.
-pub(super) async fn revive(spool: &Spool, draft: Draft) -> Result<Option<Arc<Message>>, Error> {
+pub(super) async fn revive(
+    spool: &Spool,
+    draft: Draft,
+) -> Result<Option<(Arc<Message>, Counts)>, Error> {
     let audio = draft.audio().to_owned();
     let size = match fs::metadata(&audio) {
         // The recorder could not even make the file; or it was moved, and its sidecar was not.
@@ -219,85 +314,6 @@ fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Erro
     }
 }
 
-/// Puts what lies in the mailbox's folders into the index, but for messages that have no id and
-/// number of their own: these are answered.
-async fn read(
-    spool: &Spool,
-    mailbox: &MailboxId,
-    found: &mut Found,
-    highest: &mut u64,
-) -> Result<Vec<Stranger>, Error> {
-    let dir = spool.0.layout.mailbox(mailbox);
-    let mut strangers = vec![];
-    let mut seen: HashSet<MessageId> = HashSet::new();
-    for name in names(&dir)? {
-        let Some(folder) = Folder::named(&name).filter(|_| dir.join(&name).is_dir()) else {
-            continue;
-        };
-        let path = dir.join(&name);
-        let reader = spool.0.reader;
-        for pair in blocking(move || pairs(&path, reader.info)).await?? {
-            let pair = match pair {
-                Ok(pair) => pair,
-                Err(why) => {
-                    warn!(%mailbox, %folder, "{why}");
-                    found.unreadable += 1;
-                    continue;
-                }
-            };
-            found.messages += 1;
-            let own = pair.fields.id().zip(pair.fields.number());
-            // A copy of our own file, made by another program, gets an id of its own.
-            let Some((id, number)) = own.filter(|(id, _)| seen.insert(*id)) else {
-                strangers.push(Stranger { mailbox: mailbox.clone(), folder: folder.clone(), pair });
-                continue;
-            };
-            *highest = (*highest).max(number);
-            let Pair { stem, fields, fallback, .. } = pair;
-            let message = fields.message((id, number), (mailbox, &folder, stem), &fallback);
-            spool.tell(Arc::new(message), |message, counts| Change::Found { message, counts });
-        }
-    }
-    Ok(strangers)
-}
-
-/// A message without id and number, or with those of its copy.
-struct Stranger {
-    mailbox: MailboxId,
-    folder: Folder,
-    pair: Pair,
-}
-
-/// A sidecar, or none, and what its audio says.
-struct Pair {
-    stem: Stem,
-    fields: Sidecar,
-    fallback: Fallback,
-    /// Tells a message of another program's from its neighbours, whatever its files are called.
-    key: String,
-}
-
-fn pairs(
-    dir: &Path,
-    info: fn(&Path) -> io::Result<Audio>,
-) -> Result<Vec<Result<Pair, String>>, Error> {
-    let mut pairs = vec![];
-    for (stem, found) in listing(&names(dir)?) {
-        let path = dir.join(format!("{stem}.txt"));
-        let formats = found.formats.filter(|f| dir.join(format!("{stem}.{}", f.best())).is_file());
-        match (found.sidecar, formats) {
-            (true, Some(formats)) => pairs.push(pair(stem, &path, formats, info)),
-            (true, None) => pairs.push(Err(format!("{} has no audio beside it", path.display()))),
-            // A lone recording: its envelope is what the file itself tells.
-            (false, Some(formats)) if formats.best() == "wav" => {
-                pairs.push(pair(stem, &path, formats, info));
-            }
-            (false, Some(_) | None) => {}
-        }
-    }
-    Ok(pairs)
-}
-
 /// What lies in a folder under one stem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lying {
@@ -332,60 +348,11 @@ fn is_leftover(stem: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn pair(
-    stem: Stem,
-    sidecar: &Path,
-    formats: Formats,
-    info: fn(&Path) -> io::Result<Audio>,
-) -> Result<Pair, String> {
-    let audio = PathBuf::from(sidecar).with_file_name(format!("{stem}.{}", formats.best()));
-    let fields = match fs::metadata(sidecar) {
-        Ok(meta) if meta.len() <= LARGEST => {
-            let bytes = fs::read(sidecar).map_err(|e| format!("{}: {e}", sidecar.display()))?;
-            Sidecar::parse(&bytes)
-        }
-        Ok(_) => return Err(format!("{} is too large for a sidecar", sidecar.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Sidecar::default(),
-        Err(error) => return Err(format!("{}: {error}", sidecar.display())),
-    };
-    let meta = fs::metadata(&audio).map_err(|e| format!("{}: {e}", audio.display()))?;
-    let (rate, duration, data_at) = match info(&audio) {
-        Ok(audio) => (audio.rate, audio.duration, audio.data_at),
-        // The message is still there to be listed, and its audio to be fetched.
-        Err(error) => {
-            warn!("{} is no audio file that can be read: {error}", audio.display());
-            (0, Duration::ZERO, 0)
-        }
-    };
-    let modified = meta.modified().unwrap_or(UNIX_EPOCH);
-    let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
-    let key = match (fields.id().zip(fields.number()), fields.text_of("msg_id")) {
-        // Needed only for a copy, which has all in common with its original but the place.
-        (Some((id, _)), _) => format!("copy of {id} at {}", audio.display()),
-        (None, "") => File::open(&audio)
-            .and_then(|mut file| sum(&mut file, data_at))
-            .map_err(|e| format!("{}: {e}", audio.display()))?,
-        (None, msg_id) => msg_id.to_owned(),
-    };
-    let fallback = Fallback { received, duration, rate, formats, bytes: meta.len() };
-    Ok(Pair { stem, fields, fallback, key })
-}
-
-/// Gives another program's message its id and number: the same ones at every start.
-async fn named(spool: &Spool, stranger: Stranger) -> Result<Message, Error> {
-    let Stranger { mailbox, folder, pair: Pair { stem, fields, fallback, key } } = stranger;
-    let fresh = fresh_id(milliseconds(fallback.received))?;
-    let owner = mailbox.to_string();
-    let (id, number) = spool.0.state.foreign_id(&owner, &key, &fresh.to_string()).await?;
-    let id = id.parse().unwrap_or(fresh);
-    Ok(fields.message((id, number), (&mailbox, &folder, stem), &fallback))
-}
-
-fn seconds(time: SystemTime) -> i64 {
+pub(super) fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn milliseconds(seconds: i64) -> u64 {
+pub(super) fn milliseconds(seconds: i64) -> u64 {
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1000)
 }

@@ -7,6 +7,8 @@
 pub mod attempt;
 pub mod audit;
 pub mod credential;
+mod fact;
+mod foreign;
 pub mod organization;
 pub mod seal;
 pub mod session;
@@ -50,6 +52,7 @@ pub enum Error {
 pub struct State(Arc<Inner>);
 
 struct Inner {
+    dir: PathBuf,
     pool: SqlitePool,
     pin_key: PinKey,
     leases: [Mutex<Lease>; 3],
@@ -149,6 +152,7 @@ CREATE TABLE IF NOT EXISTS account (
 CREATE TABLE IF NOT EXISTS organization (
     id INTEGER PRIMARY KEY AUTOINCREMENT, uuid TEXT NOT NULL UNIQUE, account INTEGER NOT NULL,
     context TEXT NOT NULL UNIQUE, name TEXT NOT NULL, created INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 -- Ids of messages whose sidecar has none: another program's.
 CREATE TABLE IF NOT EXISTS foreign_message (
     mailbox TEXT NOT NULL, key TEXT NOT NULL, id TEXT NOT NULL, number INTEGER NOT NULL,
@@ -187,6 +191,7 @@ impl State {
         let attempts = Attempts::load(&pool).await?;
         let trail = Trail::new(pin_key.derived("audit"));
         Ok(Self(Arc::new(Inner {
+            dir: dir.to_owned(),
             pool,
             pin_key,
             leases: Default::default(),
@@ -264,29 +269,9 @@ impl State {
         self.0.leases[counter as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id and number of a message whose sidecar has none: as it was told before, or from now
-    /// on as `fresh` says.
-    pub async fn foreign_id(
-        &self,
-        mailbox: &str,
-        key: &str,
-        fresh: &str,
-    ) -> Result<(String, u64), Error> {
-        let known = "SELECT id, number FROM foreign_message WHERE mailbox = ?1 AND key = ?2";
-        let row: Option<(String, i64)> =
-            sqlx::query_as(known).bind(mailbox).bind(key).fetch_optional(&self.0.pool).await?;
-        if let Some((id, number)) = row {
-            return Ok((id, u64::try_from(number).unwrap_or(0)));
-        }
-        let number = self.next(Counter::Message).await?;
-        sqlx::query("INSERT OR IGNORE INTO foreign_message VALUES (?1, ?2, ?3, ?4)")
-            .bind(mailbox)
-            .bind(key)
-            .bind(fresh)
-            .bind(i64::try_from(number).unwrap_or(i64::MAX))
-            .execute(&self.0.pool)
-            .await?;
-        Ok((fresh.to_owned(), number))
+    /// Where it lies: other databases lie beside it.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
     }
 
     /// Writes everything out: the last thing before the process ends.
@@ -409,14 +394,5 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let _first = State::open(dir.path()).await.unwrap();
         assert!(matches!(State::open(dir.path()).await, Err(Error::InUse(_))));
-    }
-
-    #[tokio::test]
-    async fn a_foreign_message_keeps_its_id() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path()).await.unwrap();
-        let first = state.foreign_id("box", "key", "A").await.unwrap();
-        assert_eq!(state.foreign_id("box", "key", "B").await.unwrap(), first);
-        assert_ne!(state.foreign_id("box", "other", "C").await.unwrap().1, first.1);
     }
 }

@@ -1,0 +1,496 @@
+//! The index's durable half: `<state>/index.db`, which may be thrown away at any time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::record::{self, Seen};
+use super::run::Entry;
+use crate::mailbox::{Folder, MailboxId, Message, MessageId, Stem};
+
+pub(super) struct Disk {
+    pool: SqlitePool,
+}
+
+/// A message in its place.
+#[derive(Clone, Debug)]
+pub(super) struct Filed {
+    pub(super) mailbox: u32,
+    pub(super) entry: Entry,
+    pub(super) message: Arc<Message>,
+    pub(super) seen: Seen,
+}
+
+/// What has changed since the last writing.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) mailboxes: Vec<(u32, Option<MailboxId>)>,
+    pub(super) folders: Vec<(u16, Folder)>,
+    pub(super) stamps: Vec<(u32, u16, i64)>,
+    pub(super) gone: Vec<(u32, u64)>,
+    pub(super) put: Vec<Arc<Filed>>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.mailboxes.is_empty()
+            && self.folders.is_empty()
+            && self.stamps.is_empty()
+            && self.gone.is_empty()
+            && self.put.is_empty()
+    }
+}
+
+/// What an earlier run has left.
+#[derive(Default)]
+pub(super) struct Loaded {
+    /// The last run told that it had written everything.
+    pub(super) clean: bool,
+    /// There was none.
+    pub(super) is_new: bool,
+    pub(super) mailboxes: Vec<(u32, MailboxId)>,
+    pub(super) folders: Vec<(u16, Folder)>,
+    pub(super) stamps: Vec<(u32, u16, i64)>,
+    pub(super) entries: Vec<(u32, Vec<Entry>)>,
+}
+
+/// A message as a look at its folder compares it.
+#[derive(Clone, Debug)]
+pub(in crate::spool) struct Known {
+    pub(in crate::spool) message: Arc<Message>,
+    pub(in crate::spool) seen: Seen,
+}
+
+/// A database of another version is made anew.
+const VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mailbox (
+    id INTEGER PRIMARY KEY, context TEXT NOT NULL, number TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS folder (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
+-- When a folder was last read: its time of modification then; 0 where that may be too early.
+CREATE TABLE IF NOT EXISTS stamp (
+    mailbox INTEGER NOT NULL, folder INTEGER NOT NULL, modified INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, folder)) STRICT, WITHOUT ROWID;
+-- What memory holds of each message, small, so that a start reads little.
+CREATE TABLE IF NOT EXISTS place (
+    mailbox INTEGER NOT NULL, number INTEGER NOT NULL, entry BLOB NOT NULL,
+    PRIMARY KEY (mailbox, number)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS message (
+    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, id_hash INTEGER NOT NULL,
+    stem_hash INTEGER NOT NULL, seen BLOB NOT NULL, record BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS message_id ON message (id_hash);
+CREATE INDEX IF NOT EXISTS message_stem ON message (stem_hash);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
+    mailbox, name, number, transcript, content='', contentless_delete=1, detail='column',
+    tokenize='unicode61 remove_diacritics 2');
+";
+
+/// Rows of one statement.
+const ROWS: usize = 200;
+/// Messages that a search finds at most: the newest.
+pub(super) const FOUND: i64 = 10_000;
+
+impl Disk {
+    /// Opens the database; what cannot be used is thrown away. `place` tells this spool from any
+    /// other.
+    pub(super) async fn open(path: &Path, place: &str) -> Result<(Self, Loaded), sqlx::Error> {
+        match Self::try_open(path, place).await {
+            Ok(Some(opened)) => return Ok(opened),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("{} is damaged and made anew: {error}", path.display());
+            }
+        }
+        for suffix in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            match std::fs::remove_file(&name) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(sqlx::Error::Io(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Self::try_open(path, place)
+            .await?
+            .ok_or_else(|| sqlx::Error::Protocol("a new database is not of our version".into()))
+    }
+
+    async fn try_open(path: &Path, place: &str) -> Result<Option<(Self, Loaded)>, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What a power cut takes away the next start reads from the tree.
+            .synchronous(SqliteSynchronous::Normal);
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        let disk = Self { pool };
+        let loaded = disk.load(place).await;
+        match loaded {
+            Ok(Some(loaded)) => Ok(Some((disk, loaded))),
+            Ok(None) => {
+                disk.pool.close().await;
+                Ok(None)
+            }
+            Err(error) => {
+                disk.pool.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn load(&self, place: &str) -> Result<Option<Loaded>, sqlx::Error> {
+        sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
+        let ours = format!("{VERSION} {place}");
+        let told = self.meta("place").await?;
+        let is_new = told.is_none();
+        if told.is_some_and(|told| told != ours) {
+            return Ok(None);
+        }
+        let clean = self.meta("clean").await?.as_deref() == Some("yes");
+        self.set_meta("place", &ours).await?;
+        self.set_meta("clean", "no").await?;
+        let mut loaded = Loaded { clean, is_new, ..Loaded::default() };
+        let rows: Vec<(i64, String, String)> =
+            sqlx::query_as("SELECT id, context, number FROM mailbox").fetch_all(&self.pool).await?;
+        for (id, context, number) in rows {
+            if let (Ok(id), Ok(mailbox)) = (u32::try_from(id), MailboxId::new(&context, &number)) {
+                loaded.mailboxes.push((id, mailbox));
+            }
+        }
+        let rows: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, name FROM folder").fetch_all(&self.pool).await?;
+        for (id, name) in rows {
+            if let (Ok(id), Some(folder)) = (u16::try_from(id), Folder::named(&name)) {
+                loaded.folders.push((id, folder));
+            }
+        }
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as("SELECT mailbox, folder, modified FROM stamp")
+                .fetch_all(&self.pool)
+                .await?;
+        for (mailbox, folder, modified) in rows {
+            if let (Ok(mailbox), Ok(folder)) = (u32::try_from(mailbox), u16::try_from(folder)) {
+                loaded.stamps.push((mailbox, folder, modified));
+            }
+        }
+        // One row a mailbox: a row a message would cost a second more for a million of them.
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT mailbox, group_concat(hex(entry), '') FROM place GROUP BY mailbox",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for (mailbox, hex) in rows {
+            let Ok(mailbox) = u32::try_from(mailbox) else { continue };
+            let entries = hex.as_bytes().chunks_exact(48).filter_map(|hex| {
+                let mut bytes = [0; 24];
+                for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+                    *byte = digit(pair[0]) << 4 | digit(pair[1]);
+                }
+                Entry::from_bytes(&bytes)
+            });
+            loaded.entries.push((mailbox, entries.collect()));
+        }
+        Ok(Some(loaded))
+    }
+
+    async fn meta(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
+        sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+            .bind(key)
+            .fetch_optional(&self.pool)
+            .await
+    }
+
+    async fn set_meta(&self, key: &str, value: &str) -> Result<(), sqlx::Error> {
+        let set = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
+        sqlx::query(set).bind(key).bind(value).execute(&self.pool).await.map(|_| ())
+    }
+
+    pub(super) async fn write(&self, batch: &Batch) -> Result<(), sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        for (id, mailbox) in &batch.mailboxes {
+            match mailbox {
+                Some(mailbox) => {
+                    sqlx::query("INSERT OR REPLACE INTO mailbox VALUES (?1, ?2, ?3)")
+                        .bind(i64::from(*id))
+                        .bind(mailbox.context())
+                        .bind(mailbox.number())
+                        .execute(&mut *tx)
+                        .await?;
+                }
+                None => {
+                    for sql in [
+                        "DELETE FROM words WHERE rowid IN (SELECT number FROM place WHERE mailbox = ?1)",
+                        "DELETE FROM message WHERE number IN (SELECT number FROM place WHERE mailbox = ?1)",
+                        "DELETE FROM place WHERE mailbox = ?1",
+                        "DELETE FROM stamp WHERE mailbox = ?1",
+                        "DELETE FROM mailbox WHERE id = ?1",
+                    ] {
+                        sqlx::query(sql).bind(i64::from(*id)).execute(&mut *tx).await?;
+                    }
+                }
+            }
+        }
+        for (id, folder) in &batch.folders {
+            sqlx::query("INSERT OR REPLACE INTO folder VALUES (?1, ?2)")
+                .bind(i64::from(*id))
+                .bind(folder.name())
+                .execute(&mut *tx)
+                .await?;
+        }
+        for (mailbox, number) in &batch.gone {
+            let number = signed(*number);
+            sqlx::query("DELETE FROM place WHERE mailbox = ?1 AND number = ?2")
+                .bind(i64::from(*mailbox))
+                .bind(number)
+                .execute(&mut *tx)
+                .await?;
+            for sql in
+                ["DELETE FROM message WHERE number = ?1", "DELETE FROM words WHERE rowid = ?1"]
+            {
+                sqlx::query(sql).bind(number).execute(&mut *tx).await?;
+            }
+        }
+        for part in batch.stamps.chunks(ROWS) {
+            let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO stamp ");
+            query.push_values(part, |mut row, (mailbox, folder, modified)| {
+                row.push_bind(i64::from(*mailbox))
+                    .push_bind(i64::from(*folder))
+                    .push_bind(*modified);
+            });
+            query.build().persistent(part.len() == ROWS).execute(&mut *tx).await?;
+        }
+        for part in batch.put.chunks(ROWS) {
+            put(part, &mut tx).await?;
+        }
+        tx.commit().await
+    }
+
+    /// The messages with these numbers, in any order.
+    pub(super) async fn messages(
+        &self,
+        numbers: &[u64],
+        name: impl Fn(u32) -> Option<MailboxId>,
+    ) -> Result<Vec<Message>, sqlx::Error> {
+        let mut found = Vec::with_capacity(numbers.len());
+        for part in numbers.chunks(1000) {
+            let list: Vec<String> = part.iter().map(ToString::to_string).collect();
+            let rows = sqlx::query(
+                "SELECT mailbox, record FROM message
+                 WHERE number IN (SELECT value FROM json_each(?1))",
+            )
+            .bind(format!("[{}]", list.join(",")))
+            .fetch_all(&self.pool)
+            .await?;
+            for row in rows {
+                found.extend(message(&row, &name)?);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn by_ids(
+        &self,
+        ids: &[MessageId],
+        name: impl Fn(u32) -> Option<MailboxId>,
+    ) -> Result<Vec<Message>, sqlx::Error> {
+        let hashes = ids.iter().map(|id| id_hash(*id));
+        let mut found = self
+            .hashed(
+                "SELECT mailbox, record FROM message
+             WHERE id_hash IN (SELECT value FROM json_each(?1))",
+                hashes,
+                name,
+            )
+            .await?;
+        found.retain(|message| ids.contains(&message.id));
+        Ok(found)
+    }
+
+    pub(super) async fn by_stem(
+        &self,
+        stem: &Stem,
+        name: impl Fn(u32) -> Option<MailboxId>,
+    ) -> Result<Vec<Message>, sqlx::Error> {
+        let mut found = self
+            .hashed(
+                "SELECT mailbox, record FROM message
+             WHERE stem_hash IN (SELECT value FROM json_each(?1))",
+                [stem_hash(stem)].into_iter(),
+                name,
+            )
+            .await?;
+        found.retain(|message| message.stem == *stem);
+        Ok(found)
+    }
+
+    async fn hashed(
+        &self,
+        sql: &'static str,
+        hashes: impl Iterator<Item = i64>,
+        name: impl Fn(u32) -> Option<MailboxId>,
+    ) -> Result<Vec<Message>, sqlx::Error> {
+        let list: Vec<String> = hashes.map(|hash| hash.to_string()).collect();
+        let mut found = vec![];
+        for part in list.chunks(1000) {
+            let json = format!("[{}]", part.join(","));
+            for row in sqlx::query(sql).bind(json).fetch_all(&self.pool).await? {
+                found.extend(message(&row, &name)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Which of these numbers a message has.
+    pub(super) async fn taken(&self, numbers: &[u64]) -> Result<Vec<u64>, sqlx::Error> {
+        let list: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+        let mut taken = vec![];
+        for part in list.chunks(1000) {
+            let rows: Vec<i64> = sqlx::query_scalar(
+                "SELECT number FROM message WHERE number IN (SELECT value FROM json_each(?1))",
+            )
+            .bind(format!("[{}]", part.join(",")))
+            .fetch_all(&self.pool)
+            .await?;
+            taken.extend(rows.into_iter().filter_map(|number| u64::try_from(number).ok()));
+        }
+        Ok(taken)
+    }
+
+    pub(super) async fn known(
+        &self,
+        mailbox: u32,
+        name: &MailboxId,
+    ) -> Result<Vec<Known>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT message.seen, message.record FROM place JOIN message USING (number)
+             WHERE place.mailbox = ?1",
+        )
+        .bind(i64::from(mailbox))
+        .fetch_all(&self.pool)
+        .await?;
+        let known = rows.into_iter().map(|row| {
+            let seen = Seen::from_bytes(row.try_get(0)?);
+            let message = record::decode(row.try_get(1)?, name);
+            Ok(message.map(|message| Known { message: Arc::new(message), seen }))
+        });
+        Ok(known.collect::<Result<Vec<_>, sqlx::Error>>()?.into_iter().flatten().collect())
+    }
+
+    /// Numbers of messages in which all words begin words; the newest first.
+    pub(super) async fn search(
+        &self,
+        mailbox: Option<u32>,
+        words: &[String],
+    ) -> Result<Vec<u64>, sqlx::Error> {
+        let each: Vec<String> = words
+            .iter()
+            .map(|word| format!("({{name number transcript}} : \"{word}\" *)"))
+            .collect();
+        let mut wish = each.join(" AND ");
+        if let Some(mailbox) = mailbox {
+            wish = format!("(mailbox : \"m{mailbox}\") AND {wish}");
+        }
+        let rows: Vec<i64> = sqlx::query_scalar(
+            "SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
+        )
+        .bind(wish)
+        .bind(FOUND)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().filter_map(|number| u64::try_from(number).ok()).collect())
+    }
+
+    /// The last thing: all is written.
+    pub(super) async fn close(&self, clean: bool) {
+        if clean && let Err(error) = self.set_meta("clean", "yes").await {
+            tracing::warn!("the index will be compared with the tree at the next start: {error}");
+        }
+        self.pool.close().await;
+    }
+}
+
+async fn put(
+    part: &[Arc<Filed>],
+    tx: &mut sqlx::Transaction<'_, Sqlite>,
+) -> Result<(), sqlx::Error> {
+    let whole = part.len() == ROWS;
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO message ");
+    query.push_values(part, |mut row, filed| {
+        row.push_bind(signed(filed.message.number))
+            .push_bind(i64::from(filed.mailbox))
+            .push_bind(id_hash(filed.message.id))
+            .push_bind(stem_hash(&filed.message.stem))
+            .push_bind(filed.seen.to_bytes().to_vec())
+            .push_bind(record::encode(&filed.message));
+    });
+    query.build().persistent(whole).execute(&mut **tx).await?;
+    let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO place ");
+    query.push_values(part, |mut row, filed| {
+        row.push_bind(i64::from(filed.mailbox))
+            .push_bind(signed(filed.message.number))
+            .push_bind(filed.entry.to_bytes().to_vec());
+    });
+    query.build().persistent(whole).execute(&mut **tx).await?;
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "INSERT OR REPLACE INTO words (rowid, mailbox, name, number, transcript) ",
+    );
+    query.push_values(part, |mut row, filed| {
+        let caller = &filed.message.envelope.caller;
+        row.push_bind(signed(filed.message.number))
+            .push_bind(format!("m{}", filed.mailbox))
+            .push_bind(caller.name.clone())
+            .push_bind(endings(&caller.number))
+            .push_bind(filed.message.transcript.clone());
+    });
+    query.build().persistent(whole).execute(&mut **tx).await.map(|_| ())
+}
+
+fn message(
+    row: &sqlx::sqlite::SqliteRow,
+    name: impl Fn(u32) -> Option<MailboxId>,
+) -> Result<Option<Message>, sqlx::Error> {
+    let mailbox: i64 = row.try_get(0)?;
+    let name = u32::try_from(mailbox).ok().and_then(name);
+    let record: &[u8] = row.try_get(1)?;
+    Ok(name.and_then(|name| record::decode(record, &name)))
+}
+
+/// All ends of a number from three digits on: a search for its middle finds a beginning of one.
+fn endings(number: &str) -> String {
+    let digits: Vec<char> = number.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+    let ends = (0..digits.len().saturating_sub(2).max(1))
+        .map(|from| digits.iter().skip(from).collect::<String>());
+    ends.collect::<Vec<_>>().join(" ")
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn id_hash(id: MessageId) -> i64 {
+    let bytes = id.bytes();
+    i64::from_le_bytes(bytes[8..].try_into().unwrap_or_default())
+}
+
+/// FNV-1a: the same in every version of ours, which the standard library's hash is not.
+fn stem_hash(stem: &Stem) -> i64 {
+    let hash = stem.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.cast_signed()
+}
+
+fn digit(hex: u8) -> u8 {
+    match hex {
+        b'0'..=b'9' => hex - b'0',
+        b'A'..=b'F' => hex - b'A' + 10,
+        _ => 0,
+    }
+}

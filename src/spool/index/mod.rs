@@ -1,0 +1,793 @@
+//! What lies in the spool, known without a look at it: order and counts in memory, the messages
+//! themselves in a database that can be made anew from the tree at any time.
+//!
+//! Changes take effect in memory at once and are written in the background; until then they are
+//! answered from here. After a crash the folders' times tell what was not written.
+
+mod disk;
+mod record;
+mod run;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::{error, info};
+
+use super::query::{Order, Query};
+use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
+
+pub(super) use disk::Known;
+use disk::{Batch, Disk, Filed};
+pub(super) use record::{Seen, Stamp};
+use run::{By, Entry, HEARD, Page, Run, URGENT, Wish};
+
+#[derive(Debug, thiserror::Error)]
+#[error("the index: {0}")]
+pub struct Error(#[from] sqlx::Error);
+
+pub(super) struct Index {
+    tables: RwLock<Tables>,
+    disk: Disk,
+    /// Somebody waits for room.
+    wake: Arc<Notify>,
+    written: Notify,
+    cache: Mutex<Cache>,
+    /// Counts what was changed or removed: what was read before is not remembered after.
+    edition: AtomicU64,
+    /// It knew nothing when it was opened.
+    is_new: bool,
+    writer: OnceLock<AbortHandle>,
+}
+
+#[derive(Default)]
+struct Tables {
+    numbers: HashMap<MailboxId, u32>,
+    shelves: HashMap<u32, Shelf>,
+    contexts: HashMap<String, Run>,
+    folders: Vec<Folder>,
+    /// Not yet in the database, by number.
+    pending: HashMap<u64, Arc<Filed>>,
+    /// Removed and not yet so in the database.
+    gone: HashMap<u64, u32>,
+    /// Where messages lay that are in another mailbox now.
+    left: Vec<(u32, u64)>,
+    mailboxes: HashMap<u32, Option<MailboxId>>,
+    new_folders: Vec<(u16, Folder)>,
+    stamps: HashMap<(u32, u16), i64>,
+    next: u32,
+}
+
+/// One mailbox.
+struct Shelf {
+    id: MailboxId,
+    run: Run,
+    counts: Counts,
+    usage: Usage,
+    stamps: Vec<(u16, i64)>,
+}
+
+/// What counts against the mailbox's limits: all but SENT and the trash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub messages: usize,
+    pub millis: u64,
+    pub bytes: u64,
+}
+
+/// Changes that may wait to be written before whoever makes more has to wait too.
+const WAITING: usize = 20_000;
+/// How long changes are gathered before they are written together.
+const GATHER: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_secs(5);
+
+impl Index {
+    /// Opens what an earlier run has left, and says whether it left it whole.
+    pub(super) async fn open(path: &Path, place: &str) -> Result<(Arc<Self>, bool), Error> {
+        let (disk, loaded) = Disk::open(path, place).await?;
+        let mut tables = Tables { folders: NAMED.to_vec(), ..Tables::default() };
+        for (at, folder) in loaded.folders {
+            let at = usize::from(at);
+            if at >= tables.folders.len() {
+                tables.folders.resize(at + 1, Folder::Deleted);
+            }
+            tables.folders[at] = folder;
+        }
+        for (number, id) in loaded.mailboxes {
+            tables.next = tables.next.max(number + 1);
+            tables.numbers.insert(id.clone(), number);
+            tables.shelves.insert(number, Shelf::new(id));
+        }
+        for (mailbox, folder, modified) in loaded.stamps {
+            if let Some(shelf) = tables.shelves.get_mut(&mailbox) {
+                shelf.stamps.push((folder, modified));
+            }
+        }
+        let mut contexts: HashMap<String, Vec<Entry>> = HashMap::new();
+        for (mailbox, entries) in loaded.entries {
+            let Some(shelf) = tables.shelves.get_mut(&mailbox) else { continue };
+            for entry in &entries {
+                shelf.weigh(*entry, true);
+            }
+            match contexts.get_mut(shelf.id.context()) {
+                Some(all) => all.extend(&entries),
+                None => {
+                    contexts.insert(shelf.id.context().to_owned(), entries.clone());
+                }
+            }
+            shelf.run = Run::of(entries);
+        }
+        tables.contexts = contexts.into_iter().map(|(name, all)| (name, Run::of(all))).collect();
+        let index = Arc::new(Self {
+            tables: RwLock::new(tables),
+            disk,
+            wake: Arc::default(),
+            written: Notify::new(),
+            cache: Mutex::default(),
+            edition: AtomicU64::new(0),
+            is_new: loaded.is_new,
+            writer: OnceLock::new(),
+        });
+        let writer = tokio::spawn(write_on(Arc::downgrade(&index)));
+        let _ = index.writer.set(writer.abort_handle());
+        Ok((index, loaded.clean))
+    }
+
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Nothing more is written: the next start compares with the tree.
+    pub(super) fn abandon(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.abort();
+        }
+    }
+
+    pub(super) async fn numbered(&self, number: u64) -> Result<Option<Arc<Message>>, Error> {
+        Ok(self.still_there(self.messages(&[number]).await?).pop())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.read().contexts.values().map(Run::len).sum()
+    }
+
+    /// The highest number of any message.
+    pub(super) fn highest(&self) -> u64 {
+        let tables = self.read();
+        let entries = tables.shelves.values().flat_map(|shelf| shelf.run.iter());
+        entries.map(|entry| entry.number).max().unwrap_or(0)
+    }
+
+    pub(super) fn mailboxes(&self) -> Vec<MailboxId> {
+        let mut all: Vec<_> = self.read().numbers.keys().cloned().collect();
+        all.sort();
+        all
+    }
+
+    pub(super) fn counts(&self, mailbox: &MailboxId) -> Counts {
+        self.with(mailbox, |shelf| shelf.counts).unwrap_or_default()
+    }
+
+    pub(super) fn usage(&self, mailbox: &MailboxId) -> Usage {
+        self.with(mailbox, |shelf| shelf.usage).unwrap_or_default()
+    }
+
+    pub(super) fn insert(&self, message: &Arc<Message>, seen: Seen) -> Counts {
+        let mut tables = self.write();
+        let counts = tables.put(message, seen);
+        drop(tables);
+        self.lock_cache().put(message.clone());
+        counts
+    }
+
+    /// What has become of a message; `None` where it is not there any more.
+    pub(super) fn replace(
+        &self,
+        was: &Message,
+        message: &Arc<Message>,
+        seen: Seen,
+    ) -> Option<Counts> {
+        let mut tables = self.write();
+        self.edition.fetch_add(1, Ordering::Release);
+        tables.take(was)?;
+        let counts = tables.put(message, seen);
+        self.lock_cache().put(message.clone());
+        Some(counts)
+    }
+
+    /// Counts without the message; `None` where it was not there.
+    pub(super) fn remove(&self, was: &Message) -> Option<Counts> {
+        let mut tables = self.write();
+        self.edition.fetch_add(1, Ordering::Release);
+        let counts = tables.take(was);
+        self.lock_cache().remove(was.number);
+        counts
+    }
+
+    pub(super) fn forget(&self, mailbox: &MailboxId) {
+        let mut tables = self.write();
+        self.edition.fetch_add(1, Ordering::Release);
+        let Some(number) = tables.numbers.remove(mailbox) else { return };
+        if let Some(shelf) = tables.shelves.remove(&number)
+            && let Some(run) = tables.contexts.get_mut(mailbox.context())
+        {
+            for entry in shelf.run.iter() {
+                run.remove(entry);
+            }
+        }
+        tables.pending.retain(|_, filed| filed.mailbox != number);
+        tables.gone.retain(|_, of| *of != number);
+        tables.stamps.retain(|(of, _), _| *of != number);
+        tables.mailboxes.insert(number, None);
+        self.lock_cache().clear();
+    }
+
+    /// The same shelf under another name.
+    pub(super) fn rename(&self, from: &MailboxId, to: &MailboxId) {
+        let mut tables = self.write();
+        self.edition.fetch_add(1, Ordering::Release);
+        let Some(number) = tables.numbers.remove(from) else { return };
+        tables.numbers.insert(to.clone(), number);
+        tables.mailboxes.insert(number, Some(to.clone()));
+        let entries: Vec<Entry> = match tables.shelves.get_mut(&number) {
+            Some(shelf) => {
+                shelf.id = to.clone();
+                shelf.run.iter().collect()
+            }
+            None => vec![],
+        };
+        if from.context() != to.context() {
+            for entry in entries {
+                if let Some(run) = tables.contexts.get_mut(from.context()) {
+                    run.remove(entry);
+                }
+                tables.contexts.entry(to.context().to_owned()).or_default().insert(entry);
+            }
+        }
+        for filed in tables.pending.values_mut().filter(|filed| filed.mailbox == number) {
+            let message = Message { mailbox: to.clone(), ..(*filed.message).clone() };
+            *filed = Arc::new(Filed { message: Arc::new(message), ..(**filed).clone() });
+        }
+        self.lock_cache().clear();
+    }
+
+    /// When each folder was last read: its time of modification then.
+    pub(super) fn stamps(&self, mailbox: &MailboxId) -> HashMap<Folder, i64> {
+        let tables = self.read();
+        let shelf = tables.numbers.get(mailbox).and_then(|number| tables.shelves.get(number));
+        let stamps = shelf.map_or(&[][..], |shelf| &shelf.stamps);
+        stamps
+            .iter()
+            .filter_map(|(at, stamp)| Some((tables.folders.get(usize::from(*at))?.clone(), *stamp)))
+            .collect()
+    }
+
+    pub(super) fn stamp(&self, mailbox: &MailboxId, folder: &Folder, modified: i64) {
+        let mut tables = self.write();
+        let number = tables.mailbox(mailbox);
+        let at = tables.folder(folder);
+        let Some(shelf) = tables.shelves.get_mut(&number) else { return };
+        match shelf.stamps.iter_mut().find(|(other, _)| *other == at) {
+            Some((_, known)) if *known == modified => return,
+            Some((_, known)) => *known = modified,
+            None => shelf.stamps.push((at, modified)),
+        }
+        tables.stamps.insert((number, at), modified);
+    }
+
+    pub(super) async fn list(
+        &self,
+        scope: Scope<'_>,
+        query: &Query,
+    ) -> Result<Vec<Arc<Message>>, Error> {
+        let among = match &query.text {
+            Some(text) => Some(self.search(scope, text).await?),
+            None => None,
+        };
+        let numbers: Vec<u64> = {
+            let tables = self.read();
+            let Some(run) = tables.run(scope) else { return Ok(vec![]) };
+            let wish = tables.wish(query, among);
+            let by = match query.order {
+                Order::Received => By::Received,
+                Order::Number => By::Number,
+                Order::Duration => By::Duration,
+            };
+            let limit = query.limit.unwrap_or(usize::MAX);
+            let page = Page { by, backwards: query.newest_first, skip: query.skip, limit };
+            run.page(&wish, page).into_iter().map(|entry| entry.number).collect()
+        };
+        self.messages(&numbers).await
+    }
+
+    /// How many a query finds, its page left aside.
+    pub(super) async fn total(&self, scope: Scope<'_>, query: &Query) -> Result<usize, Error> {
+        let among = match &query.text {
+            Some(text) => Some(self.search(scope, text).await?),
+            None => None,
+        };
+        let tables = self.read();
+        let wish = tables.wish(query, among);
+        Ok(tables.run(scope).map_or(0, |run| run.count(&wish)))
+    }
+
+    async fn messages(&self, numbers: &[u64]) -> Result<Vec<Arc<Message>>, Error> {
+        let edition = self.edition.load(Ordering::Acquire);
+        let mut found: HashMap<u64, Arc<Message>> = HashMap::with_capacity(numbers.len());
+        {
+            let mut cache = self.lock_cache();
+            let cached = numbers.iter().filter_map(|number| cache.get(*number));
+            found.extend(cached.map(|message| (message.number, message)));
+        }
+        if found.len() < numbers.len() {
+            let tables = self.read();
+            for number in numbers {
+                if let Some(filed) = tables.pending.get(number) {
+                    found.insert(*number, filed.message.clone());
+                }
+            }
+        }
+        let missing: Vec<u64> =
+            numbers.iter().copied().filter(|number| !found.contains_key(number)).collect();
+        if !missing.is_empty() {
+            let read = self.disk.messages(&missing, |number| self.name(number)).await?;
+            let read: Vec<Arc<Message>> = read.into_iter().map(Arc::new).collect();
+            let mut cache = self.lock_cache();
+            if read.len() <= Cache::MOST / 4 && self.edition.load(Ordering::Acquire) == edition {
+                for message in &read {
+                    cache.put(message.clone());
+                }
+            }
+            found.extend(read.into_iter().map(|message| (message.number, message)));
+        }
+        Ok(numbers.iter().filter_map(|number| found.get(number).cloned()).collect())
+    }
+
+    pub(super) async fn get(
+        &self,
+        mailbox: &MailboxId,
+        id: MessageId,
+    ) -> Result<Option<Arc<Message>>, Error> {
+        let found = self.by_ids(&[id]).await?;
+        Ok(found.into_iter().find(|message| message.mailbox == *mailbox))
+    }
+
+    /// Messages with these ids, in whatever mailbox.
+    pub(super) async fn by_ids(&self, ids: &[MessageId]) -> Result<Vec<Arc<Message>>, Error> {
+        if ids.is_empty() {
+            return Ok(vec![]);
+        }
+        let (mut found, known) = self.waiting(|message| ids.contains(&message.id));
+        if found.len() < ids.len() {
+            let read = self.disk.by_ids(ids, |number| self.name(number)).await?;
+            let read = read.into_iter().filter(|message| !known.contains(&message.number));
+            found.extend(read.map(Arc::new));
+        }
+        Ok(self.still_there(found))
+    }
+
+    pub(super) async fn find(
+        &self,
+        mailbox: &MailboxId,
+        folders: &[Folder],
+        stem: &Stem,
+    ) -> Result<Option<Arc<Message>>, Error> {
+        let wanted = |message: &Message| {
+            message.stem == *stem
+                && message.mailbox == *mailbox
+                && (folders.is_empty() || folders.contains(&message.folder))
+        };
+        let (mut found, known) = self.waiting(wanted);
+        if found.is_empty() {
+            let read = self.disk.by_stem(stem, |number| self.name(number)).await?;
+            let read = read.into_iter().filter(|m| wanted(m) && !known.contains(&m.number));
+            found.extend(read.map(Arc::new));
+        }
+        Ok(self.still_there(found).into_iter().next())
+    }
+
+    /// Which of the numbers belong to messages.
+    pub(super) async fn taken(&self, numbers: &[u64]) -> Result<BTreeSet<u64>, Error> {
+        let (found, _) = self.waiting(|message| numbers.contains(&message.number));
+        let mut taken: BTreeSet<u64> = found.iter().map(|message| message.number).collect();
+        taken.extend(self.disk.taken(numbers).await?);
+        Ok(taken)
+    }
+
+    /// All of a mailbox, with what their files looked like.
+    pub(super) async fn known(&self, mailbox: &MailboxId) -> Result<Vec<Known>, Error> {
+        let Some(number) = self.read().numbers.get(mailbox).copied() else { return Ok(vec![]) };
+        let mut known = self.disk.known(number, mailbox).await?;
+        let tables = self.read();
+        known.retain(|known| {
+            let number = &known.message.number;
+            !tables.pending.contains_key(number) && !tables.gone.contains_key(number)
+        });
+        let waiting = tables.pending.values().filter(|filed| filed.mailbox == number);
+        known.extend(
+            waiting.map(|filed| Known { message: filed.message.clone(), seen: filed.seen }),
+        );
+        Ok(known)
+    }
+
+    async fn search(&self, scope: Scope<'_>, text: &str) -> Result<Vec<u64>, Error> {
+        let words = super::query::words(text);
+        if words.is_empty() {
+            return Ok(vec![]);
+        }
+        let mailbox = match scope {
+            Scope::Mailbox(mailbox) => match self.read().numbers.get(mailbox) {
+                Some(number) => Some(*number),
+                None => return Ok(vec![]),
+            },
+            Scope::Organization(_) => None,
+        };
+        let (waiting, known) = self.waiting(|message| super::query::says(message, &words));
+        let mut numbers = self.disk.search(mailbox, &words).await?;
+        numbers.retain(|number| !known.contains(number));
+        numbers.extend(waiting.iter().map(|message| message.number));
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// What is not yet written and wanted, and the numbers of all that is not yet written.
+    fn waiting(&self, wanted: impl Fn(&Message) -> bool) -> (Vec<Arc<Message>>, BTreeSet<u64>) {
+        let tables = self.read();
+        let wanted = tables.pending.values().filter(|filed| wanted(&filed.message));
+        let found = wanted.map(|filed| filed.message.clone()).collect();
+        (found, tables.pending.keys().chain(tables.gone.keys()).copied().collect())
+    }
+
+    /// Without what was removed since it was read.
+    fn still_there(&self, mut found: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
+        let tables = self.read();
+        found.retain(|message| !tables.gone.contains_key(&message.number));
+        found
+    }
+
+    fn name(&self, number: u32) -> Option<MailboxId> {
+        self.read().shelves.get(&number).map(|shelf| shelf.id.clone())
+    }
+
+    fn with<T>(&self, mailbox: &MailboxId, read: impl FnOnce(&Shelf) -> T) -> Option<T> {
+        let tables = self.read();
+        let number = tables.numbers.get(mailbox)?;
+        tables.shelves.get(number).map(read)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until not too much waits to be written.
+    pub(super) async fn has_room(&self) {
+        loop {
+            let written = self.written.notified();
+            if self.read().pending.len() < WAITING {
+                return;
+            }
+            self.wake.notify_one();
+            written.await;
+        }
+    }
+
+    /// Writes what waits; how many messages it were.
+    async fn flush(&self) -> Result<usize, Error> {
+        let batch = self.write().batch();
+        if batch.is_empty() {
+            return Ok(0);
+        }
+        if let Err(error) = self.disk.write(&batch).await {
+            self.write().put_back(batch);
+            return Err(error.into());
+        }
+        let mut tables = self.write();
+        for filed in &batch.put {
+            let number = filed.message.number;
+            if tables.pending.get(&number).is_some_and(|waiting| Arc::ptr_eq(waiting, filed)) {
+                tables.pending.remove(&number);
+            }
+        }
+        for (mailbox, number) in &batch.gone {
+            if tables.gone.get(number) == Some(mailbox) {
+                tables.gone.remove(number);
+            }
+        }
+        drop(tables);
+        self.written.notify_waiters();
+        Ok(batch.put.len())
+    }
+
+    pub(super) async fn write_out(&self) -> Result<(), Error> {
+        while !self.read().is_written() {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything: nothing is changed after.
+    pub(super) async fn close(&self) {
+        self.abandon();
+        let written = self.write_out().await;
+        if let Err(error) = &written {
+            error!("{error}; the next start compares it with the tree");
+        }
+        self.disk.close(written.is_ok()).await;
+    }
+}
+
+/// Whose messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope<'a> {
+    Mailbox(&'a MailboxId),
+    /// All mailboxes of a context.
+    Organization(&'a str),
+}
+
+/// Writes in the background for as long as somebody holds the index.
+async fn write_on(index: std::sync::Weak<Index>) {
+    let mut failed = false;
+    loop {
+        let Some(held) = index.upgrade() else { return };
+        let waits = !held.read().is_written();
+        let done = if waits { held.flush().await } else { Ok(0) };
+        let pause = match done {
+            Ok(_) if failed => {
+                failed = false;
+                info!("the index is written again");
+                GATHER
+            }
+            // Much waits: go on at once.
+            Ok(many) if many > WAITING / 4 => Duration::ZERO,
+            Ok(_) => GATHER,
+            Err(error) => {
+                if !failed {
+                    error!("{error}; it is tried again, and made true at the next start");
+                }
+                failed = true;
+                RETRY
+            }
+        };
+        let wake = held.wake.clone();
+        drop(held);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = wake.notified() => {}
+        }
+    }
+}
+
+impl Tables {
+    fn run(&self, scope: Scope) -> Option<&Run> {
+        match scope {
+            Scope::Mailbox(mailbox) => {
+                self.shelves.get(self.numbers.get(mailbox)?).map(|shelf| &shelf.run)
+            }
+            Scope::Organization(context) => self.contexts.get(context),
+        }
+    }
+
+    fn wish(&self, query: &Query, among: Option<Vec<u64>>) -> Wish {
+        let at = |folder: &Folder| {
+            self.folders
+                .iter()
+                .position(|known| known == folder)
+                .and_then(|at| u16::try_from(at).ok())
+        };
+        let folders =
+            (!query.folders.is_empty()).then(|| query.folders.iter().filter_map(at).collect());
+        Wish {
+            folders,
+            heard: query.heard,
+            urgent: query.urgent,
+            from: query.from.unwrap_or(i64::MIN),
+            to: query.to.unwrap_or(i64::MAX),
+            among,
+        }
+    }
+
+    fn put(&mut self, message: &Arc<Message>, seen: Seen) -> Counts {
+        let number = self.mailbox(&message.mailbox);
+        let entry = self.entry(message);
+        if let Some(run) = self.contexts.get_mut(message.mailbox.context()) {
+            run.insert(entry);
+        } else {
+            self.contexts.insert(message.mailbox.context().to_owned(), Run::of(vec![entry]));
+        }
+        if let Some(before) = self.gone.remove(&message.number)
+            && before != number
+        {
+            self.left.push((before, message.number));
+        }
+        let filed = Filed { mailbox: number, entry, message: message.clone(), seen };
+        self.pending.insert(message.number, Arc::new(filed));
+        let Some(shelf) = self.shelves.get_mut(&number) else { return Counts::default() };
+        shelf.run.insert(entry);
+        shelf.weigh(entry, true);
+        shelf.counts
+    }
+
+    fn take(&mut self, message: &Message) -> Option<Counts> {
+        let number = *self.numbers.get(&message.mailbox)?;
+        let entry = self.entry(message);
+        let shelf = self.shelves.get_mut(&number)?;
+        let kept = shelf.run.remove(entry)?;
+        shelf.weigh(kept, false);
+        let counts = shelf.counts;
+        if let Some(run) = self.contexts.get_mut(message.mailbox.context()) {
+            run.remove(entry);
+        }
+        self.pending.remove(&message.number);
+        self.gone.insert(message.number, number);
+        Some(counts)
+    }
+
+    fn entry(&mut self, message: &Message) -> Entry {
+        let heard = if message.heard.is_some() { HEARD } else { 0 };
+        let urgent = if message.urgent { URGENT } else { 0 };
+        Entry::new(
+            (message.envelope.received, message.number),
+            (self.folder(&message.folder), heard | urgent),
+            (message.duration.as_millis(), message.bytes),
+        )
+    }
+
+    fn mailbox(&mut self, id: &MailboxId) -> u32 {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = self.next;
+        self.next += 1;
+        self.numbers.insert(id.clone(), number);
+        self.shelves.insert(number, Shelf::new(id.clone()));
+        self.mailboxes.insert(number, Some(id.clone()));
+        number
+    }
+
+    fn folder(&mut self, folder: &Folder) -> u16 {
+        if let Some(at) = self.folders.iter().position(|known| known == folder) {
+            return u16::try_from(at).unwrap_or(u16::MAX);
+        }
+        let at = u16::try_from(self.folders.len()).unwrap_or(u16::MAX);
+        if at < u16::MAX {
+            self.folders.push(folder.clone());
+            self.new_folders.push((at, folder.clone()));
+        }
+        at
+    }
+
+    fn is_written(&self) -> bool {
+        self.pending.is_empty()
+            && self.gone.is_empty()
+            && self.left.is_empty()
+            && self.mailboxes.is_empty()
+            && self.new_folders.is_empty()
+            && self.stamps.is_empty()
+    }
+
+    /// What is to be written now. Messages stay here until they are.
+    fn batch(&mut self) -> Batch {
+        let mut put: Vec<Arc<Filed>> = self.pending.values().cloned().collect();
+        put.sort_unstable_by_key(|filed| filed.message.number);
+        Batch {
+            mailboxes: self.mailboxes.drain().collect(),
+            folders: std::mem::take(&mut self.new_folders),
+            stamps: self.stamps.drain().map(|((of, folder), at)| (of, folder, at)).collect(),
+            gone: self
+                .gone
+                .iter()
+                .map(|(number, of)| (*of, *number))
+                .chain(self.left.drain(..))
+                .collect(),
+            put,
+        }
+    }
+
+    fn put_back(&mut self, batch: Batch) {
+        let left = batch.gone.into_iter().filter(|(_, number)| !self.gone.contains_key(number));
+        self.left.extend(left);
+        for (number, mailbox) in batch.mailboxes {
+            self.mailboxes.entry(number).or_insert(mailbox);
+        }
+        self.new_folders.extend(batch.folders);
+        for (of, folder, at) in batch.stamps {
+            self.stamps.entry((of, folder)).or_insert(at);
+        }
+    }
+}
+
+impl Shelf {
+    fn new(id: MailboxId) -> Self {
+        Self {
+            id,
+            run: Run::default(),
+            counts: Counts::default(),
+            usage: Usage::default(),
+            stamps: vec![],
+        }
+    }
+
+    /// Counts an entry in, or out.
+    fn weigh(&mut self, entry: Entry, comes: bool) {
+        let folder = NAMED.get(usize::from(entry.folder()));
+        let (heard, urgent) = (entry.is(HEARD), entry.is(URGENT));
+        if let Some(folder) = folder {
+            self.counts.weigh(folder, heard, urgent, comes);
+        }
+        if matches!(folder, Some(Folder::Sent | Folder::Deleted)) {
+            return;
+        }
+        let Usage { messages, millis, bytes } = &mut self.usage;
+        if comes {
+            *messages += 1;
+            *millis += u64::from(entry.millis);
+            *bytes += u64::from(entry.bytes);
+        } else {
+            *messages = messages.saturating_sub(1);
+            *millis = millis.saturating_sub(entry.millis.into());
+            *bytes = bytes.saturating_sub(entry.bytes.into());
+        }
+    }
+}
+
+/// Folders with a meaning, at places that do not change.
+const NAMED: [Folder; 8] = [
+    Folder::Inbox,
+    Folder::Urgent,
+    Folder::Old,
+    Folder::Work,
+    Folder::Family,
+    Folder::Friends,
+    Folder::Sent,
+    Folder::Deleted,
+];
+
+/// Messages that were asked for lately, in two generations.
+#[derive(Default)]
+struct Cache {
+    young: HashMap<u64, Arc<Message>>,
+    old: HashMap<u64, Arc<Message>>,
+}
+
+impl Cache {
+    const MOST: usize = 8192;
+
+    fn get(&mut self, number: u64) -> Option<Arc<Message>> {
+        if let Some(message) = self.young.get(&number) {
+            return Some(message.clone());
+        }
+        let message = self.old.remove(&number)?;
+        self.put(message.clone());
+        Some(message)
+    }
+
+    fn put(&mut self, message: Arc<Message>) {
+        self.old.remove(&message.number);
+        self.young.insert(message.number, message);
+        if self.young.len() >= Self::MOST {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        self.young.remove(&number);
+        self.old.remove(&number);
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

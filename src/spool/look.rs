@@ -1,0 +1,608 @@
+//! A mailbox's folders compared with what the index knows: what came, changed, moved or went.
+//!
+//! Deliveries and edits of ours go on while the folders are read. They pause while what was seen is
+//! made true, and it is seen once more before it is believed.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
+
+use super::draft::sum;
+use super::index::{Known, Seen, Stamp};
+use super::scan::{listing, milliseconds, names, seconds};
+use super::sidecar::{Fallback, LARGEST, Sidecar};
+use super::{Audio, Error, Reader, Spool, blocking, fresh_id};
+use crate::mailbox::{Change, Folder, Formats, MailboxId, Message, MessageId, Stem};
+use crate::state::Counter;
+
+/// How closely a look looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At folders that have changed since they were read.
+    Changed,
+    /// At every file's size and time: some programs write into files where they lie.
+    Files,
+    /// Every file is read.
+    Anew,
+}
+
+/// What a look found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looked {
+    pub(super) found: usize,
+    pub(super) changed: usize,
+    pub(super) removed: usize,
+    /// What cannot be read, in words.
+    pub(super) problems: Vec<String>,
+    /// Something may still be growing: look again in a while.
+    pub(super) unsettled: bool,
+    /// Messages without id or number of their own, which were left for later.
+    pub(super) strangers: usize,
+}
+
+/// Ids and numbers that a reading of the whole tree has met.
+#[derive(Default)]
+pub(super) struct Met {
+    ids: HashSet<MessageId>,
+    numbers: HashSet<u64>,
+    pub(super) highest: u64,
+    /// Copies that other programs made of messages of ours, as they were told apart before.
+    copies: HashSet<String>,
+}
+
+impl Met {
+    pub(super) fn new(copies: HashSet<String>) -> Self {
+        Self { copies, ..Self::default() }
+    }
+}
+
+/// A folder changes unnoticed within the grain of its clock: one that was read so soon is read
+/// again.
+const SOON: i64 = 2_000_000_000;
+/// So many changes of one mailbox are told as a sum.
+const MANY: usize = 100;
+/// Messages of one mailbox that are alike in everything.
+const ALIKE: usize = 10_000;
+
+pub(super) async fn look(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    depth: Depth,
+) -> Result<Looked, Error> {
+    let _turn = spool.looks(mailbox).lock().await;
+    match sight(spool.clone(), mailbox.clone(), depth).await? {
+        Some(sight) => resolve(spool, sight, None).await,
+        None => Ok(Looked::default()),
+    }
+}
+
+/// What lies in the folders of a mailbox that need a look.
+pub(super) struct Sight {
+    mailbox: MailboxId,
+    folders: Vec<Glance>,
+    known: Vec<Known>,
+}
+
+struct Glance {
+    folder: Folder,
+    /// 0 where it must be read again.
+    modified: i64,
+    /// New, or other than they were.
+    pairs: Vec<Pair>,
+    /// Numbers of messages that are as they were.
+    same: Vec<u64>,
+    stems: HashSet<Stem>,
+    problems: Vec<String>,
+    unsettled: bool,
+}
+
+/// A sidecar, or none, and what its audio says.
+struct Pair {
+    folder: Folder,
+    stem: Stem,
+    fields: Sidecar,
+    fallback: Fallback,
+    seen: Seen,
+    /// Tells a message of another program's from its neighbours, whatever its files are called.
+    key: String,
+}
+
+impl Pair {
+    /// The id and number that its own sidecar tells.
+    fn own(&self) -> Option<(MessageId, u64)> {
+        self.fields.id().zip(self.fields.number())
+    }
+}
+
+/// `None` where nothing needs a look.
+pub(super) async fn sight(
+    spool: Spool,
+    mailbox: MailboxId,
+    depth: Depth,
+) -> Result<Option<Sight>, Error> {
+    let (looking, id) = (spool.clone(), mailbox.clone());
+    let touched = blocking(move || touched(&looking, &id, depth)).await??;
+    if touched.is_empty() {
+        return Ok(None);
+    }
+    let known = spool.0.index.known(&mailbox).await?;
+    let sight = blocking(move || {
+        let settle = spool.0.options.settle;
+        let mut folders = vec![];
+        for (folder, dir, modified) in touched {
+            let known = known.iter().filter(|known| known.message.folder == folder);
+            let known = known.map(|known| (&known.message.stem, known)).collect();
+            folders.push(glance(folder, &dir, modified, &known, (spool.0.reader, depth, settle))?);
+        }
+        Ok::<_, Error>(Sight { mailbox, folders, known })
+    });
+    Ok(Some(sight.await??))
+}
+
+/// The folders that need a look: those there are, and those that were.
+pub(super) fn touched(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    depth: Depth,
+) -> Result<Vec<(Folder, PathBuf, i64)>, Error> {
+    let home = spool.0.layout.mailbox(mailbox);
+    let mut stamps = spool.0.index.stamps(mailbox);
+    let mut touched = vec![];
+    for name in names(&home)? {
+        let Some(folder) = Folder::named(&name) else { continue };
+        let dir = home.join(&name);
+        let Ok(meta) = fs::metadata(&dir) else { continue };
+        if !meta.is_dir() {
+            continue;
+        }
+        let (modified, stamp) = (nanoseconds(&meta), stamps.remove(&folder));
+        if depth != Depth::Changed || stamp != Some(modified) {
+            touched.push((folder, dir, modified));
+        }
+    }
+    for (folder, stamp) in stamps {
+        // Gone, and known to be.
+        if stamp != GONE {
+            touched.push((folder.clone(), home.join(folder.name()), GONE));
+        }
+    }
+    Ok(touched)
+}
+
+/// The stamp of a folder that is not there.
+const GONE: i64 = -1;
+
+type Shelf<'a> = HashMap<&'a Stem, &'a Known>;
+
+fn glance(
+    folder: Folder,
+    dir: &Path,
+    modified: i64,
+    known: &Shelf,
+    (reader, depth, settle): (Reader, Depth, Duration),
+) -> Result<Glance, Error> {
+    let now = since_epoch(SystemTime::now());
+    let mut glance = Glance {
+        folder,
+        modified: if modified != GONE && now.saturating_sub(modified) < SOON {
+            0
+        } else {
+            modified
+        },
+        pairs: vec![],
+        same: vec![],
+        stems: HashSet::new(),
+        problems: vec![],
+        unsettled: false,
+    };
+    for (stem, lying) in listing(&names(dir)?) {
+        let named = |extension: &str| dir.join(format!("{stem}.{extension}"));
+        let audio = lying.formats.map(|formats| (formats, named(formats.best())));
+        let audio = audio.and_then(|(formats, path)| {
+            let meta = fs::metadata(&path).ok().filter(Metadata::is_file)?;
+            Some((formats, path, meta))
+        });
+        let Some((formats, path, meta)) = audio else {
+            if lying.sidecar {
+                glance.problems.push(format!("{} has no audio beside it", named("txt").display()));
+            }
+            continue;
+        };
+        let sidecar = match fs::metadata(named("txt")) {
+            Ok(meta) => stamp(&meta),
+            // A lone recording: its envelope is what the file itself tells.
+            Err(_) if formats.best() == "wav" => {
+                let changed = meta.ctime().saturating_mul(1_000_000_000) + meta.ctime_nsec();
+                let still = now.saturating_sub(changed.max(nanoseconds(&meta)));
+                if u128::from(still.max(0).unsigned_abs()) < settle.as_nanos()
+                    && !known.contains_key(&stem)
+                {
+                    (glance.unsettled, glance.modified) = (true, 0);
+                    continue;
+                }
+                Stamp::default()
+            }
+            Err(_) => continue,
+        };
+        glance.stems.insert(stem.clone());
+        let seen = Seen { sidecar, audio: stamp(&meta) };
+        if depth != Depth::Anew
+            && let Some(known) = known.get(&stem)
+            && known.seen == seen
+            && known.message.formats == formats
+        {
+            glance.same.push(known.message.number);
+            continue;
+        }
+        match pair(stem, (&path, &meta), (seen, formats), &glance.folder, reader.info) {
+            Ok(pair) => glance.pairs.push(pair),
+            Err(why) => glance.problems.push(why),
+        }
+    }
+    Ok(glance)
+}
+
+fn pair(
+    stem: Stem,
+    (audio, meta): (&Path, &Metadata),
+    (seen, formats): (Seen, Formats),
+    folder: &Folder,
+    info: fn(&Path) -> io::Result<Audio>,
+) -> Result<Pair, String> {
+    let sidecar = PathBuf::from(audio).with_file_name(format!("{stem}.txt"));
+    let fields = match seen.sidecar {
+        Stamp { inode: 0, .. } => Sidecar::default(),
+        Stamp { bytes, .. } if bytes <= LARGEST => {
+            let bytes = fs::read(&sidecar).map_err(|e| format!("{}: {e}", sidecar.display()))?;
+            Sidecar::parse(&bytes)
+        }
+        Stamp { .. } => return Err(format!("{} is too large for a sidecar", sidecar.display())),
+    };
+    let (rate, duration, data_at) = match info(audio) {
+        Ok(audio) => (audio.rate, audio.duration, audio.data_at),
+        // The message is still there to be listed, and its audio to be fetched.
+        Err(error) => {
+            warn!("{} is no audio file that can be read: {error}", audio.display());
+            (0, Duration::ZERO, 0)
+        }
+    };
+    let modified = meta.modified().unwrap_or(UNIX_EPOCH);
+    let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
+    let key = match (fields.id().zip(fields.number()), fields.text_of("msg_id")) {
+        // Needed only for a copy, which has all in common with its original but the place.
+        (Some((id, _)), _) => copy_key(id, folder, &stem),
+        (None, "") => File::open(audio)
+            .and_then(|mut file| sum(&mut file, data_at))
+            .map_err(|e| format!("{}: {e}", audio.display()))?,
+        (None, msg_id) => msg_id.to_owned(),
+    };
+    let fallback = Fallback { received, duration, rate, formats, bytes: meta.len() };
+    Ok(Pair { folder: folder.clone(), stem, fields, fallback, seen, key })
+}
+
+fn copy_key(id: MessageId, folder: &Folder, stem: &Stem) -> String {
+    format!("copy of {id} at {folder}/{stem}")
+}
+
+/// Brings the index into line with what was seen. With `met` the whole tree is read for the first
+/// time: messages without id or number of their own wait until all others are known.
+pub(super) async fn resolve(
+    spool: &Spool,
+    sight: Sight,
+    met: Option<&mut Met>,
+) -> Result<Looked, Error> {
+    let Sight { mailbox, mut folders, known } = sight;
+    let _alone = spool.turn_of(&mailbox).write().await;
+    let mut looked = Looked::default();
+    let pairs = still_so(spool, &mailbox, (&mut folders, met.is_some()), &mut looked);
+    let mut desk = Desk {
+        spool,
+        mailbox: &mailbox,
+        owner: mailbox.to_string(),
+        claimed: folders.iter().flat_map(|glance| glance.same.iter().copied()).collect(),
+        changed: pairs.iter().map(|pair| (pair.folder.clone(), pair.stem.clone())).collect(),
+        news: vec![],
+    };
+    let (own, mut strangers): (Vec<Pair>, Vec<Pair>) =
+        pairs.into_iter().partition(|pair| pair.own().is_some());
+    if let Some(met) = met {
+        strangers.extend(desk.first(own, met).await?);
+        looked.found = desk.news.len();
+        looked.strangers = strangers.len();
+        for (_, message, seen) in desk.news {
+            spool.0.index.insert(&message, seen);
+        }
+        for glance in &mut folders {
+            if strangers.iter().any(|pair| pair.folder == glance.folder) {
+                glance.modified = 0;
+            }
+        }
+    } else {
+        strangers.extend(desk.own(own, &known).await?);
+        desk.named(strangers).await?;
+        let Desk { claimed, news, .. } = desk;
+        let lost = lost(spool, &mailbox, (&mut folders, &known), &claimed).await?;
+        tell(spool, (&mailbox, news, lost), &mut looked);
+    }
+    for glance in &folders {
+        spool.0.index.stamp(&mailbox, &glance.folder, glance.modified);
+    }
+    spool.0.index.has_room().await;
+    Ok(looked)
+}
+
+/// The pairs of all folders that are still as they were seen.
+fn still_so(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    (folders, first): (&mut [Glance], bool),
+    looked: &mut Looked,
+) -> Vec<Pair> {
+    let mut pairs = vec![];
+    for glance in folders {
+        looked.problems.append(&mut glance.problems);
+        looked.unsettled |= glance.unsettled;
+        let dir = spool.0.layout.folder(mailbox, &glance.folder);
+        for pair in std::mem::take(&mut glance.pairs) {
+            if first || seen_of(&dir, &pair.stem, pair.fallback.formats) == pair.seen {
+                pairs.push(pair);
+            } else {
+                (glance.modified, looked.unsettled) = (0, true);
+            }
+        }
+    }
+    pairs
+}
+
+/// Where it is found out who the messages of one mailbox are.
+struct Desk<'a> {
+    spool: &'a Spool,
+    mailbox: &'a MailboxId,
+    owner: String,
+    /// Numbers of messages that are found in this look.
+    claimed: BTreeSet<u64>,
+    /// Places that hold something other than they did.
+    changed: HashSet<(Folder, Stem)>,
+    news: Vec<News>,
+}
+
+impl Desk<'_> {
+    /// Messages of ours in a tree that is read for the first time. Those that are left are copies.
+    async fn first(&mut self, own: Vec<Pair>, met: &mut Met) -> Result<Vec<Pair>, Error> {
+        let mut copies = vec![];
+        for pair in own {
+            let Some((id, number)) = pair.own() else { continue };
+            if met.copies.contains(&format!("{} {}", self.owner, pair.key)) || !met.ids.insert(id) {
+                copies.push(pair);
+                continue;
+            }
+            let number = if met.numbers.insert(number) {
+                number
+            } else {
+                self.spool.own_number(&self.owner, id).await?
+            };
+            met.highest = met.highest.max(number);
+            self.news(&pair, (id, number), None);
+        }
+        Ok(copies)
+    }
+
+    /// Messages of ours. Those that are left are copies.
+    async fn own(&mut self, own: Vec<Pair>, known: &[Known]) -> Result<Vec<Pair>, Error> {
+        let claims: Vec<(MessageId, u64)> = own.iter().filter_map(Pair::own).collect();
+        let ids: Vec<MessageId> = claims.iter().map(|(id, _)| *id).collect();
+        let numbers: Vec<u64> = claims.iter().map(|(_, number)| *number).collect();
+        let index = &self.spool.0.index;
+        let existing: HashMap<MessageId, Arc<Message>> =
+            index.by_ids(&ids).await?.into_iter().map(|message| (message.id, message)).collect();
+        let taken = index.taken(&numbers).await?;
+        let lay: HashMap<(&Folder, &Stem), MessageId> = known
+            .iter()
+            .map(|known| ((&known.message.folder, &known.message.stem), known.message.id))
+            .collect();
+        let mut copies = vec![];
+        let mut here = HashSet::new();
+        // Who has stayed where he was goes before who may be his copy.
+        let stayed = |pair: &Pair| {
+            let before = pair.own().and_then(|(id, _)| existing.get(&id));
+            before.is_some_and(|before| self.is_at(before, pair))
+        };
+        let (mut pairs, others): (Vec<Pair>, Vec<Pair>) = own.into_iter().partition(stayed);
+        pairs.extend(others);
+        for pair in pairs {
+            let Some((id, number)) = pair.own() else { continue };
+            let before = lay.get(&(&pair.folder, &pair.stem));
+            let was_copy = before.is_some_and(|before| *before != id)
+                && self.spool.0.state.is_foreign(&self.owner, &pair.key).await?;
+            let existing = existing.get(&id);
+            let is_it = existing.is_none_or(|existing| {
+                !self.claimed.contains(&existing.number) && self.may_be(existing, &pair)
+            });
+            if was_copy || !is_it || !here.insert(id) {
+                copies.push(pair);
+                continue;
+            }
+            let number = match existing {
+                Some(existing) => existing.number,
+                None if taken.contains(&number) || self.claimed.contains(&number) => {
+                    self.spool.own_number(&self.owner, id).await?
+                }
+                None => number,
+            };
+            self.spool.0.state.given(Counter::Message, number).await?;
+            self.news(&pair, (id, number), existing.cloned());
+        }
+        Ok(copies)
+    }
+
+    /// Gives other programs' messages, and copies of ours, their ids and numbers: the same ones at
+    /// every look. Those that are alike in everything are told apart by their order.
+    async fn named(&mut self, mut strangers: Vec<Pair>) -> Result<(), Error> {
+        for round in 0..ALIKE {
+            if strangers.is_empty() {
+                break;
+            }
+            let mut keys = vec![];
+            for pair in &strangers {
+                let key =
+                    if round == 0 { pair.key.clone() } else { format!("{}#{round}", pair.key) };
+                keys.push((key, fresh_id(milliseconds(pair.fallback.received))?.to_string()));
+            }
+            let ids = self.spool.0.state.foreign_ids(&self.owner, &keys).await?;
+            let parsed: Vec<MessageId> = ids.iter().filter_map(|(id, _)| id.parse().ok()).collect();
+            let existing = self.spool.0.index.by_ids(&parsed).await?;
+            let existing: HashMap<MessageId, Arc<Message>> =
+                existing.into_iter().map(|message| (message.id, message)).collect();
+            let each = strangers.into_iter().zip(ids).filter_map(|(pair, (id, number))| {
+                let id = id.parse::<MessageId>().ok()?;
+                let existing = existing.get(&id).cloned();
+                let number = existing.as_ref().map_or(number, |existing| existing.number);
+                Some((pair, (id, number), existing))
+            });
+            let (mut pairs, others): (Vec<_>, Vec<_>) = each.partition(|(pair, _, existing)| {
+                existing.as_ref().is_some_and(|existing| self.is_at(existing, pair))
+            });
+            pairs.extend(others);
+            strangers = vec![];
+            for (pair, (id, number), existing) in pairs {
+                let is_it = existing.as_ref().is_none_or(|existing| self.may_be(existing, &pair));
+                if is_it && !self.claimed.contains(&number) {
+                    self.news(&pair, (id, number), existing);
+                } else {
+                    strangers.push(pair);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a known message may be what lies here now: it did already, or is not where it was.
+    fn may_be(&self, existing: &Message, pair: &Pair) -> bool {
+        let place = (existing.folder.clone(), existing.stem.clone());
+        self.is_at(existing, pair)
+            || (existing.mailbox == *self.mailbox && self.changed.contains(&place))
+            || !self.spool.exists(existing)
+    }
+
+    fn is_at(&self, message: &Message, pair: &Pair) -> bool {
+        is_at(message, self.mailbox, (&pair.folder, &pair.stem))
+    }
+
+    fn news(&mut self, pair: &Pair, own: (MessageId, u64), was: Option<Arc<Message>>) {
+        let place = (self.mailbox, &pair.folder, pair.stem.clone());
+        let message = Arc::new(pair.fields.message(own, place, &pair.fallback));
+        self.claimed.insert(own.1);
+        self.news.push((was, message, pair.seen));
+    }
+}
+
+/// Messages of the folders looked at that lie nowhere any more.
+async fn lost(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    (folders, known): (&mut [Glance], &[Known]),
+    claimed: &BTreeSet<u64>,
+) -> Result<Vec<Arc<Message>>, Error> {
+    let mut lost = vec![];
+    for glance in folders {
+        for known in known.iter().filter(|known| known.message.folder == glance.folder) {
+            let message = &known.message;
+            if claimed.contains(&message.number) {
+                continue;
+            }
+            let displaced = glance.stems.contains(&message.stem);
+            if !displaced && spool.exists(message) {
+                glance.modified = 0;
+                continue;
+            }
+            let now = spool.0.index.get(mailbox, message.id).await?;
+            if now.is_some_and(|now| is_at(&now, mailbox, (&message.folder, &message.stem))) {
+                lost.push(message.clone());
+            }
+        }
+    }
+    Ok(lost)
+}
+
+type News = (Option<Arc<Message>>, Arc<Message>, Seen);
+
+fn tell(
+    spool: &Spool,
+    (mailbox, news, lost): (&MailboxId, Vec<News>, Vec<Arc<Message>>),
+    looked: &mut Looked,
+) {
+    let many = news.len() + lost.len() > MANY;
+    let tell = |change: Change| {
+        if !many {
+            let _ = spool.0.changes.send(change);
+        }
+    };
+    for message in lost {
+        if let Some(counts) = spool.0.index.remove(&message) {
+            looked.removed += 1;
+            tell(Change::Removed { message, counts });
+        }
+    }
+    for (was, message, seen) in news {
+        let Some(was) = was else {
+            let counts = spool.0.index.insert(&message, seen);
+            looked.found += 1;
+            tell(Change::Found { message, counts });
+            continue;
+        };
+        let Some(counts) = spool.0.index.replace(&was, &message, seen) else { continue };
+        if *was == *message {
+            continue;
+        }
+        looked.changed += 1;
+        if was.mailbox != message.mailbox {
+            let counts = spool.counts(&was.mailbox);
+            tell(Change::Removed { message: was, counts });
+            tell(Change::Found { message, counts: spool.counts(mailbox) });
+        } else if was.folder == message.folder {
+            tell(Change::Edited { was, message, counts });
+        } else {
+            tell(Change::Moved { was, message, counts });
+        }
+    }
+    if many {
+        let (mailbox, counts) = (mailbox.clone(), spool.counts(mailbox));
+        let _ = spool.0.changes.send(Change::Counts { mailbox, counts });
+    }
+}
+
+fn is_at(message: &Message, mailbox: &MailboxId, (folder, stem): (&Folder, &Stem)) -> bool {
+    (&message.mailbox, &message.folder, &message.stem) == (mailbox, folder, stem)
+}
+
+/// How a message's files look now.
+pub(super) fn seen(folder: &Path, message: &Message) -> Seen {
+    seen_of(folder, &message.stem, message.formats)
+}
+
+fn seen_of(folder: &Path, stem: &Stem, formats: Formats) -> Seen {
+    let of = |extension: &str| {
+        fs::metadata(folder.join(format!("{stem}.{extension}")))
+            .map_or(Stamp::default(), |meta| stamp(&meta))
+    };
+    Seen { sidecar: of("txt"), audio: of(formats.best()) }
+}
+
+fn stamp(meta: &Metadata) -> Stamp {
+    Stamp { modified: nanoseconds(meta), bytes: meta.len(), inode: meta.ino() }
+}
+
+fn nanoseconds(meta: &Metadata) -> i64 {
+    meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec())
+}
+
+fn since_epoch(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

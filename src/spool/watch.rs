@@ -1,0 +1,353 @@
+//! Other programs' work in the tree: noticed by the system's watcher at once, by a look at the
+//! folders' times within half a minute in any case.
+//!
+//! The watcher is a hint. It misses files in folders that are new, it overflows, and there are
+//! fewer watches than folders may need: then the mailboxes used last have them.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use notify::event::{EventKind, ModifyKind, RenameMode};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{info, warn};
+
+use super::look::{Depth, look};
+use super::scan::{all_touched, mailboxes, names};
+use super::{Error, Spool, blocking};
+use crate::mailbox::{Folder, MailboxId};
+
+/// Between two looks at all folders' times.
+const RECONCILE: Duration = Duration::from_secs(30);
+/// Looks at all folders in which every mailbox's files are looked at once: an hour.
+const ROUNDS: usize = 120;
+/// What happens to a mailbox within this time is looked at once.
+const GATHER: Duration = Duration::from_millis(250);
+/// A lone recording may be complete after this.
+const LATER: Duration = Duration::from_secs(10);
+/// Folders that are watched at most; the system's limit is shared with every other program.
+const MOST_WATCHES: usize = 16_384;
+const HINTS: usize = 4096;
+
+/// What the watcher tells: a mailbox, or nothing where it has lost count.
+type Hint = Option<MailboxId>;
+
+impl Spool {
+    /// Follows what other programs do in the tree, for as long as the process lives.
+    pub async fn watch(self) {
+        let (hints, hinted) = mpsc::channel(HINTS);
+        let lost = Arc::new(AtomicBool::new(false));
+        let watches = match Watches::start(&self, hints, lost.clone()) {
+            Ok(watches) => Some(watches),
+            Err(error) => {
+                warn!(
+                    "other programs' files are seen within {} s, since nothing can be watched: {error}",
+                    RECONCILE.as_secs()
+                );
+                None
+            }
+        };
+        self.follow(watches, hinted, &lost).await;
+    }
+
+    async fn follow(
+        self,
+        mut watches: Option<Watches>,
+        mut hinted: mpsc::Receiver<Hint>,
+        lost: &AtomicBool,
+    ) {
+        let mut tick = interval(RECONCILE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due: HashMap<MailboxId, Instant> = HashMap::new();
+        let mut rolling = VecDeque::new();
+        loop {
+            let next = due.values().min().copied();
+            tokio::select! {
+                _ = tick.tick() => {
+                    if let Err(error) = self.reconcile(&mut rolling, &mut due).await {
+                        warn!("the tree could not be compared with the index: {error}");
+                    }
+                    if let Some(watches) = &mut watches {
+                        watches.renew(&self);
+                    }
+                }
+                hint = hinted.recv() => match hint {
+                    Some(Some(mailbox)) => {
+                        due.entry(mailbox).or_insert_with(|| Instant::now() + GATHER);
+                    }
+                    Some(None) => tick.reset_immediately(),
+                    // The watcher has ended; the looks go on.
+                    None => sleep_until(Instant::now() + RECONCILE).await,
+                },
+                () = at(next) => {
+                    let now = Instant::now();
+                    let ready: Vec<MailboxId> =
+                        due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+                    for mailbox in ready {
+                        due.remove(&mailbox);
+                        if let Some(watches) = &mut watches {
+                            watches.add(&self, &mailbox);
+                        }
+                        self.look_again(&mailbox, Depth::Files, &mut due).await;
+                    }
+                }
+            }
+            if lost.swap(false, Ordering::Relaxed) {
+                tick.reset_immediately();
+            }
+        }
+    }
+
+    async fn look_again(
+        &self,
+        mailbox: &MailboxId,
+        depth: Depth,
+        due: &mut HashMap<MailboxId, Instant>,
+    ) {
+        match look(self, mailbox, depth).await {
+            Ok(looked) => {
+                if looked.found + looked.changed + looked.removed > 0 {
+                    info!(
+                        %mailbox,
+                        found = looked.found,
+                        changed = looked.changed,
+                        removed = looked.removed,
+                        "another program has changed the messages of {mailbox}"
+                    );
+                }
+                if looked.unsettled {
+                    due.entry(mailbox.clone()).or_insert_with(|| Instant::now() + LATER);
+                }
+            }
+            Err(error) => warn!(%mailbox, "the folders of {mailbox} cannot be read: {error}"),
+        }
+    }
+
+    /// Every folder's time, and the files of a few mailboxes.
+    async fn reconcile(
+        &self,
+        rolling: &mut VecDeque<MailboxId>,
+        due: &mut HashMap<MailboxId, Instant>,
+    ) -> Result<(), Error> {
+        let spool = self.clone();
+        let (all, changed) = blocking(move || {
+            let all = mailboxes(spool.root())?;
+            let changed = all_touched(&spool, &all)?;
+            Ok::<_, Error>((all, changed))
+        })
+        .await??;
+        for gone in self.0.index.mailboxes() {
+            if all.binary_search(&gone).is_err() && !self.0.layout.mailbox(&gone).exists() {
+                self.forget(&gone);
+            }
+        }
+        for mailbox in changed {
+            self.look_again(&mailbox, Depth::Changed, due).await;
+        }
+        let many = all.len().div_ceil(ROUNDS);
+        if rolling.len() < many {
+            rolling.extend(all);
+        }
+        for mailbox in rolling.drain(..many.min(rolling.len())).collect::<Vec<_>>() {
+            self.look_again(&mailbox, Depth::Files, due).await;
+        }
+        Ok(())
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The folders that the system watches for us.
+struct Watches {
+    watcher: RecommendedWatcher,
+    /// Mailboxes by when their watches were last wanted, the oldest first.
+    order: VecDeque<MailboxId>,
+    watched: HashMap<MailboxId, BTreeSet<PathBuf>>,
+    contexts: BTreeSet<PathBuf>,
+    count: usize,
+    most: usize,
+    told: bool,
+}
+
+impl Watches {
+    fn start(
+        spool: &Spool,
+        hints: mpsc::Sender<Hint>,
+        lost: Arc<AtomicBool>,
+    ) -> notify::Result<Self> {
+        let listener = spool.clone();
+        let root = spool.root().to_owned();
+        let handle = move |event: notify::Result<notify::Event>| {
+            let sent = match event {
+                Ok(event) if event.need_rescan() => hints.try_send(None),
+                // Our own reading of a folder is one of these.
+                Ok(event) if matches!(event.kind, EventKind::Access(_)) => Ok(()),
+                Ok(event) => {
+                    let leaves = matches!(
+                        event.kind,
+                        EventKind::Remove(_)
+                            | EventKind::Modify(ModifyKind::Name(RenameMode::From))
+                    );
+                    let concerned =
+                        event.paths.iter().filter(|path| !listener.is_ours(path, leaves));
+                    let concerned: BTreeSet<Hint> =
+                        concerned.filter_map(|path| concerns(&root, path)).collect();
+                    concerned.into_iter().try_for_each(|hint| hints.try_send(hint))
+                }
+                Err(_) => hints.try_send(None),
+            };
+            if sent.is_err() {
+                lost.store(true, Ordering::Relaxed);
+            }
+        };
+        let mut watcher = notify::recommended_watcher(handle)?;
+        watcher.watch(spool.root(), RecursiveMode::NonRecursive)?;
+        let mut watches = Self {
+            watcher,
+            order: VecDeque::new(),
+            watched: HashMap::new(),
+            contexts: BTreeSet::new(),
+            count: 1,
+            most: most_watches(),
+            told: false,
+        };
+        watches.renew(spool);
+        Ok(watches)
+    }
+
+    /// Watches what is not watched yet, as far as there are watches.
+    fn renew(&mut self, spool: &Spool) {
+        for context in names(spool.root()).unwrap_or_default() {
+            let dir = spool.root().join(context);
+            if dir.is_dir() && !self.contexts.contains(&dir) && self.watch(&dir) {
+                self.contexts.insert(dir);
+            }
+        }
+        for mailbox in mailboxes(spool.root()).unwrap_or_default() {
+            if self.count >= self.most {
+                self.tell();
+                return;
+            }
+            if !self.watched.contains_key(&mailbox) {
+                self.add(spool, &mailbox);
+            }
+        }
+    }
+
+    /// Watches a mailbox; where there are no more watches, instead of the one used longest ago.
+    fn add(&mut self, spool: &Spool, mailbox: &MailboxId) {
+        let home = spool.0.layout.mailbox(mailbox);
+        let mut wanted = vec![home.clone()];
+        let folders = names(&home).unwrap_or_default();
+        wanted.extend(
+            folders.iter().filter(|name| Folder::named(name).is_some()).map(|name| home.join(name)),
+        );
+        for dir in wanted {
+            if self.watched.get(mailbox).is_some_and(|dirs| dirs.contains(&dir)) || !dir.is_dir() {
+                continue;
+            }
+            while self.count >= self.most {
+                self.tell();
+                let Some(oldest) = self.order.pop_front() else { return };
+                if oldest == *mailbox {
+                    self.order.push_back(oldest);
+                    return;
+                }
+                self.drop_of(&oldest);
+            }
+            if self.watch(&dir) {
+                self.count += 1;
+                self.watched.entry(mailbox.clone()).or_default().insert(dir);
+            }
+        }
+        self.order.retain(|other| other != mailbox);
+        self.order.push_back(mailbox.clone());
+    }
+
+    fn drop_of(&mut self, mailbox: &MailboxId) {
+        for dir in self.watched.remove(mailbox).unwrap_or_default() {
+            // A folder that is gone has no watch any more.
+            let _ = self.watcher.unwatch(&dir);
+            self.count -= 1;
+        }
+    }
+
+    fn watch(&mut self, dir: &Path) -> bool {
+        match self.watcher.watch(dir, RecursiveMode::NonRecursive) {
+            Ok(()) => true,
+            Err(error) => {
+                if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
+                    self.most = self.count;
+                    self.tell();
+                }
+                false
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            info!(
+                watches = self.count,
+                "the system lets us watch {} folders: what other programs do elsewhere is seen within {} s",
+                self.count,
+                RECONCILE.as_secs()
+            );
+        }
+    }
+}
+
+/// Half of what the system allows: other programs watch too.
+fn most_watches() -> usize {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
+    let limit = limit.ok().and_then(|text| text.trim().parse::<usize>().ok());
+    limit.map_or(MOST_WATCHES, |limit| (limit / 2).clamp(1, MOST_WATCHES))
+}
+
+/// The mailbox that a path is about; one that is new is found by a look at all.
+fn concerns(root: &Path, path: &Path) -> Option<Hint> {
+    let mut parts = path.strip_prefix(root).ok()?.iter().map(|part| part.to_str());
+    let (context, number) = (parts.next()??, parts.next());
+    let Some(number) = number else {
+        return (!context.starts_with('.')).then_some(None);
+    };
+    let mailbox = MailboxId::new(context, number?).ok()?;
+    match parts.next() {
+        None => Some(Some(mailbox)),
+        Some(folder) => {
+            let named = folder.and_then(Folder::named).is_some();
+            let hidden = parts.next().flatten().is_some_and(|name| name.starts_with('.'));
+            (named && !hidden).then_some(Some(mailbox))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_concerns_its_mailbox() {
+        let at = |path: &str| concerns(Path::new("/spool"), &Path::new("/spool").join(path));
+        let jane: MailboxId = "1000@sales".parse().unwrap();
+        for path in ["sales/1000", "sales/1000/INBOX", "sales/1000/INBOX/msg0000.txt"] {
+            assert_eq!(at(path), Some(Some(jane.clone())), "{path}");
+        }
+        assert_eq!(at("sales"), Some(None));
+        for path in ["", ".removed", ".lock", "sales/1000/tmp", "sales/1000/tmp/x.wav"] {
+            assert_eq!(at(path), None, "{path}");
+        }
+        assert_eq!(at("sales/1000/INBOX/.lock"), None);
+        assert_eq!(at("sales/1000/mailbox.toml"), Some(Some(jane)), "a folder may be called so");
+    }
+}
