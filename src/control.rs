@@ -12,8 +12,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tracing::info;
 use uuid::Uuid;
 
@@ -29,23 +31,70 @@ use crate::state::{self, Counter, State, make_private};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
-    AddMailbox { mailbox: String, settings: Settings, pin: Option<String> },
-    EditMailbox { mailbox: String, settings: Settings, pin: Option<String> },
-    RemoveMailbox { mailbox: String },
-    UnlockMailbox { mailbox: String },
-    ListMailboxes { context: Option<String> },
-    ShowMailbox { mailbox: String },
-    AddCredential { credential: Credential, secret: String },
-    RemoveCredential { kind: Kind, name: String },
-    ListCredentials { kind: Kind },
-    AddSound { context: String, uuid: Option<Uuid>, name: String, file: PathBuf },
-    RemoveSound { context: String, uuid: Uuid },
-    ListSounds { context: String },
-    AddOrganization { context: String, name: String, account: String },
+    AddMailbox {
+        mailbox: String,
+        settings: Settings,
+        pin: Option<String>,
+    },
+    EditMailbox {
+        mailbox: String,
+        settings: Settings,
+        pin: Option<String>,
+    },
+    RemoveMailbox {
+        mailbox: String,
+    },
+    UnlockMailbox {
+        mailbox: String,
+    },
+    ListMailboxes {
+        context: Option<String>,
+    },
+    ShowMailbox {
+        mailbox: String,
+    },
+    AddCredential {
+        credential: Credential,
+        secret: String,
+    },
+    RemoveCredential {
+        kind: Kind,
+        name: String,
+    },
+    ListCredentials {
+        kind: Kind,
+    },
+    AddSound {
+        context: String,
+        uuid: Option<Uuid>,
+        name: String,
+        file: PathBuf,
+    },
+    RemoveSound {
+        context: String,
+        uuid: Uuid,
+    },
+    ListSounds {
+        context: String,
+    },
+    AddOrganization {
+        context: String,
+        name: String,
+        account: String,
+    },
     ListOrganizations,
     VerifyAudit,
-    ShowAudit { limit: u32 },
-    ListMessages { mailbox: String, folder: Option<String> },
+    ShowAudit {
+        limit: u32,
+    },
+    ListMessages {
+        mailbox: String,
+        folder: Option<String>,
+    },
+    /// Answered by `Done`, then by messages until whoever asks goes away.
+    Trace {
+        filter: TraceFilter,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,9 +129,39 @@ pub enum Reply {
     Messages {
         messages: Vec<MessageLine>,
     },
+    Traced {
+        message: TraceLine,
+    },
+    /// So many passed too fast.
+    Missed {
+        messages: u64,
+    },
     Refused {
         why: String,
     },
+}
+
+/// Which SIP messages are told; what is unset fits all.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TraceFilter {
+    /// The beginning of a Call-ID.
+    pub call: Option<String>,
+    pub caller: Option<String>,
+    pub mailbox: Option<String>,
+}
+
+/// A SIP message as it passed, without secrets.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TraceLine {
+    pub at_ms: i64,
+    pub call_id: String,
+    /// `in` or `out`.
+    pub direction: String,
+    pub transport: String,
+    pub local: String,
+    pub remote: String,
+    pub summary: String,
+    pub text: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -131,6 +210,7 @@ impl Command {
             | Self::ListOrganizations
             | Self::VerifyAudit
             | Self::ShowAudit { .. }
+            | Self::Trace { .. }
             | Self::ListMessages { .. } => return None,
         })
     }
@@ -147,11 +227,16 @@ pub struct Stores {
     pub busy: Option<Busy>,
     /// Whether a file is audio that callers can hear.
     pub playable: fn(&Path) -> io::Result<()>,
+    /// There is nothing to show where no daemon runs.
+    pub tracer: Option<Tracer>,
     /// Held while a mailbox is made, changed or removed: two commands must not make the same one.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
+
+/// Who shows SIP messages, as replies; `None` where as many watch as may.
+pub type Tracer = Arc<dyn Fn(TraceFilter) -> Option<mpsc::Receiver<Reply>> + Send + Sync>;
 
 impl Stores {
     /// Opens everything that is kept, and tells what was found wrong in it.
@@ -209,7 +294,8 @@ impl Stores {
             problems.push(format!("{} files in the spool cannot be read", found.unreadable));
         }
         let playable = reader.playable;
-        Ok((Self { state, directory, spool, busy: None, playable, turn: Arc::default() }, problems))
+        let (busy, tracer, turn) = (None, None, Arc::default());
+        Ok((Self { state, directory, spool, busy, playable, tracer, turn }, problems))
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
@@ -351,6 +437,7 @@ impl Stores {
             Command::ShowAudit { limit } => {
                 Reply::Trail { entries: self.state.trail(None, limit).await? }
             }
+            Command::Trace { .. } => anyhow::bail!("only a daemon that runs can be watched"),
             Command::ListMessages { mailbox, folder } => {
                 self.list_messages(mailbox.parse()?, folder.as_deref()).await?
             }
@@ -477,6 +564,9 @@ async fn answer(stream: UnixStream, stores: Stores) {
     let mut lines = BufReader::new(read.take(LONGEST)).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         let reply = match serde_json::from_str(&line) {
+            Ok(Command::Trace { filter }) if stores.tracer.is_some() => {
+                return trace(&stores, filter, &mut lines, &mut write).await;
+            }
             Ok(command) => stores.perform(command).await,
             Err(error) => Reply::Refused { why: format!("no command: {error}") },
         };
@@ -484,6 +574,30 @@ async fn answer(stream: UnixStream, stores: Stores) {
         if send(&mut write, &reply).await.is_err() {
             return;
         }
+    }
+}
+
+/// Shows messages until whoever asked goes away, or says anything more.
+async fn trace(
+    stores: &Stores,
+    filter: TraceFilter,
+    lines: &mut Lines<BufReader<Take<OwnedReadHalf>>>,
+    write: &mut OwnedWriteHalf,
+) {
+    let Some(mut told) = stores.tracer.as_ref().and_then(|tracer| tracer(filter)) else {
+        let why = "as many watch already as may".to_owned();
+        let _nobody_reads_it = send(write, &Reply::Refused { why }).await;
+        return;
+    };
+    let mut reply = Reply::Done;
+    while send(write, &reply).await.is_ok() {
+        reply = tokio::select! {
+            next = told.recv() => match next {
+                Some(next) => next,
+                None => return,
+            },
+            _ = lines.next_line() => return,
+        };
     }
 }
 
@@ -496,8 +610,8 @@ async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -
 /// The way to whoever performs commands.
 pub enum Operator {
     Daemon {
-        lines: tokio::io::Lines<BufReader<tokio::net::unix::OwnedReadHalf>>,
-        write: tokio::net::unix::OwnedWriteHalf,
+        lines: Lines<BufReader<OwnedReadHalf>>,
+        write: OwnedWriteHalf,
     },
     /// And what was found wrong in the stores.
     Here(Box<Stores>, Vec<String>),
@@ -517,15 +631,26 @@ impl Operator {
     pub async fn ask(&mut self, command: Command) -> anyhow::Result<Reply> {
         let reply = match self {
             Self::Here(stores, _) => stores.perform(command).await,
-            Self::Daemon { lines, write } => {
+            Self::Daemon { write, .. } => {
                 send(write, &command).await?;
-                let line = lines.next_line().await?;
-                serde_json::from_str(&line.ok_or_else(|| anyhow::anyhow!("the daemon stopped"))?)?
+                self.next().await?
             }
         };
         match reply {
             Reply::Refused { why } => Err(anyhow::anyhow!(why)),
             reply => Ok(reply),
+        }
+    }
+
+    /// What the daemon says further on.
+    pub async fn next(&mut self) -> anyhow::Result<Reply> {
+        match self {
+            Self::Here(..) => anyhow::bail!("no daemon runs"),
+            Self::Daemon { lines, .. } => {
+                let line = lines.next_line().await?;
+                let line = line.ok_or_else(|| anyhow::anyhow!("the daemon stopped"))?;
+                Ok(serde_json::from_str(&line)?)
+            }
         }
     }
 }

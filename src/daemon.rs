@@ -1,6 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
 mod identity;
+mod trace;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -68,13 +69,15 @@ pub struct Daemon {
     pub http: Vec<SocketAddr>,
     agent: Agent,
     live: Live,
+    /// How long calls in progress may go on after the daemon was told to stop.
+    drain: Duration,
     stop: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 const RETRY: Duration = Duration::from_secs(30);
-/// How long calls in progress may go on after the daemon was told to stop.
-const GRACE: Duration = Duration::from_secs(30);
+/// How long the last recordings may take to be stored.
+const STORING: Duration = Duration::from_secs(30);
 /// Files that are open whatever goes on: databases, listeners, logs.
 const OTHER_FILES: usize = 200;
 /// Files that one call needs: two sockets, its recording, and a sidecar for a moment.
@@ -149,13 +152,15 @@ impl Daemon {
             http.push(address);
             tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
         }
+        stores.tracer = Some(trace::tracer(agent.clone()));
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         tasks.push(tokio::spawn(stores.spool.clone().watch()));
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;
         tasks.push(tokio::spawn(control));
-        Ok(Self { stores, sip, http, agent, live, stop, tasks })
+        let drain = Duration::from_secs(config.sip.drain_seconds.into());
+        Ok(Self { stores, sip, http, agent, live, drain, stop, tasks })
     }
 
     /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
@@ -179,12 +184,12 @@ impl Daemon {
         info!(
             calls = self.live.count(),
             "stops; calls in progress may go on for {} s",
-            GRACE.as_secs()
+            self.drain.as_secs()
         );
         let _ = self.stop.send(true);
-        self.agent.shutdown(GRACE).await;
+        self.agent.shutdown(self.drain).await;
         // A hung-up call is still writing its message.
-        if tokio::time::timeout(GRACE, self.live.drain()).await.is_err() {
+        if tokio::time::timeout(STORING, self.live.drain()).await.is_err() {
             warn!(
                 calls = self.live.count(),
                 "calls are still being stored; what they left is stored at the next start"

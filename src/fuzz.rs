@@ -260,7 +260,7 @@ struct Play<'a> {
 
 impl Play<'_> {
     fn step(&mut self) {
-        let verb = self.script.below(21);
+        let verb = self.script.below(25);
         let key = self.calls.get(self.script.below(8)).or(self.calls.last()).copied();
         let now = self.now;
         match (verb, key) {
@@ -300,6 +300,27 @@ impl Play<'_> {
             (18, Some(key)) => self.endpoint.bye(now, key),
             (19, Some(key)) => self.endpoint.give_up(now, key),
             (20, Some(key)) => self.endpoint.progress(now, key, "v=0\r\n"),
+            (21, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    let flow = self.flow();
+                    self.endpoint.transfer(now, key, ticket, flow, "v=0\r\n".to_owned());
+                }
+            }
+            (22, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    self.endpoint.decline(now, key, ticket);
+                }
+            }
+            (23, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    let _it_may_be_gone = self.endpoint.take(now, key, ticket);
+                }
+            }
+            (24, _) => {
+                if let Some((key, ticket)) = self.offer() {
+                    self.endpoint.leave(now, key, ticket);
+                }
+            }
             (_, _) => {}
         }
     }
@@ -321,9 +342,9 @@ impl Play<'_> {
 
     /// A request whose names come from a small world, so that they meet; perhaps damaged.
     fn request(&mut self) -> Vec<u8> {
-        const METHODS: [&str; 10] = [
+        const METHODS: [&str; 12] = [
             "INVITE", "INVITE", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "UPDATE",
-            "PRACK",
+            "PRACK", "REFER", "REFER",
         ];
         let script = &mut self.script;
         let method = METHODS[script.below(METHODS.len())];
@@ -335,7 +356,7 @@ impl Play<'_> {
         let cookie = if script.below(8) == 0 { "" } else { "z9hG4bK" };
         let tag = self.tags.get(script.below(8)).or(self.tags.last()).map_or("", String::as_str);
         let rseq = self.rseq.as_str();
-        let more = match script.below(12) {
+        let more = match script.below(15) {
             0 => "Require: 100rel\r\n".to_owned(),
             1 => "Record-Route: <sip:10.0.0.7;lr>, <sip:10.0.0.8>\r\n".to_owned(),
             2 => "Contact: <sip:b@10.0.0.3;transport=tcp>\r\n".to_owned(),
@@ -343,6 +364,11 @@ impl Play<'_> {
             4 => "Supported: timer\r\nSession-Expires: 90\r\n".to_owned(),
             5 => format!("P-Asserted-Identity: <sip:{sequence}@h>\r\n"),
             6 => format!("Replaces: {call};to-tag={tag};from-tag=a{call}\r\n"),
+            12..=14 => {
+                format!(
+                    "Refer-To: <sip:c@10.0.0.1?Replaces={call}%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\n"
+                )
+            }
             7 | 8 => format!("RAck: {rseq} {sequence} INVITE\r\n"),
             _ => String::new(),
         };
@@ -405,7 +431,10 @@ impl Play<'_> {
                 Output::Gone(key) | Output::Refused(key, _) => {
                     self.calls.retain(|known| *known != key);
                 }
-                Output::Event(key, Event::Offer { ticket, .. }) => self.offers.push((key, ticket)),
+                Output::Event(key, Event::Offer { ticket, .. } | Event::Reached { ticket, .. }) => {
+                    self.offers.push((key, ticket));
+                }
+                Output::Event(key, Event::Refer(refer)) => self.offers.push((key, refer.ticket)),
                 Output::Event(..)
                 | Output::Taken(..)
                 | Output::Locate(..)
@@ -413,6 +442,7 @@ impl Play<'_> {
                 | Output::Subscribing(..)
                 | Output::Unsubscribed(..)
                 | Output::Announced(..)
+                | Output::TurnedAway { .. }
                 | Output::Dropped { .. } => {}
             }
         }
@@ -426,7 +456,7 @@ impl Play<'_> {
 
     fn note(&mut self, wire: &[u8]) {
         let text = String::from_utf8_lossy(wire);
-        if text.starts_with("BYE") || text.starts_with("CANCEL") {
+        if ["BYE", "CANCEL", "NOTIFY", "INVITE"].iter().any(|name| text.starts_with(name)) {
             self.byes += 1;
         }
         if let Some(rseq) = text.lines().find_map(|line| line.strip_prefix("RSeq: ")) {
@@ -450,7 +480,8 @@ impl Play<'_> {
         let (now, census) = (self.now, self.endpoint.census());
         assert!(self.endpoint.deadline().is_none_or(|at| at > now), "a deadline in the past");
         assert!(census.calls + census.placings <= 8, "{census:?}");
-        assert!(census.dialogs == census.calls, "{census:?}");
+        // Who has left a call that is being transferred has no dialog any more.
+        assert!(census.dialogs <= census.calls, "{census:?}");
         assert!(census.transactions <= 24 + self.byes, "{census:?}");
         assert!(census.keys == census.transactions, "{census:?}");
         assert!(census.merges <= census.transactions, "{census:?}");

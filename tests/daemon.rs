@@ -16,12 +16,16 @@ mod calls;
 mod clients;
 #[path = "daemon/dialogs.rs"]
 mod dialogs;
+#[path = "daemon/flood.rs"]
+mod flood;
 #[path = "daemon/house.rs"]
 mod house;
 #[path = "daemon/operator.rs"]
 mod operator;
 #[path = "daemon/phone.rs"]
 mod phone;
+#[path = "daemon/proxy.rs"]
+mod proxy;
 #[path = "daemon/refusals.rs"]
 mod refusals;
 #[path = "daemon/secured.rs"]
@@ -32,3 +36,5 @@ mod survival;
 mod transports;
 #[path = "daemon/voice.rs"]
 mod voice;
+#[path = "daemon/watching.rs"]
+mod watching;

@@ -8,6 +8,7 @@ use tokio::select;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
+use super::record::{End, Spoken};
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
 use crate::config::Deposit;
@@ -33,15 +34,18 @@ pub(super) struct Conversation<'h> {
     pub(super) stream: Option<Stream>,
     /// What is being said now, for a codec that changes in the middle of it.
     pub(super) saying: Vec<Prompt>,
+    /// How it ends, as far as is known.
+    pub(super) end: End,
 }
 
 /// What the session hears of something, if it concerns it.
 type Heard = Option<ivr::Event>;
 
 impl Conversation<'_> {
-    pub(super) async fn run(mut self, begin: impl FnOnce(Instant) -> Session) {
+    pub(super) async fn run(mut self, begin: impl FnOnce(Instant) -> Session) -> Spoken {
+        let since = Instant::now();
         if !self.confirmed().await {
-            return;
+            return self.spoken(since);
         }
         let since = Instant::now();
         let mut session = begin(since);
@@ -63,29 +67,18 @@ impl Conversation<'_> {
                 session.handle(event, Instant::now());
             }
         }
-        let media::Statistics {
-            received,
-            lost,
-            late,
-            duplicates,
-            strangers,
-            sent,
-            jitter,
-            round_trip,
-            ..
-        } = self.port.statistics();
-        info!(
-            mailbox = %self.id,
-            caller = %Pii(&self.envelope.caller.number),
-            codec = self.codec().name(),
-            srtp = secure::name(self.talk.security()),
-            seconds = since.elapsed().as_secs_f32(),
-            received, lost, late, duplicates, strangers, sent,
-            jitter_ms = jitter.as_secs_f32() * 1000.0,
-            round_trip_ms = round_trip.map(|time| time.as_secs_f32() * 1000.0),
-            "a call to {} is over",
-            self.id
-        );
+        self.spoken(since)
+    }
+
+    fn spoken(&self, since: Instant) -> Spoken {
+        Spoken {
+            end: self.end,
+            codec: self.codec(),
+            srtp: secure::name(self.talk.security()),
+            seconds: since.elapsed().as_secs_f32(),
+            statistics: self.port.statistics(),
+            caller: self.envelope.caller.number.clone(),
+        }
     }
 
     /// Waits for the ACK: nobody is spoken to before. False when there is nobody to speak to.
@@ -267,7 +260,14 @@ impl Conversation<'_> {
 
     async fn signalled(&mut self, event: sip::Event) -> Heard {
         match event {
-            sip::Event::Bye | sip::Event::Lost => Some(ivr::Event::HungUp),
+            sip::Event::Bye => {
+                self.end = End::Caller;
+                Some(ivr::Event::HungUp)
+            }
+            sip::Event::Lost => {
+                self.end = End::Lost;
+                Some(ivr::Event::HungUp)
+            }
             sip::Event::Info { content_type, body } => {
                 info_key(&content_type, &body).map(ivr::Event::Key)
             }
@@ -352,12 +352,13 @@ impl Conversation<'_> {
             }
             media::Event::Unkeyed(why) => {
                 info!("no keys could be made for the audio: {why}; hung up");
+                self.end = End::Unkeyed;
                 self.dialog.bye();
                 ivr::Event::HungUp
             }
             media::Event::Silent if self.on_hold() => return None,
             media::Event::Silent => {
-                info!("nothing has been heard for long: hung up");
+                self.end = End::Silence;
                 self.dialog.bye();
                 ivr::Event::HungUp
             }

@@ -5,6 +5,7 @@
 mod driver;
 mod early;
 pub mod live;
+mod record;
 mod route;
 pub(crate) mod secure;
 pub mod sounds;
@@ -27,6 +28,7 @@ use crate::spool::Spool;
 use driver::Conversation;
 use early::Early;
 use live::{Live, Seat};
+use record::{End, Record, Spoken};
 use secure::Rules;
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
@@ -72,17 +74,30 @@ impl Reception {
         let id = route::clean(&invite.call_id, LONGEST);
         let span = info_span!("call", id = %id.escape_debug());
         async {
-            match self.0.admit(&invite) {
-                Ok(admitted) => self.0.answer(invite, admitted).await,
-                Err(why) => {
-                    debug!(?why, "refused");
-                    invite.reject(why);
+            let mut record = Record::begin(&invite);
+            let end = match self.0.admit(&invite) {
+                Ok(admitted) => {
+                    record.mailbox = Some(admitted.id.clone());
+                    record.caller.clone_from(&admitted.envelope.caller.number);
+                    invite.is_for(&record.caller, &admitted.id.to_string());
+                    match self.0.answer(invite, admitted).await {
+                        Ok(spoken) => return record.answered(spoken),
+                        Err(end) => end,
+                    }
                 }
-            }
+                Err(why) => refuse(invite, why),
+            };
+            record.unanswered(end);
         }
         .instrument(span)
         .await;
     }
+}
+
+fn refuse(invite: Invite, why: Reject) -> End {
+    let status = why.code();
+    invite.reject(why);
+    End::Refused(status)
 }
 
 /// A call that may leave a message.
@@ -101,7 +116,7 @@ impl Inner {
             self.overloaded()
         })?;
         if !route::is_welcome(invite, &self.config.sip) {
-            info!("refused a call from {}, which is no peer", invite.source);
+            debug!("refused a call from {}, which is no peer", invite.source);
             return Err(Reject::Forbidden);
         }
         let (id, mailbox) = match self.taken_over(invite) {
@@ -109,7 +124,7 @@ impl Inner {
             None => self.mailbox(invite)?,
         };
         if !mailbox.enabled {
-            info!(mailbox = %id, "refused a call: mailbox {id} is disabled");
+            debug!(mailbox = %id, "refused a call: mailbox {id} is disabled");
             return Err(Reject::TemporarilyUnavailable);
         }
         seat.deposits_in(&id, &invite.call_id);
@@ -142,38 +157,39 @@ impl Inner {
                 }
             }
         }
-        info!("refused a call: {} has no mailbox here", Pii(&invite.request_uri.user));
+        debug!("refused a call: {} has no mailbox here", Pii(&invite.request_uri.user));
         Err(Reject::NotFound)
     }
 
-    async fn answer(&self, mut invite: Invite, admitted: Admitted) {
+    async fn answer(&self, mut invite: Invite, admitted: Admitted) -> Result<Spoken, End> {
         let port = match self.media.open() {
             Ok(port) => port,
             Err(error) => {
                 warn!("refused a call: {error}");
-                return invite.reject(match error {
+                let why = match error {
                     OpenError::NoPorts | OpenError::Overloaded => self.overloaded(),
                     OpenError::Io(_) => Reject::ServerError,
-                });
+                };
+                return Err(refuse(invite, why));
             }
         };
         let address = self.config.media.advertise.unwrap_or(invite.local);
         let Some(rules) = self.rules(&invite) else {
-            return invite.reject(Reject::ServerError);
+            return Err(refuse(invite, Reject::ServerError));
         };
         let talk = Talk::new(address, port.number(), session_id(&invite.call_id));
         let mut talk = talk.guarded(rules);
         let (description, stream) = match invite.offer.clone() {
             Some(offer) => match talk.answer(&offer) {
                 Ok((answer, stream)) => (answer, Some(stream)),
-                Err(why) => return invite.reject(refusal(why)),
+                Err(why) => return Err(refuse(invite, refusal(why))),
             },
             None => (talk.offer(), None),
         };
         let Admitted { seat, id, mailbox, envelope } = admitted;
         let mut early = Early { port, talk, stream, caller: envelope.caller.clone() };
         let Ok(()) = early.ring(&mut invite, &description, &self.config.sip).await else {
-            return debug!("the caller was gone before the answer");
+            return Err(End::Gone);
         };
         let Early { port, talk, stream, caller } = early;
         if secure::name(talk.security()) == "SDES" && !is_private(&invite) {
@@ -184,7 +200,7 @@ impl Inner {
         }
         let envelope = Envelope { caller, ..envelope };
         let Ok(dialog) = invite.answer(description).await else {
-            return debug!("the caller was gone before the answer");
+            return Err(End::Gone);
         };
         let limits = self.limits(&mailbox);
         // This call's own place is not yet a message.
@@ -207,11 +223,13 @@ impl Inner {
             draft: None,
             stream,
             saying: vec![],
+            end: End::Here,
         };
         let policy = policy(&self.config.deposit, limits);
-        conversation.run(|now| Session::deposit(&callee, policy, now)).await;
+        let spoken = conversation.run(|now| Session::deposit(&callee, policy, now)).await;
         // Only now may another caller have the place.
         drop(seat);
+        Ok(spoken)
     }
 
     /// How this call's audio is protected.

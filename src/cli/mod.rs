@@ -6,6 +6,7 @@ mod mailbox;
 mod messages;
 mod organization;
 mod serve;
+mod trace;
 mod user;
 
 use std::net::SocketAddr;
@@ -61,6 +62,7 @@ enum Verb {
     /// List and export messages
     #[command(subcommand)]
     Messages(messages::Verb),
+    Trace(trace::Trace),
     /// Call a number by SIP, leave a recording or press keys: does my voicemail answer?
     Call(call::Call),
 }
@@ -131,6 +133,7 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Sound(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Audit(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Messages(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Trace(trace) => trace.run(&mut operator(&config).await?).await,
             Verb::Call(call) => call.run().await,
             Verb::CheckConfig => Ok(()),
         }

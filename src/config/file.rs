@@ -77,6 +77,7 @@ fn sip(section: &mut Section, config: &mut Config) {
     section.take("ringing", &mut sip.ringing);
     section.take("ring_seconds", &mut sip.ring_seconds);
     section.take("session_expires_seconds", &mut sip.session_expires_seconds);
+    section.take("drain_seconds", &mut sip.drain_seconds);
     section.take("domains", &mut sip.domains);
     section.take("prefixes", &mut sip.prefixes);
     section.take("peers", &mut sip.peers);

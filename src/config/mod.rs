@@ -58,6 +58,7 @@ pub struct Sip {
     pub ring_seconds: u32,
     /// Seconds that a call may go unrefreshed (RFC 4028); 0: as long as the other side wants.
     pub session_expires_seconds: u32,
+    pub drain_seconds: u32,
     /// Host of the Request-URI to context.
     pub domains: BTreeMap<String, String>,
     /// What a dialled prefix means; it is taken off before the mailbox is looked up.
@@ -233,6 +234,7 @@ impl Default for Config {
                 ringing: Ringing::Silent,
                 ring_seconds: 0,
                 session_expires_seconds: 1_800,
+                drain_seconds: 30,
                 domains: BTreeMap::new(),
                 prefixes: BTreeMap::new(),
                 peers: vec![],
@@ -363,6 +365,7 @@ impl Config {
             (self.deposit.silence_level.into(), "deposit.silence_level", 32_767),
             (self.sip.retry_after_seconds.into(), "sip.retry_after_seconds", A_DAY),
             (self.sip.session_expires_seconds.into(), "sip.session_expires_seconds", A_DAY),
+            (self.sip.drain_seconds.into(), "sip.drain_seconds", A_DAY),
             (self.sip.max_calls as u64, "sip.max_calls", 1_000_000),
             (self.media.threads as u64, "media.threads", 1_024),
         ] {
@@ -404,10 +407,9 @@ impl Config {
             "deposit.operator",
             "and deposit.extensions need sip.calls_to, which says where calls go".into(),
         );
-        for (key, why) in menus::problems(&self.menus, calls_to) {
-            refuse(true, key, why);
-        }
-        for (key, why) in identity::problems(&self.sip).into_iter().chain(self.http.problems()) {
+        let menus = menus::problems(&self.menus, calls_to).into_iter();
+        let parts = menus.chain(identity::problems(&self.sip)).chain(self.http.problems());
+        for (key, why) in parts {
             refuse(true, key, why);
         }
         problems

@@ -31,7 +31,7 @@ impl Gate {
     }
 }
 
-struct Bucket {
+pub(super) struct Bucket {
     per_second: f64,
     left: f64,
     /// When `left` was true; `None` before the first call.
@@ -39,12 +39,12 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn new(per_second: u32) -> Self {
+    pub fn new(per_second: u32) -> Self {
         let per_second = f64::from(per_second.max(1));
         Self { per_second, left: per_second, at: None }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         self.left = self.level(now);
         self.at = Some(now);
         let enough = self.left >= 1.0;

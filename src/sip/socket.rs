@@ -7,10 +7,12 @@
 
 mod agent;
 mod connection;
+mod doorman;
 mod listen;
 mod names;
 mod routes;
 mod streams;
+mod taps;
 mod tls;
 mod way;
 mod websocket;
@@ -27,15 +29,19 @@ use tokio::task::AbortHandle;
 use tracing::{debug, info, warn};
 
 pub use agent::{Agent, Dialog, Invite, Subscriber};
+use doorman::Doorman;
 use listen::{Datagrams, naming};
 use names::Names;
 use routes::Routes;
 use streams::Streams;
+use taps::Taps;
+pub use taps::{Trace, Traced};
 use tls::Tls;
 
 use super::endpoint::announcing::{Announcement, AnnouncementKey};
 use super::endpoint::{CallKey, Endpoint, Output};
 use super::framing::MAX_MESSAGE;
+use super::trace::Way;
 use super::{
     Config, Credentials, Event, Flow, Link, NameAddr, Refusal, RegistrationKey, Reject, Standing,
     Transport, Uri,
@@ -86,6 +92,8 @@ pub async fn bind(config: Config) -> io::Result<(Agent, mpsc::Receiver<Invite>)>
         routes: Routes::new(config.advertised),
         names: Names::new(&config.nameservers, seed),
         standings: Mutex::default(),
+        taps: Taps::default(),
+        doorman: Mutex::new(Doorman::new()),
         tls,
         origins: config.origins,
         invites,
@@ -120,6 +128,8 @@ struct Switchboard {
     names: Names,
     /// What has become of each registration.
     standings: Mutex<BTreeMap<RegistrationKey, Standing>>,
+    taps: Taps,
+    doorman: Mutex<Doorman>,
     tls: Tls,
     origins: Vec<String>,
     invites: mpsc::Sender<Invite>,
@@ -179,6 +189,7 @@ impl Switchboard {
     }
 
     fn receive(&self, flow: Flow, bytes: &[u8]) {
+        self.taps.saw(Way::In, flow, || bytes.into());
         self.with(|endpoint, now| endpoint.receive(now, flow, bytes));
     }
 
@@ -315,13 +326,18 @@ impl Switchboard {
                     let (events, receiver) = mpsc::channel(EVENTS);
                     board.lines.insert(key, Line { events, answer: None });
                     let Some(this) = self.this.upgrade() else { return };
+                    let (source, call_id) = (incoming.source, incoming.call_id.clone());
                     let invite = Invite::new(this, key, *incoming, receiver);
                     if let Err(refused) = self.invites.try_send(invite) {
                         refused.into_inner().forget();
                         board.lines.remove(&key);
+                        lock(&self.doorman).tell(source, &call_id, 503);
                         let why = Reject::Overloaded { retry_after: BACKLOG_WAIT };
                         board.endpoint.reject(Instant::now(), key, why);
                     }
+                }
+                Output::TurnedAway { source, call_id, code } => {
+                    lock(&self.doorman).tell(source, &call_id, code);
                 }
                 Output::Gone(key) => drop(board.lines.remove(&key)),
                 Output::Event(key, event) => board.tell(key, event),
@@ -368,6 +384,7 @@ impl Switchboard {
     }
 
     fn transmit(&self, flow: Flow, bytes: &Arc<[u8]>) {
+        self.taps.saw(Way::Out, flow, || bytes.clone());
         match flow.transport {
             Transport::Udp => {
                 let fitting = |d: &&Datagrams| d.local.is_ipv4() == flow.remote.is_ipv4();

@@ -81,6 +81,13 @@ impl House {
         nix::sys::signal::kill(Pid::from_raw(id.try_into().unwrap()), signal).unwrap();
     }
 
+    /// Waits until the daemon has ended, as it should.
+    pub fn until_over(&mut self) {
+        assert!(soon(|| !self.runs()), "it still runs:\n{}", self.log());
+        let status = self.child.take().unwrap().wait().unwrap();
+        assert!(status.success(), "{status}:\n{}", self.log());
+    }
+
     pub fn runs(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }

@@ -301,6 +301,15 @@ impl Call<'_> {
         answer
     }
 
+    /// An INFO with this body.
+    pub fn info(&mut self, kind: &str, body: &str) -> String {
+        self.cseq += 1;
+        let branch = format!("INFO{}", self.cseq);
+        let head = self.phone.head("INFO", &branch, &self.to, self.cseq, &self.tag);
+        self.phone.send(format!("{head}{kind}Content-Length: {}\r\n\r\n{body}", body.len()));
+        self.phone.answer("INFO")
+    }
+
     /// From now on audio comes from here, in this payload type.
     pub fn goes_on_from(&mut self, socket: &UdpSocket, kind: u8) {
         (self.from, self.kind) = (socket.try_clone().unwrap(), kind);

@@ -213,7 +213,7 @@ fn reaction(bytes: &[u8]) -> Option<String> {
                 assert!(!text.contains("\r\nEvil"), "a line was smuggled in: {text}");
                 assert!(said.replace(text).is_none(), "two answers");
             }
-            Output::Dropped { .. } => {}
+            Output::Dropped { .. } | Output::TurnedAway { .. } => {}
             other => panic!("{other:?}"),
         }
     }

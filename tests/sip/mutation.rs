@@ -51,6 +51,7 @@ fn damaged_messages_harm_nothing() {
                 | Output::Subscribing(..)
                 | Output::Unsubscribed(..)
                 | Output::Announced(..)
+                | Output::TurnedAway { .. }
                 | Output::Dropped { .. } => {}
             }
         }

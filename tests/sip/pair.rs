@@ -205,6 +205,7 @@ impl Pair {
             Output::Subscribing(..)
             | Output::Unsubscribed(..)
             | Output::Announced(..)
+            | Output::TurnedAway { .. }
             | Output::Dropped { .. } => {}
         }
     }

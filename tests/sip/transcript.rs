@@ -542,7 +542,7 @@ impl Stage {
                     Ok(()) => "announced".to_owned(),
                     Err(refusal) => format!("not announced: {}", refusal.code),
                 }),
-                Output::Dropped { .. } => {}
+                Output::TurnedAway { .. } | Output::Dropped { .. } => {}
             }
         }
     }

@@ -133,7 +133,7 @@ pub fn receive<'a>(flow: Flow, messages: impl IntoIterator<Item = &'a [u8]>) -> 
                     what.push("call".to_owned());
                     facts.extend(told_by_call(&incoming));
                 }
-                Output::Dropped { .. } => {}
+                Output::Dropped { .. } | Output::TurnedAway { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

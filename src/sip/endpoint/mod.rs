@@ -90,6 +90,12 @@ pub enum Output {
     Unsubscribed(SubscriptionKey),
     /// A NOTIFY to whom nobody subscribed was answered, or was not.
     Announced(AnnouncementKey, Result<(), Refusal>),
+    /// For the log: an INVITE for a new call that was refused before anybody heard of it.
+    TurnedAway {
+        source: SocketAddr,
+        call_id: String,
+        code: u16,
+    },
     /// For the log: bytes that led to nothing.
     Dropped {
         source: SocketAddr,
@@ -354,6 +360,11 @@ impl Endpoint {
             let wire = message::print_response(&headers, code, reason, &tag, &self.server(), &[]);
             self.post.transmit(reply, wire);
         }
+        if method == INVITE {
+            let call_id = message::first!(headers, CallId).unwrap_or_default().to_owned();
+            let source = flow.remote;
+            self.post.outputs.push_back(Output::TurnedAway { source, call_id, code });
+        }
         self.drop_silently(flow, reason);
     }
 
@@ -367,6 +378,13 @@ impl Endpoint {
     fn respond_as(&mut self, arrival: &Arrival, code: u16, tag: &str, more: Vec<Header>) {
         let wire = self.print(&arrival.request.headers, code, None, tag, more, &[]);
         self.post.transmit(arrival.reply, wire);
+        let Request { method, identity, .. } = &arrival.request;
+        // A question who it is refuses nobody.
+        let refused = code >= 300 && code != 401;
+        if refused && *method == INVITE && identity.to.tag().is_none() {
+            let (source, call_id) = (arrival.flow.remote, identity.call_id.clone());
+            self.post.outputs.push_back(Output::TurnedAway { source, call_id, code });
+        }
     }
 
     /// 200 for a request that must not happen twice: a transaction answers its copies, if there

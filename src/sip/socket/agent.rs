@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Placed, Switchboard, lock};
+use super::{Placed, Switchboard, Trace, lock};
 use crate::sip::endpoint::CallKey;
+use crate::sip::trace::Filter;
 use crate::sip::{
     Announcement, Credentials, Event, Flow, Gone, Incoming, NameAddr, Reason, Refer, Refusal,
     Reject, Standing, Subscribing, SubscriptionKey, Ticket, Transport, Uri,
@@ -80,6 +81,11 @@ impl Agent {
             }
         }
         Err(refusal)
+    }
+
+    /// Shows messages as they pass; `None` where as many watch as may.
+    pub fn trace(&self, filter: Filter) -> Option<Trace> {
+        Trace::new(self.board.clone(), filter)
     }
 
     /// What has become of our registrations elsewhere.
@@ -211,6 +217,13 @@ impl Invite {
         events: mpsc::Receiver<Event>,
     ) -> Self {
         Self { incoming, waiting: Some((Line { board, key }, events)), ticket: None }
+    }
+
+    /// For those who watch: who calls, and whom the call is for.
+    pub fn is_for(&self, caller: &str, called: &str) {
+        if let Some((Line { board, .. }, _)) = &self.waiting {
+            board.taps.learn(&self.incoming.call_id, caller, called);
+        }
     }
 
     /// 180 Ringing.
