@@ -71,7 +71,9 @@ fn mp3(samples: &[i16], rate: u32) -> Result<Vec<u8>, ExportError> {
     let mut encoder = Mp3Encoder::new(config).map_err(|error| failed(&error))?;
     let samples = resampled(samples, rate, MP3_RATE);
     // The library is 1 dB too loud, which would clip what is as loud as can be.
-    let samples: Vec<i16> = samples.iter().map(|&sample| sample - sample / 9).collect();
+    let samples = samples.iter().map(|&sample| sample - sample / 9);
+    // Filters delay what is heard: without silence behind it, the last word would be cut.
+    let samples: Vec<i16> = samples.chain([0; MP3_DELAY]).collect();
     let mut encoded = Vec::with_capacity(samples.len() / 3);
     // What it is given at once it copies byte by byte.
     for piece in samples.chunks(PIECE) {
@@ -158,6 +160,8 @@ fn resampled(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
 /// library miscounts them in one frame of twenty, over which strict decoders stumble.
 const MP3_RATE: u32 = 16_000;
 const MP3_KBITS: u32 = 64;
+/// Samples: 1057 by encoder and decoder together, and a frame that some decoders drop.
+const MP3_DELAY: usize = 1057 + 576;
 const OPUS_BITS: i32 = 24_000;
 /// Positions count at 48 kHz, whatever is coded.
 const OPUS_CLOCK: u32 = 48_000;
