@@ -88,9 +88,10 @@ impl Guard {
             (Keying::Clear, _) => Shield::Clear,
             (Keying::Sdes(keys), Some(Shield::Up(up))) => Shield::up(up.rekeyed(keys)),
             (Keying::Sdes(keys), _) => Shield::up(Up::new(keys)),
-            // RFC 8842 §5: the same certificate and the same way, the same association.
+            // RFC 8842 §3.1: with the same certificates it is the same association, also when ICE
+            // begins anew.
             (Keying::Dtls { theirs, role }, Some(Shield::Handshake { peer, with, up }))
-                if peer.is_for(theirs, *role) && (same_ice.is_some() || security.ice.is_none()) =>
+                if peer.is_for(theirs, *role) =>
             {
                 Shield::Handshake { peer, with, up }
             }

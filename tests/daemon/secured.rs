@@ -79,5 +79,6 @@ fn assert_heard(house: &House, protected: &str) {
     let loud = loud_seconds(&wav_samples(&house.message()));
     assert!((1.5..4.5).contains(&loud), "{loud} s were heard\n{}", house.log());
     let told = format!("srtp=\"{protected}\"");
+    assert!(!house.log().contains("inline:"), "a key in the log");
     house.until("the call is told to be protected", || house.log().contains(&told));
 }
