@@ -128,6 +128,17 @@ impl Outgoing {
         Self { method, target, headers, body }
     }
 
+    /// The same request by another way.
+    pub fn over(&self, via: &str) -> Self {
+        let mut other = self.clone();
+        for header in &mut other.headers {
+            if let Header::Via(_) = header {
+                *header = rsip::headers::Via::new(via).into();
+            }
+        }
+        other
+    }
+
     /// The ACK for a failure: RFC 3261 §17.1.1.3.
     pub fn ack(&self, to: &str) -> Self {
         self.derived(ACK, Some(to))

@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use super::dialog::our_via;
 use super::endpoint::announcing::AnnouncementKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
+use super::transport::Transport;
 use super::{Flow, Link, RegistrationKey, SubscriptionKey};
 
 pub(super) type TransactionKey = u64;
@@ -70,6 +72,9 @@ struct Transaction {
     merge: Option<u64>,
     /// Our INVITE: its ACK and CANCEL are made of it.
     outgoing: Option<Box<Outgoing>>,
+    /// What was too large for a datagram, and goes as one all the same where there is no
+    /// connection.
+    datagram: Option<Box<(Outgoing, Flow)>>,
 }
 
 pub(super) struct Transactions {
@@ -171,12 +176,25 @@ impl Transactions {
         } else {
             Machine::Client(Client::Trying)
         };
-        let wire = outgoing.print();
+        let small = outgoing.print();
+        // RFC 3261 §18.1.1: what may not fit into one packet goes over a connection.
+        let large = flow.transport == Transport::Udp && small.len() > LARGEST_DATAGRAM;
+        let (outgoing, flow, wire, datagram) = if large {
+            let stream = Flow { transport: Transport::Tcp, link: Link::Any, ..flow };
+            let over = outgoing.over(&our_via(&stream, branch));
+            let wire = over.print();
+            (over, stream, wire, Some(Box::new((outgoing, flow))))
+        } else {
+            (outgoing, flow, small, None)
+        };
         let key = client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
         if flow.transport.is_reliable() {
             self.streamed.insert(id);
+        }
+        if let Some(transaction) = self.table.get_mut(&id) {
+            transaction.datagram = datagram;
         }
         self.step(now, id, Input::Request, Some(&wire), post);
         id
@@ -201,6 +219,9 @@ impl Transactions {
         message: Option<&Wire>,
         post: &mut Post,
     ) -> Upward {
+        if input == Input::TransportFailed && self.goes_as_datagram(now, id, post) {
+            return Upward::Nothing;
+        }
         let Some(transaction) = self.table.get_mut(&id) else { return Upward::Nothing };
         let Some((machine, actions)) = transaction.machine.step(input) else {
             return Upward::Nothing;
@@ -237,6 +258,27 @@ impl Transactions {
             self.remove(id);
         }
         upward
+    }
+
+    /// RFC 3261 §18.1.1: where no connection can be made, a datagram is tried whatever its size.
+    fn goes_as_datagram(&mut self, now: Instant, id: TransactionKey, post: &mut Post) -> bool {
+        let Some(transaction) = self.table.get_mut(&id) else { return false };
+        let repeat = match transaction.machine {
+            Machine::InviteClient(InviteClient::Calling) => Timer::A,
+            Machine::Client(Client::Trying) => Timer::E,
+            _ => return false,
+        };
+        let Some(datagram) = transaction.datagram.take() else { return false };
+        let (outgoing, flow) = *datagram;
+        transaction.flow = flow;
+        transaction.last = Some(outgoing.print());
+        if transaction.outgoing.is_some() {
+            transaction.outgoing = Some(Box::new(outgoing));
+        }
+        transaction.send(post);
+        transaction.start(now, repeat, Input::Request, id, post);
+        self.streamed.remove(&id);
+        true
     }
 
     pub fn fire(
@@ -288,6 +330,7 @@ impl Transactions {
             key,
             merge,
             outgoing,
+            datagram: None,
         };
         self.table.insert(id, transaction);
         id
@@ -356,6 +399,9 @@ impl Transaction {
         true
     }
 }
+
+/// RFC 3261 §18.1.1, where nobody knows what the path carries.
+const LARGEST_DATAGRAM: usize = 1_300;
 
 fn client_key(branch: &str, method: &Method) -> String {
     format!("client {branch} {}", method.as_str())

@@ -307,7 +307,13 @@ impl Stage {
                 assert_eq!(self.endpoint.transactions(), 0, "{at}");
                 assert_eq!(self.endpoint.registrations(), 0, "{at}");
             }
-            "disconnect" => self.endpoint.transport_failed(now, &self.flow.clone()),
+            "disconnect" => {
+                let mut flow = self.flow;
+                if argument == "tcp" {
+                    (flow.transport, flow.link) = (Transport::Tcp, Link::Any);
+                }
+                self.endpoint.transport_failed(now, &flow);
+            }
             _ => panic!("{at}: not understood"),
         }
         self.collect();
