@@ -13,7 +13,7 @@ use crate::call::secure::Rules;
 use crate::call::talk::Talk;
 use crate::config::Srtp;
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
-use crate::media;
+use crate::media::{self, trial};
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
 use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
@@ -22,7 +22,7 @@ use crate::spool::sidecar::{Fallback, Sidecar};
 pub type Target = fn(&[u8]);
 
 /// Each target by its name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("message", message),
     ("stream", stream),
     ("description", description),
@@ -32,6 +32,13 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("srtp", srtp),
     ("stun", stun),
     ("secured", secured),
+    ("rtp", rtp),
+    ("rtcp", rtcp),
+    ("dtmf", dtmf),
+    ("wav", wav),
+    ("g722", g722),
+    ("opus", opus),
+    ("noise", noise),
 ];
 
 /// The longest that one message or file has taken so far, in processor time.
@@ -551,6 +558,41 @@ fn check_wire(wire: &[u8]) {
         assert!(!name.is_empty() && !name.contains(' '), "{line:?}");
         assert!(!line.contains(|c: char| c.is_ascii_control()), "{line:?}");
     }
+}
+
+/// Datagrams to a recording.
+pub fn rtp(data: &[u8]) {
+    trial::rtp(data);
+}
+
+/// Reports.
+pub fn rtcp(data: &[u8]) {
+    trial::rtcp(data);
+}
+
+/// Keys, as events and as tones.
+pub fn dtmf(data: &[u8]) {
+    trial::dtmf(data);
+}
+
+/// A WAV file of anybody.
+pub fn wav(data: &[u8]) {
+    trial::wav(data);
+}
+
+/// Packets of G.722.
+pub fn g722(data: &[u8]) {
+    trial::g722(data);
+}
+
+/// Packets of Opus, some of them lost.
+pub fn opus(data: &[u8]) {
+    trial::opus(data);
+}
+
+/// Comfort noise.
+pub fn noise(data: &[u8]) {
+    trial::noise(data);
 }
 
 /// No message may hold up the others for longer than `MOST`.

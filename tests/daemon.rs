@@ -38,3 +38,5 @@ mod transports;
 mod voice;
 #[path = "daemon/watching.rs"]
 mod watching;
+#[path = "daemon/wide.rs"]
+mod wide;

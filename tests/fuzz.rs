@@ -54,6 +54,41 @@ fn no_keys_break_a_promise() {
 }
 
 #[test]
+fn no_rtp_breaks_a_promise() {
+    run("rtp", 600);
+}
+
+#[test]
+fn no_rtcp_breaks_a_promise() {
+    run("rtcp", 3_000);
+}
+
+#[test]
+fn no_key_breaks_a_promise() {
+    run("dtmf", 600);
+}
+
+#[test]
+fn no_wav_file_breaks_a_promise() {
+    run("wav", 1_500);
+}
+
+#[test]
+fn no_packet_of_g722_breaks_a_promise() {
+    run("g722", 1_500);
+}
+
+#[test]
+fn no_packet_of_opus_breaks_a_promise() {
+    run("opus", 1_000);
+}
+
+#[test]
+fn no_comfort_noise_breaks_a_promise() {
+    run("noise", 1_500);
+}
+
+#[test]
 fn each_target_has_its_corpus_and_its_file() {
     for (name, _) in TARGETS {
         assert!(mutate::corpus(name).len() >= 3, "{name}");

@@ -149,6 +149,72 @@ async fn a_flood_on_one_port_does_not_starve_another() {
 }
 
 #[tokio::test]
+async fn a_flood_of_nonsense_from_the_caller_himself_is_counted_and_harms_nothing() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    let to = port_address(&port);
+    let nonsense: [Vec<u8>; 6] = [
+        // Version 1; a header too short; an extension and padding that lie; a type that was not
+        // agreed; another stream that claims to be ours.
+        vec![0x40; 172],
+        vec![0x80, 0, 0, 1],
+        [&Caller::header(0, 7, 7)[..], &[0xbe, 0xde, 0xff, 0xff]].concat(),
+        [&Caller::header(0, 7, 7)[..], &[9; 160], &[250]].concat(),
+        [&Caller::header(77, 7, 7)[..], &[9; 160]].concat(),
+        [&Caller::header(0, 9000, 7)[..8], &[6; 4], &[9; 160]].concat(),
+    ];
+    let flags = [0x40, 0x80, 0x90, 0xa0, 0x80, 0x80];
+    let counted = |port: &Port| {
+        let told = port.statistics();
+        told.malformed + told.unknown + told.strangers
+    };
+    let mut sent = 0;
+    for n in 0..50 {
+        caller.send(&port, n, n);
+        for (at, flags) in (0..100_usize).zip(flags.iter().cycle()) {
+            let mut datagram = nonsense[at % nonsense.len()].clone();
+            datagram[0] = *flags;
+            caller.socket.send_to(&datagram, to).unwrap();
+            sent += 1;
+        }
+        // As fast as it is taken: what no socket can hold, nobody can count.
+        while counted(&port) < sent {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    settle().await;
+    port.stop_recording();
+    expect_recorded(&mut port).await;
+    let expected: Vec<i16> = (0..50).flat_map(|n| [Caller::sample(n); 160]).collect();
+    assert_eq!(samples(file.path()), expected);
+    assert_eq!((port.statistics().received, counted(&port)), (50, sent));
+}
+
+#[tokio::test]
+async fn packets_are_as_long_as_the_caller_likes() {
+    for millis in [10_u64, 20, 30, 40, 60] {
+        let (media, caller) = (media(), Caller::new());
+        let mut port = media.open().unwrap();
+        let mut stream = Stream::new(Some(caller.address()), Codec::Pcmu);
+        stream.ptime = Duration::from_millis(millis);
+        port.connect(stream);
+        let asked = Instant::now();
+        port.play(vec![Arc::new(Sound::silence(Duration::from_millis(240), Codec::Pcmu))]);
+        let frames = caller.listen(usize::try_from(240 / millis).unwrap());
+        assert!(asked.elapsed() > Duration::from_millis(240 - 3 * millis.max(20)), "{millis}");
+        for pair in frames.windows(2) {
+            assert_eq!(pair[0].len() as u64, 12 + 8 * millis, "{millis}");
+            let step = u32::try_from(8 * millis).unwrap();
+            assert_eq!(timestamp(&pair[1]), timestamp(&pair[0]).wrapping_add(step), "{millis}");
+        }
+        expect_played(&mut port).await;
+    }
+}
+
+#[tokio::test]
 async fn a_dual_stack_port_serves_an_ipv4_caller() {
     let bind = std::net::Ipv6Addr::UNSPECIFIED.into();
     let media = Media::start(Config { bind, ..config(23_200..=23_299) }).unwrap();
@@ -200,6 +266,32 @@ async fn a_key_ends_a_recording_without_dead_air() {
     }
     port.stop_recording();
     assert_eq!(expect_recorded(&mut port).await.samples, 1600);
+}
+
+#[tokio::test]
+async fn a_key_heard_as_its_tone_ends_a_recording_without_it() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    port.connect(Stream::new(Some(caller.address()), Codec::Pcmu));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    caller.talk(&port, 0, 0..20);
+    let wave = |hertz: f64, n: u16| (std::f64::consts::TAU * hertz * f64::from(n) / 8000.0).sin();
+    for frame in 0..7_u16 {
+        let mut packet = Caller::header(0, 20 + frame, u32::from(20 + frame) * 160);
+        let samples = frame * 160..(frame + 1) * 160;
+        packet.extend(samples.map(|n| ulaw(5000.0 * (wave(770.0, n) + wave(1336.0, n)))));
+        caller.socket.send_to(&packet, port_address(&port)).unwrap();
+    }
+    match port.next().await {
+        Event::Key(key) => assert_eq!(key, '5'),
+        other => panic!("{other:?}"),
+    }
+    settle().await;
+    port.stop_recording();
+    let recorded = expect_recorded(&mut port).await.samples;
+    // What was said is there but for a block, 12.75 ms, in which the tone may have begun.
+    assert!((20 * 160 - 204..=20 * 160).contains(&recorded), "{recorded}");
 }
 
 #[tokio::test]
@@ -496,6 +588,17 @@ fn take(path: &Path) -> Take {
         adapts: true,
         trims: false,
     }
+}
+
+/// The byte of µ-law nearest to a sample.
+fn ulaw(sample: f64) -> u8 {
+    let decoded = |byte: u8| {
+        let code = i32::from(!byte);
+        let magnitude = ((((code & 0x0f) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84;
+        f64::from(if code & 0x80 == 0 { magnitude } else { -magnitude })
+    };
+    let off = |byte: &u8| (decoded(*byte) - sample).abs();
+    (0..=255).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap()
 }
 
 /// A tone of 1 kHz: eight samples to the turn.

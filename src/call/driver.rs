@@ -8,6 +8,7 @@ use tokio::select;
 use tokio::time::sleep_until;
 use tracing::{error, info, warn};
 
+use super::keys::{Keys, Way};
 use super::record::{End, Spoken};
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
@@ -36,6 +37,7 @@ pub(super) struct Conversation<'h> {
     pub(super) saying: Vec<Prompt>,
     /// How it ends, as far as is known.
     pub(super) end: End,
+    pub(super) keys: Keys,
 }
 
 /// What the session hears of something, if it concerns it.
@@ -269,7 +271,8 @@ impl Conversation<'_> {
                 Some(ivr::Event::HungUp)
             }
             sip::Event::Info { content_type, body } => {
-                info_key(&content_type, &body).map(ivr::Event::Key)
+                let key = info_key(&content_type, &body)?;
+                self.pressed(Way::Info, key)
             }
             sip::Event::Offer { sdp: Some(offer), .. } => {
                 let Ok((answer, stream)) = self.talk.answer(&offer) else {
@@ -329,9 +332,14 @@ impl Conversation<'_> {
         self.envelope.caller = caller;
     }
 
+    /// A press is one key, whichever ways it comes.
+    fn pressed(&mut self, way: Way, key: char) -> Heard {
+        self.keys.is_new(way, key, Instant::now()).then_some(ivr::Event::Key(key))
+    }
+
     fn felt(&mut self, event: media::Event) -> Heard {
         Some(match event {
-            media::Event::Key(key) => ivr::Event::Key(key),
+            media::Event::Key(key) => return self.pressed(Way::Audio, key),
             media::Event::Played => self.said(),
             media::Event::At(_) => return None,
             media::Event::Recorded(recording) => {

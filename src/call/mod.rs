@@ -2,8 +2,10 @@
 //!
 //! One small task for each call; its audio passes through none.
 
+pub(crate) mod choice;
 mod driver;
 mod early;
+mod keys;
 pub mod live;
 mod record;
 mod route;
@@ -66,7 +68,8 @@ impl Reception {
             ["vm-theperson", "vm-isunavail", "vm-intro", "beep", "vm-msgsaved", "vm-goodbye"];
         let digits = (0..10).map(|digit| format!("digits/{digit}"));
         let names: Vec<String> = said.into_iter().map(str::to_owned).chain(digits).collect();
-        self.0.sounds.warm(&names).await;
+        let codecs = choice::Codecs::new(&self.0.config.media).spoken_by_us();
+        self.0.sounds.warm(&names, &codecs).await;
     }
 
     /// Takes one call, from its INVITE to the last byte on disk.
@@ -178,7 +181,8 @@ impl Inner {
             return Err(refuse(invite, Reject::ServerError));
         };
         let talk = Talk::new(address, port.number(), session_id(&invite.call_id));
-        let mut talk = talk.guarded(rules);
+        let codecs = choice::Codecs::new(&self.config.media);
+        let mut talk = talk.guarded(rules).speaking(codecs);
         let (description, stream) = match invite.offer.clone() {
             Some(offer) => match talk.answer(&offer) {
                 Ok((answer, stream)) => (answer, Some(stream)),
@@ -224,6 +228,7 @@ impl Inner {
             stream,
             saying: vec![],
             end: End::Here,
+            keys: keys::Keys::default(),
         };
         let policy = policy(&self.config.deposit, limits);
         let spoken = conversation.run(|now| Session::deposit(&callee, policy, now)).await;

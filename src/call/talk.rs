@@ -1,19 +1,13 @@
 //! What two sides agree on for a call's audio; pure.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
+use super::choice::{self, Choice, Codecs};
 use super::secure::{Guarded, Rules};
-use crate::media::{Codec, Direction, Rtcp, Security, Stream};
+use crate::media::{Direction, Rtcp, Security, Stream};
 use crate::sip::sdp::{self, Audio, Description, Format, Local, Terms};
 
-/// What we can speak, best first.
-const CODECS: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
-const TELEPHONE_EVENT: &str = "telephone-event";
-/// Our payload type for RFC 4733 events, where the offer is ours.
-const OUR_EVENTS: u8 = 101;
-const PTIME: Duration = Duration::from_millis(20);
-/// We send 20 ms in a packet and take up to 60.
+/// We would like 20 ms in a packet and take up to 60.
 const TERMS: Terms = Terms { ptime: Some(20), maxptime: Some(60), rtcp_mux: false };
 
 /// Why there can be no audio.
@@ -31,12 +25,19 @@ pub(crate) struct Talk {
     /// The last description.
     said: String,
     guarded: Guarded,
+    codecs: Codecs,
 }
 
 impl Talk {
     pub(crate) fn new(address: IpAddr, port: u16, session_id: u64) -> Self {
         let local = Local { address, port, session_id, version: 0 };
-        Self { local, said: String::new(), guarded: Guarded::default() }
+        let (guarded, codecs) = (Guarded::default(), Codecs::default());
+        Self { local, said: String::new(), guarded, codecs }
+    }
+
+    /// With these codecs instead of all that we know.
+    pub(crate) fn speaking(self, codecs: Codecs) -> Self {
+        Self { codecs, ..self }
     }
 
     /// With keys, as these rules want it.
@@ -55,7 +56,7 @@ impl Talk {
 
     /// The answer to an offer, and the stream that follows from both.
     pub(crate) fn answer(&mut self, offer: &[u8]) -> Result<(String, Stream), Disagreement> {
-        let (description, format, events, stream) = agree(offer, &self.guarded)?;
+        let (description, format, events, stream) = agree(offer, &self.guarded, &self.codecs)?;
         let terms = Terms { rtcp_mux: stream.rtcp == Rtcp::Mux, ..TERMS };
         let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
         let here = self.here();
@@ -68,14 +69,7 @@ impl Talk {
 
     /// Our offer, for an INVITE that brought none.
     pub(crate) fn offer(&mut self) -> String {
-        let mut formats: Vec<Format> = CODECS.iter().map(|codec| format(*codec)).collect();
-        formats.push(Format {
-            payload_type: OUR_EVENTS,
-            name: TELEPHONE_EVENT.to_uppercase(),
-            clock: 8000,
-            channels: 1,
-            fmtp: Some("0-16".into()),
-        });
+        let formats = self.codecs.formats();
         let (profile, rtcp_mux, protection) = self.guarded.offer(self.here());
         let terms = Terms { rtcp_mux, ..TERMS };
         self.say(|local| sdp::offer(local, &formats, terms, profile, &protection))
@@ -83,7 +77,7 @@ impl Talk {
 
     /// The stream that follows from the answer to our offer.
     pub(crate) fn answered(&mut self, answer: &[u8]) -> Result<Stream, Disagreement> {
-        let (description, _, _, stream) = agree(answer, &self.guarded)?;
+        let (description, _, _, stream) = agree(answer, &self.guarded, &self.codecs)?;
         let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
         self.guarded.answered(audio).ok_or(Disagreement::NothingInCommon)?;
         Ok(stream)
@@ -103,30 +97,23 @@ impl Talk {
 fn agree(
     body: &[u8],
     guarded: &Guarded,
+    codecs: &Codecs,
 ) -> Result<(Description, Format, Option<Format>, Stream), Disagreement> {
     let mut description = sdp::read(body).map_err(|_| Disagreement::Malformed)?;
     description.prefer(|audio| guarded.like(audio));
     let audio = description.audio().ok_or(Disagreement::NothingInCommon)?;
-    // RFC 3264 §6.1: the offerer's order is its preference.
-    let (format, codec) = audio
-        .formats
-        .iter()
-        .find_map(|format| Some((format.clone(), codec(format)?)))
-        .ok_or(Disagreement::NothingInCommon)?;
-    let events = audio
-        .formats
-        .iter()
-        .find(|event| {
-            event.name.eq_ignore_ascii_case(TELEPHONE_EVENT) && event.clock == format.clock
-        })
-        .cloned();
+    let choice = codecs.choose(audio).ok_or(Disagreement::NothingInCommon)?;
+    let Choice { mut format, codec, events, ptime } = choice;
+    // What the caller wants of Opus is not what we want of it.
+    format.fmtp = choice::parameters(codec);
     let remote = audio.address.map(|address| SocketAddr::new(address, audio.port));
     let stream = Stream {
         remote,
         codec,
         payload_type: format.payload_type,
         telephone_event: events.as_ref().map(|event| event.payload_type),
-        ptime: audio.ptime.map_or(PTIME, |ms| Duration::from_millis(ms.into())),
+        event_clock: events.as_ref().map_or(codec.clock(), |event| event.clock),
+        ptime,
         // What the other side sends, we receive.
         direction: match audio.direction {
             sdp::Direction::SendRecv => Direction::SendReceive,
@@ -149,24 +136,6 @@ fn rtcp(audio: &Audio, remote: Option<SocketAddr>) -> Rtcp {
         }
         None => remote.and_then(Rtcp::above),
     })
-}
-
-fn codec(format: &Format) -> Option<Codec> {
-    CODECS.into_iter().find(|codec| {
-        format.name.eq_ignore_ascii_case(codec.name())
-            && format.clock == codec.clock()
-            && format.channels <= 1
-    })
-}
-
-fn format(codec: Codec) -> Format {
-    Format {
-        payload_type: codec.payload_type(),
-        name: codec.name().into(),
-        clock: codec.clock(),
-        channels: 1,
-        fmtp: None,
-    }
 }
 
 /// The key in an INFO: `application/dtmf-relay` has `Signal=5`, `application/dtmf` just the key.
@@ -198,6 +167,7 @@ pub(super) fn info_key(content_type: &str, body: &[u8]) -> Option<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::Codec;
 
     fn offer(formats: &str, rest: &str) -> Vec<u8> {
         format!(
@@ -214,7 +184,7 @@ mod tests {
     #[test]
     fn the_first_common_codec_is_taken() {
         let (answer, stream) =
-            talk().answer(&offer("9 8 0 96", "a=rtpmap:96 telephone-event/8000\r\n")).unwrap();
+            talk().answer(&offer("18 8 0 96", "a=rtpmap:96 telephone-event/8000\r\n")).unwrap();
         assert_eq!((stream.codec, stream.payload_type), (Codec::Pcma, 8));
         assert_eq!(stream.telephone_event, Some(96));
         assert_eq!(stream.remote, Some("192.0.2.1:4000".parse().unwrap()));
@@ -230,7 +200,7 @@ mod tests {
     #[test]
     fn nothing_in_common_is_told_apart_from_nonsense() {
         let tell = |body: &[u8]| talk().answer(body).err();
-        assert_eq!(tell(&offer("9 18", "")), Some(Disagreement::NothingInCommon));
+        assert_eq!(tell(&offer("3 18", "")), Some(Disagreement::NothingInCommon));
         assert_eq!(tell(b"hello"), Some(Disagreement::Malformed));
     }
 
@@ -269,8 +239,23 @@ mod tests {
     #[test]
     fn our_offer_can_be_answered() {
         let ours = talk().offer();
-        assert!(ours.contains("RTP/AVP 0 8 101"), "{ours}");
+        assert!(ours.contains("RTP/AVP 107 9 0 8 101 102\r\na=rtpmap:107 opus/48000/2"), "{ours}");
         assert_eq!(talk().answered(&offer("8", "")).unwrap().codec, Codec::Pcma);
+        let ours = talk().speaking(Codecs::narrow()).offer();
+        assert!(ours.contains("RTP/AVP 0 8 101\r\n"), "{ours}");
+    }
+
+    #[test]
+    fn opus_is_answered_with_what_we_want_of_it() {
+        let rest = "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 stereo=1;maxplaybackrate=48000\r\n\
+                    a=rtpmap:97 telephone-event/48000\r\na=ptime:40\r\n";
+        let (answer, stream) = talk().answer(&offer("96 97 0", rest)).unwrap();
+        assert_eq!((stream.codec, stream.payload_type), (Codec::Opus, 96));
+        assert_eq!((stream.telephone_event, stream.event_clock), (Some(97), 48_000));
+        assert_eq!(stream.ptime.as_millis(), 40);
+        let expected = "a=rtpmap:96 opus/48000/2\r\n\
+             a=fmtp:96 maxplaybackrate=16000;sprop-maxcapturerate=16000;useinbandfec=1\r\n";
+        assert!(answer.contains(expected), "{answer}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use tokio::time::{sleep, timeout};
 
+use crate::call::choice::Codecs;
 use crate::call::talk::Talk;
 use crate::daemon;
 use crate::media::{self, Media, Port, Sound, Stream, Take, tone};
@@ -116,7 +117,9 @@ impl Call {
             ..media::Config::default()
         })?;
         let mut port = media.open()?;
-        let mut talk = Talk::new(way, port.number(), u64::from(std::process::id()));
+        // What it measures is the daemon, not what a codec costs here.
+        let mut talk =
+            Talk::new(way, port.number(), u64::from(std::process::id())).speaking(Codecs::narrow());
         let mut from = NameAddr::new(match &self.from {
             Some(number) => Uri::sip(number, &way.to_string(), None),
             // RFC 3323 §4.1.1.3.

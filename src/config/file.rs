@@ -97,6 +97,8 @@ fn media(section: &mut Section, config: &mut Config) {
     section.take("threads", &mut media.threads);
     section.take("srtp", &mut media.srtp);
     section.take("srtp_keys_in_clear", &mut media.srtp_keys_in_clear);
+    section.take("codecs", &mut media.codecs);
+    section.take("codec_preference", &mut media.codec_preference);
 }
 
 fn deposit(section: &mut Section, config: &mut Config) {
@@ -344,6 +346,8 @@ mod tests {
         for wrong in [
             "[media]\nports = [10001, 10002]",
             "[media]\nthreads = 100000",
+            "[media]\ncodecs = []",
+            "[media]\ncodecs = ['g729']",
             "[deposit]\nmax_seconds = 4000000000",
             "[deposit]\nsilence_level = 40000",
             "[http]\nmax_connections = 0",

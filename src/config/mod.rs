@@ -115,6 +115,9 @@ pub struct Media {
     pub srtp: Srtp,
     /// Whether keys count that came with signalling which anybody on the way can read.
     pub srtp_keys_in_clear: bool,
+    /// What is spoken, best first.
+    pub codecs: Vec<Codec>,
+    pub codec_preference: CodecPreference,
 }
 
 /// Whether audio is protected, by keys in the description (SDES) or by a handshake (DTLS).
@@ -128,6 +131,24 @@ pub enum Srtp {
     Optional,
     /// Always: calls that cannot are refused.
     Required,
+}
+
+/// How audio is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    Opus,
+    G722,
+    Pcmu,
+    Pcma,
+}
+
+/// Whose order of codecs counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodecPreference {
+    Caller,
+    Ours,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -252,6 +273,8 @@ impl Default for Config {
                 threads: 0,
                 srtp: Srtp::Optional,
                 srtp_keys_in_clear: true,
+                codecs: vec![Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma],
+                codec_preference: CodecPreference::Caller,
             },
             deposit: Deposit {
                 max_messages: 100,
@@ -408,9 +431,19 @@ impl Config {
             "and deposit.extensions need sip.calls_to, which says where calls go".into(),
         );
         let menus = menus::problems(&self.menus, calls_to).into_iter();
-        let parts = menus.chain(identity::problems(&self.sip)).chain(self.http.problems());
-        for (key, why) in parts {
+        for (key, why) in menus.chain(self.problems_of_parts()) {
             refuse(true, key, why);
+        }
+        problems
+    }
+}
+
+impl Config {
+    fn problems_of_parts(&self) -> Vec<(&'static str, String)> {
+        let mut problems = identity::problems(&self.sip);
+        problems.extend(self.http.problems());
+        if self.media.codecs.is_empty() {
+            problems.push(("media.codecs", "names at least one".into()));
         }
         problems
     }

@@ -12,6 +12,7 @@ pub(super) struct Dtmf {
 
 #[derive(Debug, Clone, Copy)]
 struct Press {
+    ssrc: u32,
     event: u8,
     timestamp: u32,
     duration: u16,
@@ -20,11 +21,13 @@ struct Press {
 }
 
 impl Dtmf {
-    /// Takes one telephone-event packet and yields the key if a press begins with it.
-    pub fn push(&mut self, packet: &Packet<'_>, now: Instant) -> Option<char> {
+    /// Takes one telephone-event packet and yields the key if a press begins with it. `clock` is
+    /// the events' rate.
+    pub fn push(&mut self, packet: &Packet<'_>, clock: u32, now: Instant) -> Option<char> {
         let &[event, flags, high, low, ..] = packet.payload else { return None };
         let key = char::from(*KEYS.get(usize::from(event))?);
         let heard = Press {
+            ssrc: packet.ssrc,
             event,
             timestamp: packet.timestamp,
             duration: u16::from_be_bytes([high, low]),
@@ -35,7 +38,7 @@ impl Dtmf {
             self.press = Some(heard);
             return Some(key);
         };
-        match last.compare(&heard) {
+        match last.compare(&heard, clock) {
             Relation::Same => {
                 let ended = last.ended || heard.ended;
                 let duration = last.duration.max(heard.duration);
@@ -70,7 +73,14 @@ enum Relation {
 }
 
 impl Press {
-    fn compare(&self, next: &Self) -> Relation {
+    fn compare(&self, next: &Self, clock: u32) -> Relation {
+        if next.ssrc != self.ssrc {
+            // Timestamps of two streams tell nothing of each other; but one press may be told in
+            // both, by who sends everything twice.
+            let together = next.heard.saturating_duration_since(self.heard) < LOST_END;
+            let again = next.event == self.event && together;
+            return if again && !self.ended { Relation::Same } else { self.other(next, again) };
+        }
         let ahead = next.timestamp.wrapping_sub(self.timestamp);
         let lasted = u32::from(next.duration.saturating_sub(self.duration));
         // RFC 4733 §2.2.1: all packets of one event share its first timestamp, so a new timestamp
@@ -78,7 +88,7 @@ impl Press {
         if ahead == 0 && next.event == self.event {
             return Relation::Same;
         }
-        if ahead > u32::MAX - STALE {
+        if ahead > u32::MAX - clock.saturating_mul(STALE) {
             return Relation::Stale;
         }
         let held = next.event == self.event && !self.ended;
@@ -94,24 +104,36 @@ impl Press {
         }
         Relation::New
     }
+
+    /// What a packet of another stream is after the end of this press.
+    fn other(&self, next: &Self, again: bool) -> Relation {
+        // The other stream's ends of it.
+        if again && (next.ended || next.duration >= self.duration) {
+            Relation::Stale
+        } else {
+            Relation::New
+        }
+    }
 }
 
 const KEYS: [u8; 16] = *b"0123456789*#ABCD";
 /// Without another packet for so long, the end of a press was lost.
 const LOST_END: Duration = Duration::from_millis(100);
-/// Packets up to so far behind the last press are its predecessor's repeats: 5 s at 8 kHz.
-const STALE: u32 = 40_000;
+/// Packets up to so many seconds behind the last press are its predecessor's repeats.
+const STALE: u32 = 5;
 const LONG_SEGMENT: u16 = 0xf000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `event timestamp duration`, with `E` after the duration where the end bit is set.
-    fn keys(packets: &str) -> String {
+    /// `event timestamp duration[/ssrc]`, with `E` after the duration where the end bit is set.
+    fn keys(packets: &str, clock: u32) -> String {
         let mut dtmf = Dtmf::default();
         let start = Instant::now();
         let heard = packets.split(',').zip(0..).filter_map(|(line, n)| {
+            let (line, ssrc) = line.split_once('/').unwrap_or((line, "1"));
+            let ssrc = ssrc.parse().unwrap();
             let [event, timestamp, duration]: [&str; 3] =
                 line.split_whitespace().collect::<Vec<_>>().try_into().unwrap();
             let (duration, end) = match duration.strip_suffix('E') {
@@ -122,8 +144,8 @@ mod tests {
             let payload = [event.parse().unwrap(), end | VOLUME, high, low];
             let timestamp = timestamp.parse().unwrap();
             let packet =
-                Packet { payload_type: 101, sequence: n, timestamp, ssrc: 1, payload: &payload };
-            dtmf.push(&packet, start + Duration::from_millis(20) * u32::from(n))
+                Packet { payload_type: 101, sequence: n, timestamp, ssrc, payload: &payload };
+            dtmf.push(&packet, clock, start + Duration::from_millis(20) * u32::from(n))
         });
         heard.collect()
     }
@@ -154,9 +176,34 @@ mod tests {
                 "09*#AD",
             ),
             ("flash is no key", "16 800 160E", ""),
+            ("another stream, another key", "1 80000 160E/1, 2 70 160/2, 2 70 320E/2", "12"),
+            ("another stream after a transfer", "1 80000 160/1, 1 80000 320E/1, 5 7 9/2", "15"),
+            ("one press in two streams", "1 800 160/1, 1 70 160/2, 1 800 320E/1, 1 70 320E/2", "1"),
+            (
+                "two presses in two streams",
+                "1 800 160E/1, 1 70 160E/2, 2 9000 160E/1, 2 8270 160E/2",
+                "12",
+            ),
         ];
         for (name, packets, expected) in table {
-            assert_eq!(keys(packets), expected, "{name}");
+            assert_eq!(keys(packets, 8000), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn events_at_48_khz_are_keys_as_well() {
+        let table = [
+            ("ordinary press", "5 800 960, 5 800 1920, 5 800 2880E, 5 800 2880E", "5"),
+            ("same key twice", "1 800 960, 1 800 1920E, 1 24000 960, 1 24000 1920E", "11"),
+            (
+                "a press of three seconds",
+                "1 800 64320, 1 800 65280, 1 66080 960, 1 66080 1920E",
+                "1",
+            ),
+            ("a late end", "1 800 960, 2 48000 960, 1 800 1920E, 2 48000 1920E", "12"),
+        ];
+        for (name, packets, expected) in table {
+            assert_eq!(keys(packets, 48_000), expected, "{name}");
         }
     }
 
@@ -164,7 +211,7 @@ mod tests {
     fn a_short_payload_is_no_key() {
         let packet =
             Packet { payload_type: 101, sequence: 1, timestamp: 1, ssrc: 1, payload: &[5, 0, 0] };
-        assert_eq!(Dtmf::default().push(&packet, Instant::now()), None);
+        assert_eq!(Dtmf::default().push(&packet, 8000, Instant::now()), None);
     }
 
     #[test]
@@ -178,11 +225,11 @@ mod tests {
             ssrc: 1,
             payload: &[5, 0, 0, 9],
         };
-        dtmf.push(&packet, now);
+        dtmf.push(&packet, 8000, now);
         assert!(dtmf.sounding(now + Duration::from_millis(40)));
         assert!(!dtmf.sounding(now + LOST_END));
         packet.payload = &[5, 0x80, 0, 9];
-        dtmf.push(&packet, now);
+        dtmf.push(&packet, 8000, now);
         assert!(!dtmf.sounding(now));
     }
 

@@ -158,6 +158,11 @@ impl Jitter {
         self.next.map(|next| next.heard)
     }
 
+    /// The RTP time at which what has passed ends.
+    pub fn end(&self) -> Option<u32> {
+        self.next.map(|next| next.timestamp)
+    }
+
     /// How far `timestamp` lies behind the end of what has passed, in ticks of the RTP clock.
     pub fn behind(&self, timestamp: u32) -> Option<u64> {
         let behind = self.next?.timestamp.wrapping_sub(timestamp);

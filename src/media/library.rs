@@ -100,11 +100,11 @@ impl Shelf {
 
     fn put(&mut self, path: &Path, codec: Codec, volume: Volume) {
         self.clock += 1;
-        self.bytes += volume.sound.encoded().len();
+        self.bytes += volume.sound.bytes();
         let place = self.places.entry((path.to_owned(), codec)).or_default();
         place.used = self.clock;
         if let Some(old) = place.volume.replace(volume) {
-            self.bytes -= old.sound.encoded().len();
+            self.bytes -= old.sound.bytes();
         }
     }
 
@@ -120,7 +120,7 @@ impl Shelf {
 
     fn remove(&mut self, key: &(PathBuf, Codec)) {
         if let Some(volume) = self.places.remove(key).and_then(|place| place.volume) {
-            self.bytes -= volume.sound.encoded().len();
+            self.bytes -= volume.sound.bytes();
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::codec::Codec;
 use super::comfort::PAYLOAD_TYPE as COMFORT_NOISE;
 use super::dtmf::Dtmf;
+use super::inband::Inband;
 use super::jitter::Arrival;
 use super::player::{Control, Playback, Player};
 use super::port::{Counters, Ended, Rtcp, Stream, Take, Teller, Told};
@@ -24,14 +25,17 @@ pub(super) struct Line {
     source: Source,
     incoming: Incoming,
     dtmf: Dtmf,
+    /// Listens for keys where they are not told as events.
+    inband: Option<Box<Inband>>,
     intake: Intake,
     outgoing: Outgoing,
     reports: Reports,
     /// Where the other side's reports come from, if not by the RTP port.
     reporter: Option<SocketAddr>,
     playing: Playing,
-    /// The tick at which the last frame was sent.
+    /// The tick at which the last frame was sent, and the one at which it will have been heard.
     sent: Option<u64>,
+    lasts: Option<u64>,
     heard: Option<Instant>,
     /// When silence will be told, if it is to be.
     silent_at: Option<Instant>,
@@ -84,12 +88,14 @@ impl Line {
             source: Source::new(None),
             incoming: Incoming::default(),
             dtmf: Dtmf::default(),
+            inband: None,
             intake: Intake::Deaf,
             outgoing: Outgoing::new(chance),
             reports: Reports::new(wall, chance),
             reporter: None,
             playing: Playing::Nothing,
             sent: None,
+            lasts: None,
             heard: None,
             silent_at: None,
             rtp_timeout,
@@ -109,6 +115,12 @@ impl Line {
         self.silent_at = stream.direction.receives().then(|| now + self.rtp_timeout);
         if before != stream.codec {
             self.change(stream.codec, now);
+        }
+        let listens = stream.telephone_event.is_none() && stream.direction.receives();
+        if !listens {
+            self.inband = None;
+        } else if self.inband.is_none() || before != stream.codec {
+            self.inband = Some(Box::new(Inband::new(stream.codec)));
         }
         if let Playing::Waiting(playback, number) = &mut self.playing {
             let (playback, number) = (std::mem::take(playback), *number);
@@ -269,26 +281,39 @@ impl Line {
                 return Ear::AsBefore;
             }
         }
-        let ear = match self.source.hear(from, &packet, now) {
-            Verdict::Stranger => {
-                self.counters.strangers.add(1);
-                return Ear::AsBefore;
+        // Some send keys in a stream of their own.
+        let beside = is_event && self.source.is_from(from) && !self.source.is_stream(packet.ssrc);
+        let ear = if beside {
+            Ear::AsBefore
+        } else {
+            match self.source.hear(from, &packet, now) {
+                Verdict::Stranger => {
+                    self.counters.strangers.add(1);
+                    return Ear::AsBefore;
+                }
+                Verdict::Accepted => Ear::AsBefore,
+                Verdict::Locked => Ear::Closed,
             }
-            Verdict::Accepted => Ear::AsBefore,
-            Verdict::Locked => Ear::Closed,
         };
-        self.note(&packet, now);
+        if beside {
+            self.note_presence(now);
+        } else {
+            self.note(&packet, now);
+        }
         if is_audio {
             self.reports.note(&packet, stream.codec.clock(), now);
         }
-        if is_event && let Some(key) = self.dtmf.push(&packet, now) {
+        if is_event && let Some(key) = self.dtmf.push(&packet, stream.event_clock, now) {
             self.teller.key(key);
-            if let Intake::Recording(recorder, _) = &mut self.intake {
-                recorder.key(packet.timestamp);
-            }
+            let known = !beside && stream.event_clock == stream.codec.clock();
+            self.cut(known.then_some(packet.timestamp));
         }
+        if beside {
+            return ear;
+        }
+        let is_audio = is_audio && stream.codec.ticks(packet.payload) > 0;
         // RFC 4733 §2.5.1.2: a sender may send the tone as audio beside the event. It is no speech.
-        let speech = is_audio && stream.codec.ticks(packet.payload) > 0 && !self.dtmf.sounding(now);
+        let speech = is_audio && !self.dtmf.sounding(now) && !self.is_tone(&packet, is_audio, now);
         if packet.payload_type == COMFORT_NOISE && !is_audio {
             match &mut self.intake {
                 Intake::Deaf => {}
@@ -349,15 +374,23 @@ impl Line {
             Playing::Keys { .. } => return self.key_frame(tick, packet),
             Playing::Nothing | Playing::Waiting(..) | Playing::Sounds(..) => return None,
         };
-        let length = stream.codec.bytes(u64::from(stream.codec.clock()) / FRAMES_PER_SECOND);
-        let (head, audio) = packet.split_first_chunk_mut()?;
-        player.fill(&mut audio[..length]);
-        let spurt = self.sent.is_none_or(|sent| sent + TICKS_PER_FRAME != tick);
-        self.sent = Some(tick);
-        if !stream.direction.sends() {
+        // Packets may be shorter or longer than the turn of the wheel: one is due once what was
+        // sent lasts no longer than that.
+        let spurt = self.lasts.is_none_or(|lasts| lasts < tick);
+        let begins = if spurt { tick } else { self.lasts.unwrap_or(tick) };
+        if begins >= tick + TICKS_PER_FRAME {
             return None;
         }
-        *head = self.outgoing.header(stream.payload_type, rtp_time(tick, stream.codec), spurt);
+        let ticks = packet_ticks(&stream);
+        let samples = ticks * u64::from(stream.codec.rate()) / TICKS_PER_SECOND;
+        let (head, audio) = packet.split_first_chunk_mut()?;
+        let length = player.fill(audio, samples);
+        self.lasts = Some(begins + ticks);
+        self.sent = Some(tick);
+        if !stream.direction.sends() || length == 0 {
+            return None;
+        }
+        *head = self.outgoing.header(stream.payload_type, rtp_time(begins, stream.codec), spurt);
         self.outgoing.sent(length);
         self.counters.sent.add(1);
         Some(rtp::HEADER + length)
@@ -365,6 +398,10 @@ impl Line {
 
     fn key_frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
         let stream = self.stream?;
+        // One packet a turn, whatever the length of others.
+        if self.sent.replace(tick) == Some(tick) {
+            return None;
+        }
         let Playing::Keys { keys, playback } = &mut self.playing else { return None };
         let samples = u64::from(stream.codec.clock()) / FRAMES_PER_SECOND;
         let pressed = keys.next(u32::try_from(samples).unwrap_or_default());
@@ -440,10 +477,34 @@ impl Line {
         self.teller.tell(Told::Played(playback));
     }
 
-    fn note(&mut self, packet: &Packet<'_>, now: Instant) {
+    /// Whether a key's tone is in the audio; tells the key when it begins.
+    fn is_tone(&mut self, packet: &Packet<'_>, is_audio: bool, now: Instant) -> bool {
+        let Some(inband) = self.inband.as_mut().filter(|_| is_audio) else { return false };
+        let before = inband.sounding();
+        if let Some(pressed) = inband.push(packet, now) {
+            self.teller.key(pressed.key);
+            self.cut(Some(pressed.timestamp));
+            return true;
+        }
+        before
+    }
+
+    /// A key was pressed, at this RTP time of the audio if that is known: if nothing follows, the
+    /// recording ends there.
+    fn cut(&mut self, timestamp: Option<u32>) {
+        if let Intake::Recording(recorder, _) = &mut self.intake {
+            recorder.key(timestamp);
+        }
+    }
+
+    fn note_presence(&mut self, now: Instant) {
         self.heard = Some(now);
         self.silent_at = Some(now + self.rtp_timeout);
         self.counters.received.add(1);
+    }
+
+    fn note(&mut self, packet: &Packet<'_>, now: Instant) {
+        self.note_presence(now);
         match self.incoming.note(packet) {
             Step::On { missing } => self.counters.lost.add(missing.into()),
             Step::Found => self.counters.lost.take_back_one(),
@@ -505,290 +566,30 @@ fn rtp_time(tick: u64, codec: Codec) -> u32 {
     u32::try_from(elapsed & u64::from(u32::MAX)).unwrap_or_default()
 }
 
+/// How long the packets are that the other side is sent.
+fn packet_ticks(stream: &Stream) -> u64 {
+    let ticks = u64::try_from(stream.ptime.as_millis()).unwrap_or(0) * TICKS_PER_SECOND / 1000;
+    let ticks = ticks.clamp(SHORTEST, LONGEST);
+    if stream.codec.is_framed() {
+        return (ticks - ticks % TICKS_PER_FRAME).max(TICKS_PER_FRAME);
+    }
+    ticks - ticks % SHORTEST
+}
+
 /// The wheel turns in ticks of 5 ms, and a frame is 20 ms.
 pub(super) const TICKS_PER_FRAME: u64 = 4;
 const FRAMES_PER_SECOND: u64 = 50;
-/// Room for a header and 20 ms of any codec so far.
-pub(super) const FRAME_PACKET: usize = rtp::HEADER + 160;
+const TICKS_PER_SECOND: u64 = FRAMES_PER_SECOND * TICKS_PER_FRAME;
+/// Packets that we send are of 10 to 60 ms.
+const SHORTEST: u64 = 2;
+const LONGEST: u64 = 12;
+/// Packets of one line in a turn of the wheel.
+pub(super) const PACKETS_PER_FRAME: usize = 2;
+/// Room for a header and 60 ms of any codec: of Opus three frames, each far from so large.
+pub(super) const FRAME_PACKET: usize = rtp::HEADER + 960;
 /// After so much silence the caller may come back from another address: a NAT has forgotten, or an
 /// SBC has failed over.
 const OUT_OF_SIGHT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
-    use tokio::sync::mpsc::Receiver;
-
-    use super::*;
-    use crate::media::Sound;
-    use crate::media::port::tests::{teller, told};
-    use crate::media::writer::Pool;
-
-    struct Call {
-        line: Line,
-        events: Receiver<Told>,
-        outbox: Outbox,
-        now: Instant,
-        sequence: u16,
-        tick: u64,
-    }
-
-    impl Call {
-        fn new() -> Self {
-            let (teller, events) = teller();
-            let now = Instant::now();
-            let wall = Wall { at: now, unix: Duration::from_secs(1_700_000_000) };
-            let line = Line::new(teller, Arc::default(), Duration::from_secs(30), wall, 7);
-            let outbox = Pool::start(1).unwrap().outbox();
-            Self { line, events, outbox, now, sequence: 0, tick: 0 }
-        }
-
-        fn connected() -> Self {
-            let mut call = Self::new();
-            call.line.connect(stream(Codec::Pcmu), call.now);
-            call
-        }
-
-        /// Hears one packet: payload type and payload.
-        fn hears(&mut self, payload_type: u8, payload: &[u8]) -> Ear {
-            let mut datagram = vec![0x80, payload_type];
-            datagram.extend(self.sequence.to_be_bytes());
-            datagram.extend((u32::from(self.sequence) * 160).to_be_bytes());
-            datagram.extend([0, 0, 0, 1]);
-            datagram.extend(payload);
-            self.sequence += 1;
-            self.now += Duration::from_millis(20);
-            self.line.hear(&datagram, phone(), self.now, &mut self.outbox)
-        }
-
-        /// Sends the frame that is due, and says its length, marker and payload type.
-        fn sends(&mut self) -> Option<(usize, bool, u8)> {
-            let mut packet = [0; FRAME_PACKET];
-            self.tick += TICKS_PER_FRAME;
-            let length = self.line.frame(self.tick, &mut packet);
-            self.line.sent_frame();
-            let length = length?;
-            Some((length, packet[1] & 0x80 != 0, packet[1] & 0x7f))
-        }
-
-        fn told(&mut self) -> String {
-            told(&mut self.events)
-        }
-
-        fn counts(&self) -> [u64; 3] {
-            let counters = &self.line.counters;
-            [&counters.received, &counters.strangers, &counters.unknown]
-                .map(crate::media::port::Counter::count)
-        }
-    }
-
-    fn phone() -> SocketAddr {
-        "192.0.2.1:4000".parse().unwrap()
-    }
-
-    fn stream(codec: Codec) -> Stream {
-        Stream { telephone_event: Some(101), ..Stream::new(Some(phone()), codec) }
-    }
-
-    fn sound(millis: u64) -> Playback {
-        vec![Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Pcmu))].into()
-    }
-
-    #[test]
-    fn the_end_of_a_sound_is_told_with_its_last_frame() {
-        let mut call = Call::connected();
-        call.line.play(sound(30), 1);
-        assert_eq!(call.sends(), Some((172, true, 0)));
-        assert_eq!(call.told(), "");
-        assert_eq!(call.sends(), Some((172, false, 0)));
-        assert_eq!(call.told(), "P");
-        assert_eq!(call.sends(), None);
-        call.line.play(sound(20), 2);
-        assert_eq!(call.sends(), Some((172, true, 0)), "a new talk spurt");
-    }
-
-    #[test]
-    fn a_sound_asked_for_too_early_waits_for_the_stream() {
-        let mut call = Call::new();
-        call.line.play(sound(20), 1);
-        assert_eq!(call.sends(), None);
-        call.line.connect(stream(Codec::Pcmu), call.now);
-        assert!(call.sends().is_some());
-        assert_eq!(call.told(), "P");
-    }
-
-    #[test]
-    fn nothing_to_play_is_played_at_once() {
-        let mut call = Call::connected();
-        call.line.play(Playback::default(), 1);
-        assert_eq!(call.told(), "P");
-    }
-
-    #[test]
-    fn a_stopped_sound_fades_out_in_one_frame_and_is_not_told() {
-        let mut call = Call::connected();
-        call.line.play(sound(60), 1);
-        call.sends();
-        call.line.stop_playing();
-        assert_eq!((call.sends(), call.sends()), (Some((172, false, 0)), None));
-        assert_eq!(call.told(), "");
-        assert!(!call.line.is_playing());
-    }
-
-    #[test]
-    fn a_pause_sends_nothing_and_a_skip_past_the_end_is_the_end() {
-        let mut call = Call::connected();
-        call.line.control(Control::Pause);
-        assert_eq!(call.told(), "", "nothing plays");
-        call.line.play(sound(60), 1);
-        call.sends();
-        call.line.control(Control::Pause);
-        assert_eq!((call.sends(), call.sends()), (Some((172, false, 0)), None));
-        assert!(!call.line.is_playing());
-        call.line.control(Control::Resume);
-        assert!(call.line.is_playing());
-        assert_eq!(call.sends(), Some((172, true, 0)), "a new talk spurt");
-        assert_eq!(call.told(), "@@");
-        call.line.control(Control::Forward(Duration::from_secs(3)));
-        assert_eq!(call.told(), "@");
-        assert_eq!((call.sends(), call.told()), (Some((172, false, 0)), "P".into()));
-        call.line.play(sound(60), 2);
-        call.line.control(Control::Pause);
-        call.sends();
-        call.line.control(Control::Forward(Duration::from_secs(3)));
-        assert_eq!((call.told(), call.sends()), ("@@P".into(), None));
-    }
-
-    #[test]
-    fn another_codec_ends_what_plays_and_is_not_told() {
-        let mut call = Call::connected();
-        call.line.play(sound(60), 1);
-        call.line.connect(stream(Codec::Pcma), call.now);
-        assert_eq!((call.sends(), call.told()), (None, String::new()));
-    }
-
-    #[test]
-    fn what_was_not_agreed_is_counted_and_dropped() {
-        let mut call = Call::connected();
-        assert_eq!(call.hears(0, &[0xff; 160]), Ear::Closed);
-        call.hears(96, &[0; 160]);
-        call.hears(13, &[60]);
-        assert_eq!(call.counts(), [2, 0, 2], "comfort noise shows that the caller is there");
-        assert_eq!(Call::new().hears(0, &[0xff; 160]), Ear::AsBefore);
-    }
-
-    #[test]
-    fn reports_go_where_the_description_says_until_the_source_shows_otherwise() {
-        let mut call = Call::new();
-        let rtcp = Rtcp::Beside(Some("192.0.2.1:5555".parse().unwrap()));
-        call.line.connect(Stream { rtcp, ..stream(Codec::Pcmu) }, call.now);
-        let target = |call: &Call| call.line.report_target().unwrap().1.to_string();
-        assert_eq!(target(&call), "192.0.2.1:5555");
-        // NAT: audio comes from another port, and reports then from yet another.
-        for sequence in 1..=2 {
-            let datagram = [0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
-            let from = "192.0.2.1:6000".parse().unwrap();
-            call.line.hear(&datagram, from, call.now, &mut call.outbox);
-        }
-        assert_eq!(target(&call), "192.0.2.1:6001");
-        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
-        call.line.hear_report(&report, "203.0.113.5:1".parse().unwrap(), call.now);
-        assert_eq!((target(&call).as_str(), call.counts()[1]), ("192.0.2.1:6001", 2));
-        call.line.hear_report(&report, "192.0.2.1:7000".parse().unwrap(), call.now);
-        assert_eq!(target(&call), "192.0.2.1:7000");
-    }
-
-    #[test]
-    fn reports_among_the_audio_are_told_apart_where_that_was_agreed() {
-        let mut call = Call::new();
-        call.line.connect(Stream { rtcp: Rtcp::Mux, ..stream(Codec::Pcmu) }, call.now);
-        assert_eq!(call.line.report_target(), Some((Rtcp::Mux, phone())));
-        call.hears(0, &[0xff; 160]);
-        let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
-        call.line.hear(&report, phone(), call.now, &mut call.outbox);
-        call.line.hear(&[0x80, 201, 0, 9], phone(), call.now, &mut call.outbox);
-        assert_eq!(call.counts(), [1, 0, 0]);
-        assert_eq!(call.line.counters.malformed.count(), 1);
-    }
-
-    #[test]
-    fn a_report_leaves_when_it_is_due() {
-        let mut call = Call::connected();
-        call.hears(0, &[0xff; 160]);
-        let mut datagram = [0; REPORT];
-        assert_eq!(call.line.report(0, call.now, &mut datagram), None);
-        let later = call.now + Duration::from_secs(4);
-        assert_eq!(call.line.report(0, later, &mut datagram), Some(8 + 24 + 28));
-        assert_eq!(call.line.report(0, later, &mut datagram), None);
-        assert_eq!(call.line.farewell(0, later, &mut datagram), Some(8 + 24 + 28 + 8));
-    }
-
-    #[test]
-    fn a_key_is_told_once_whatever_plays() {
-        let mut call = Call::connected();
-        call.line.play(sound(60), 1);
-        let mut press = |end| {
-            call.sequence = 5;
-            call.hears(101, &[7, end, 1, 0]);
-        };
-        press(0);
-        press(0x80);
-        press(0x80);
-        assert_eq!(call.told(), "7");
-    }
-
-    #[test]
-    fn a_caller_out_of_sight_may_come_back_from_elsewhere() {
-        let mut call = Call::connected();
-        call.hears(0, &[0xff; 160]);
-        let soon = call.now + OUT_OF_SIGHT / 2;
-        assert_eq!(call.line.tick(soon, &mut call.outbox), Ear::AsBefore);
-        let late = call.now + OUT_OF_SIGHT;
-        assert_eq!(call.line.tick(late, &mut call.outbox), Ear::Open);
-        assert_eq!(call.line.tick(late, &mut call.outbox), Ear::AsBefore);
-        assert_eq!(call.line.target(), Some(phone()));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn whatever_comes_is_survived_and_stays_within_bounds(
-            datagrams in proptest::collection::vec(
-                (proptest::bits::u8::masked(0xf1), 0_u8..3, proptest::num::u16::ANY, 0_u32..9,
-                 proptest::collection::vec(proptest::num::u8::ANY, 0..200), 0_u64..900), 0..200,
-            )
-        ) {
-            let mut call = Call::connected();
-            let limit = Duration::from_secs(3);
-            let open = Box::new(|| Err(std::io::Error::other("no disk")));
-            let take = Take { limit, ..Take::new(open) };
-            call.line.record(take, call.now, &mut call.outbox);
-            let mut recorded = 0;
-            for (flags, kind, sequence, stamp, rest, millis) in datagrams {
-                let mut datagram = vec![flags ^ 0x80, [0, 101, 13][usize::from(kind)]];
-                datagram.extend((sequence % 512).to_be_bytes());
-                datagram.extend((stamp * 500_000_000).wrapping_add(sequence.into()).to_be_bytes());
-                datagram.extend([0, 0, 0, u8::from(millis == 0)]);
-                datagram.extend(rest);
-                call.now += Duration::from_millis(millis);
-                call.line.hear(&datagram, phone(), call.now, &mut call.outbox);
-                call.line.tick(call.now, &mut call.outbox);
-                recorded = recorded.max(call.outbox.gathered());
-            }
-            proptest::prop_assert!(recorded <= 3 * 8000);
-        }
-    }
-
-    #[test]
-    fn silence_is_told_once_for_each_silence() {
-        let mut call = Call::connected();
-        let late = |call: &mut Call| {
-            for _ in 0..3 {
-                call.now += Duration::from_secs(20);
-                call.line.tick(call.now, &mut call.outbox);
-            }
-            call.told()
-        };
-        assert_eq!(late(&mut call), "S");
-        call.hears(0, &[0xff; 160]);
-        assert_eq!(late(&mut call), "S");
-    }
-}
+mod tests;

@@ -28,6 +28,7 @@ mod guard;
 mod handshakes;
 mod hearing;
 mod ice;
+mod inband;
 mod jitter;
 mod join;
 mod keying;
@@ -51,7 +52,10 @@ mod stretch;
 mod stun;
 pub mod tone;
 mod track;
+pub(crate) mod trial;
 pub mod wav;
+#[cfg(test)]
+mod weather;
 mod writer;
 
 use std::io;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::codec::{self, Codec};
+use super::codec::{self, Codec, Coder, opus};
 use super::level::Limiter;
 use super::sound::Sound;
 use super::stretch::{Source, Stretch, blend};
@@ -137,6 +137,7 @@ struct Desk {
     limiter: Option<Limiter>,
     /// What would have come next, had nothing changed: it fades out in the next frame.
     before: Vec<i16>,
+    coder: Option<Coder>,
 }
 
 impl Player {
@@ -217,34 +218,57 @@ impl Player {
         self.state = State::Stopped;
     }
 
-    /// Fills a frame, the last one of all with silence at its end.
-    pub fn fill(&mut self, frame: &mut [u8]) {
+    /// Fills a packet with what is to be heard in the next `samples`, and says how long it is. The
+    /// last of all is filled up with silence, or shorter, where the codec has no byte of silence.
+    pub fn fill(&mut self, packet: &mut [u8], samples: u64) -> usize {
         let is_plain = self.desk.as_ref().is_none_or(|desk| desk.is_idle());
-        if is_plain && self.state == State::Playing {
-            let filled = self.sounds.copy(self.at, frame);
-            frame[filled..].fill(self.sounds.codec.silence());
-            self.at += self.sounds.codec.samples(frame.len());
-        } else {
-            self.render(frame);
+        if !is_plain || self.state != State::Playing {
+            return self.render(packet, samples);
+        }
+        let codec = self.sounds.codec;
+        if codec.is_framed() {
+            self.at -= self.at % codec.frame() as u64;
+            let length = self.sounds.join(self.at, packet, samples);
+            self.at += samples;
+            return length;
+        }
+        let length = codec.bytes(samples).min(packet.len());
+        let filled = self.sounds.copy(self.at, &mut packet[..length]);
+        self.at += samples;
+        match codec.law() {
+            Some(law) => {
+                packet[filled..length].fill(law.silence());
+                length
+            }
+            None => filled,
         }
     }
 
-    /// Fills a frame by way of its samples.
-    fn render(&mut self, frame: &mut [u8]) {
+    /// Fills a packet by way of its samples.
+    fn render(&mut self, packet: &mut [u8], samples: u64) -> usize {
         let codec = self.sounds.codec;
-        let count = usize::try_from(codec.samples(frame.len())).unwrap_or_default();
-        let mut samples = vec![0; count];
+        let mut samples = vec![0; usize::try_from(samples).unwrap_or_default()];
         let desk = self.desk.get_or_insert_default();
         if self.state == State::Playing {
             self.at = desk.next(&self.sounds, self.at, &mut samples);
         }
         let before = std::mem::take(&mut desk.before);
         blend(&before, &mut samples);
-        let mut encoded = Vec::with_capacity(frame.len());
-        codec.encode(&samples, &mut encoded);
-        let length = encoded.len().min(frame.len());
-        frame[..length].copy_from_slice(&encoded[..length]);
-        frame[length..].fill(codec.silence());
+        let coder = desk.coder.get_or_insert_with(|| Coder::new(codec));
+        let frames = samples.chunks(codec.frame()).map(|frame| {
+            let mut encoded = Vec::with_capacity(packet.len());
+            coder.encode(frame, &mut encoded);
+            encoded
+        });
+        let frames: Vec<Vec<u8>> = frames.collect();
+        if codec.is_framed() {
+            let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
+            return opus::join(&frames, packet);
+        }
+        let encoded = frames.concat();
+        let length = encoded.len().min(packet.len());
+        packet[..length].copy_from_slice(&encoded[..length]);
+        length
     }
 
     fn jump(&mut self, at: u64) {
@@ -275,6 +299,11 @@ impl Player {
 
     /// Lets what is heard now fade out in the next frame. If that is under way already, it goes on.
     fn fade(&mut self) {
+        // Who hears no more frames lets the last one fade (RFC 6716 §4.4): none need be made.
+        let has_coder = self.desk.as_ref().is_some_and(|desk| desk.coder.is_some());
+        if self.sounds.codec.is_framed() && !has_coder {
+            return;
+        }
         let tail = self.tail();
         self.desk().before = tail;
     }
@@ -337,7 +366,7 @@ impl Desk {
     /// The same, for a look ahead.
     fn again(&self) -> Self {
         let Self { speed, volume, stretch, limiter, .. } = *self;
-        Self { speed, volume, stretch, limiter, before: Vec::new() }
+        Self { speed, volume, stretch, limiter, before: Vec::new(), coder: None }
     }
 }
 
@@ -361,6 +390,27 @@ impl Sounds {
             }
         }
         filled
+    }
+}
+
+impl Sounds {
+    /// Joins the frames from a sample on into one packet.
+    fn join(&self, at: u64, packet: &mut [u8], samples: u64) -> usize {
+        let step = self.codec.frame() as u64;
+        let mut frames: [&[u8]; MOST_FRAMES] = [&[]; MOST_FRAMES];
+        let mut count = 0;
+        let mut skip = at;
+        for sound in &self.row {
+            while skip < sound.samples() && (count as u64) * step < samples {
+                let (Some(place), Some(frame)) = (frames.get_mut(count), sound.frame(skip)) else {
+                    break;
+                };
+                *place = frame;
+                (count, skip) = (count + 1, skip + step);
+            }
+            skip = skip.saturating_sub(sound.samples());
+        }
+        opus::join(&frames[..count], packet)
     }
 }
 
@@ -390,12 +440,15 @@ impl Source for Sounds {
     }
 }
 
+/// Frames in the longest packet that we send.
+const MOST_FRAMES: usize = 3;
 /// So long the old fades into the new: half a frame.
 const FADE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::codec::g711::Law;
 
     fn sound(byte: u8, length: usize) -> Arc<Sound> {
         Arc::new(Sound::from_encoded(vec![byte; length], Codec::Pcmu))
@@ -419,9 +472,9 @@ mod tests {
         for _ in 0..frames {
             let mut frame = [0xff; 160];
             if player.has_frame() {
-                player.fill(&mut frame);
+                player.fill(&mut frame, 160);
             }
-            all.extend(frame.map(|byte| Codec::Pcmu.decoded(byte)));
+            all.extend(frame.map(|byte| Law::Mu.decoded(byte)));
         }
         all
     }
@@ -440,17 +493,42 @@ mod tests {
         let foreign = Arc::new(Sound::from_encoded(vec![9; 9], Codec::Pcma));
         let mut player = player(vec![sound(1, 3), foreign, sound(2, 4), sound(3, 0)]);
         let mut frame = [0; 4];
-        player.fill(&mut frame);
+        player.fill(&mut frame, 4);
         assert_eq!((frame, player.is_finished()), ([1, 1, 1, 2], false));
-        player.fill(&mut frame);
+        player.fill(&mut frame, 4);
         assert_eq!((frame, player.is_finished()), ([2, 2, 2, 0xff], true));
+    }
+
+    #[test]
+    fn frames_of_opus_are_sent_as_they_are_kept_and_joined_where_packets_are_longer() {
+        let silence = |millis| Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Opus));
+        let sounds = vec![silence(30), silence(10)];
+        let kept: Vec<Vec<u8>> = sounds
+            .iter()
+            .flat_map(|sound| (0..9).map_while(|n| sound.frame(n * 320)))
+            .map(<[u8]>::to_vec)
+            .collect();
+        assert_eq!(kept.len(), 3);
+        let mut player = Player::new(sounds.clone().into(), Codec::Opus, None);
+        for frame in &kept {
+            let mut packet = [0; 300];
+            let length = player.fill(&mut packet, 320);
+            assert_eq!(&packet[..length], frame);
+        }
+        assert!(player.is_finished());
+        let mut player = Player::new(sounds.into(), Codec::Opus, None);
+        let mut packet = [0; 300];
+        let length = player.fill(&mut packet, 640);
+        assert_eq!(opus::units(&packet[..length]), Some(16));
+        let length = player.fill(&mut packet, 640);
+        assert_eq!((&packet[..length], player.is_finished()), (&kept[2][..], true));
     }
 
     #[test]
     fn a_whole_frame_ends_with_the_frame() {
         let mut whole = player(vec![sound(1, 4)]);
         let mut frame = [0; 4];
-        whole.fill(&mut frame);
+        whole.fill(&mut frame, 4);
         assert!(whole.is_finished());
         assert!(player(Vec::new()).is_finished());
     }

@@ -38,7 +38,9 @@ pub struct Stream {
     pub payload_type: u8,
     /// The payload type of RFC 4733 events, if agreed.
     pub telephone_event: Option<u8>,
-    /// What the peer would like to get. We send 20 ms, which every receiver takes (RFC 3551 §4.2).
+    /// The rate of their timestamps: the audio's, or 8,000 Hz beside Opus.
+    pub event_clock: u32,
+    /// How much the peer would like to get in a packet: 10 to 60 ms.
     pub ptime: Duration,
     pub direction: Direction,
     pub rtcp: Rtcp,
@@ -248,6 +250,7 @@ impl Stream {
             codec,
             payload_type: codec.payload_type(),
             telephone_event: None,
+            event_clock: codec.clock(),
             ptime: Duration::from_millis(20),
             direction: Direction::SendReceive,
             rtcp: Rtcp::Beside(remote.and_then(Rtcp::above)),

@@ -146,10 +146,10 @@ impl Recorder {
         self.hearing.comfort(payload);
     }
 
-    /// A key was pressed at this RTP time. If nothing is said after it, it ends the recording, and
-    /// what was recorded of its tone is cut off.
-    pub fn key(&mut self, timestamp: u32) {
-        let behind = self.jitter.behind(timestamp).unwrap_or(0);
+    /// A key was pressed at this RTP time, or now. If nothing is said after it, it ends the
+    /// recording, and what was recorded of its tone is cut off.
+    pub fn key(&mut self, timestamp: Option<u32>) {
+        let behind = timestamp.and_then(|timestamp| self.jitter.behind(timestamp)).unwrap_or(0);
         if behind <= codec::samples(TONE, self.hearing.codec().clock()) {
             let behind = self.hearing.samples(behind);
             self.tape.key = Some(self.tape.total.saturating_sub(behind));
@@ -465,7 +465,7 @@ mod tests {
         let pressed = caller.timestamp;
         caller.says(0x33, 2);
         caller.timestamp = pressed;
-        caller.recorder.key(pressed);
+        caller.recorder.key(Some(pressed));
         for _ in 0..4 {
             caller.sends(&[11, 10, 0, 160], false);
         }
@@ -476,7 +476,7 @@ mod tests {
     fn a_key_in_the_middle_cuts_nothing() {
         let mut caller = caller(60_000, None);
         caller.says(LOUD, 2);
-        caller.recorder.key(caller.timestamp);
+        caller.recorder.key(Some(caller.timestamp));
         caller.sends(&[5, 10, 0, 160], false);
         caller.timestamp += 160;
         caller.says(LOUD, 1);

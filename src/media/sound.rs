@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use symphonia::core::io::MediaSource;
 
-use super::codec::{self, Codec};
+use super::codec::g711::Law;
+use super::codec::{self, Codec, Coder, opus};
 use super::decode::{SoundError, decode};
 use super::resample::Resampler;
 
@@ -17,6 +18,11 @@ use super::resample::Resampler;
 pub struct Sound {
     codec: Codec,
     encoded: Box<[u8]>,
+    /// Where each frame ends, if it has any.
+    frames: Box<[u32]>,
+    /// The samples again, where they cannot be told from any byte alone: for who wants them louder
+    /// or faster.
+    linear: Box<[i16]>,
 }
 
 impl Sound {
@@ -25,8 +31,8 @@ impl Sound {
     pub fn read(path: &Path, codec: Codec) -> Result<Self, SoundError> {
         let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
         match extension.to_ascii_lowercase().as_str() {
-            "ulaw" | "ul" | "mu" | "pcm" => Self::raw(path, Codec::Pcmu, codec),
-            "alaw" | "al" => Self::raw(path, Codec::Pcma, codec),
+            "ulaw" | "ul" | "mu" | "pcm" => Self::raw(path, Law::Mu, codec),
+            "alaw" | "al" => Self::raw(path, Law::A, codec),
             "sln" | "sln8" => Self::linear(path, 8000, codec),
             "sln16" => Self::linear(path, 16_000, codec),
             extension => Self::contained(Box::new(File::open(path)?), extension, codec),
@@ -49,8 +55,9 @@ impl Sound {
     }
 
     pub fn silence(lasts: Duration, codec: Codec) -> Self {
-        let samples = codec::samples(lasts.min(LONGEST), codec.clock());
-        Self::from_encoded(vec![codec.silence(); codec.bytes(samples)], codec)
+        let samples = codec::samples(lasts.min(LONGEST), codec.rate());
+        let samples = vec![0; usize::try_from(samples).unwrap_or_default()];
+        Self::from_samples(&samples, codec.rate(), codec)
     }
 
     pub fn codec(&self) -> Codec {
@@ -63,37 +70,55 @@ impl Sound {
 
     /// Samples at the codec's rate.
     pub(super) fn samples(&self) -> u64 {
-        self.codec.samples(self.encoded.len())
+        if self.linear.is_empty() { self.encoded.len() as u64 } else { self.linear.len() as u64 }
     }
 
     /// Decodes from a sample on; there must be so many.
     pub(super) fn decode_from(&self, at: u64, into: &mut [i16]) {
-        let encoded = self.encoded.get(self.codec.bytes(at)..).unwrap_or_default();
-        for (sample, &byte) in into.iter_mut().zip(encoded) {
-            *sample = self.codec.decoded(byte);
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        if let Some(law) = self.codec.law() {
+            let encoded = self.encoded.get(at..).unwrap_or_default();
+            into.iter_mut().zip(encoded).for_each(|(sample, &byte)| *sample = law.decoded(byte));
+        } else {
+            let linear = self.linear.get(at..).unwrap_or_default();
+            into.iter_mut().zip(linear).for_each(|(sample, &heard)| *sample = heard);
         }
     }
 
+    /// G.711 as it is.
     pub(super) fn from_encoded(encoded: Vec<u8>, codec: Codec) -> Self {
-        Self { codec, encoded: encoded.into() }
+        let (frames, linear) = Default::default();
+        Self { codec, encoded: encoded.into(), frames, linear }
     }
 
     pub(super) fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 
-    fn raw(path: &Path, from: Codec, codec: Codec) -> Result<Self, SoundError> {
-        let bytes = bounded(path, from.bytes(codec::samples(LONGEST, from.clock())))?;
-        if from == codec {
+    /// The frame of 20 ms that begins with a sample.
+    pub(super) fn frame(&self, at: u64) -> Option<&[u8]> {
+        let at = usize::try_from(at).ok()? / self.codec.frame();
+        let end = |at: usize| self.frames.get(at).map(|&end| end as usize);
+        let start = at.checked_sub(1).map_or(Some(0), end)?;
+        self.encoded.get(start..end(at)?)
+    }
+
+    /// What it takes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.encoded.len() + 4 * self.frames.len() + 2 * self.linear.len()
+    }
+
+    fn raw(path: &Path, law: Law, codec: Codec) -> Result<Self, SoundError> {
+        let bytes = bounded(path, samples_of_longest(8000))?;
+        if codec.law() == Some(law) {
             return Ok(Self::from_encoded(bytes, codec));
         }
-        let samples: Vec<i16> = bytes.iter().map(|&byte| from.decoded(byte)).collect();
-        Ok(Self::from_samples(&samples, from.rate(), codec))
+        let samples: Vec<i16> = bytes.iter().map(|&byte| law.decoded(byte)).collect();
+        Ok(Self::from_samples(&samples, 8000, codec))
     }
 
     fn linear(path: &Path, rate: u32, codec: Codec) -> Result<Self, SoundError> {
-        let most = codec::samples(LONGEST, rate) * 2;
-        let bytes = bounded(path, usize::try_from(most).unwrap_or(usize::MAX))?;
+        let bytes = bounded(path, 2 * samples_of_longest(rate))?;
         let samples = bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair));
         Ok(Self::from_samples(&samples.collect::<Vec<_>>(), rate, codec))
     }
@@ -111,6 +136,10 @@ impl Sound {
     }
 }
 
+fn samples_of_longest(rate: u32) -> usize {
+    usize::try_from(codec::samples(LONGEST, rate)).unwrap_or(usize::MAX)
+}
+
 fn bounded(path: &Path, most: usize) -> Result<Vec<u8>, SoundError> {
     if std::fs::metadata(path)?.len() > most as u64 {
         return Err(SoundError::TooLong(LONGEST));
@@ -125,7 +154,7 @@ struct Encoder {
     input: Vec<f32>,
     /// Not yet encoded: the end may have to be faded.
     output: Vec<f32>,
-    encoded: Vec<u8>,
+    samples: Vec<i16>,
     /// Samples of a fade.
     edge: usize,
     begun: bool,
@@ -134,9 +163,9 @@ struct Encoder {
 impl Encoder {
     fn new(rate: u32, codec: Codec) -> Self {
         let resampler = Resampler::new(rate, codec.rate());
-        let (input, output, encoded) = (Vec::new(), Vec::new(), Vec::new());
+        let (input, output, samples) = (Vec::new(), Vec::new(), Vec::new());
         let edge = usize::try_from(codec::samples(EDGE, codec.rate())).unwrap_or_default();
-        Self { codec, resampler, input, output, encoded, edge, begun: false }
+        Self { codec, resampler, input, output, samples, edge, begun: false }
     }
 
     fn push(&mut self, samples: impl Iterator<Item = f32>) {
@@ -150,7 +179,7 @@ impl Encoder {
         }
         if self.output.len() > 2 * self.edge {
             self.begin();
-            self.encode(self.output.len() - self.edge);
+            self.settle(self.output.len() - self.edge);
         }
     }
 
@@ -164,8 +193,34 @@ impl Encoder {
             let end = self.output.len() - self.edge;
             fade(self.output[end..].iter_mut().rev());
         }
-        self.encode(self.output.len());
-        Sound::from_encoded(self.encoded, self.codec)
+        self.settle(self.output.len());
+        self.encoded()
+    }
+
+    fn encoded(self) -> Sound {
+        let Self { codec, samples: mut linear, .. } = self;
+        let mut coder = Coder::new(codec);
+        let mut encoded = Vec::new();
+        if let Coder::Law(_) = coder {
+            coder.encode(&linear, &mut encoded);
+            return Sound::from_encoded(encoded, codec);
+        }
+        let frame = codec.frame();
+        if codec.is_framed() && !linear.is_empty() {
+            // What a decoder says lags behind.
+            let lag = usize::from(opus::PRE_SKIP) * frame / 960;
+            linear.resize(linear.len() + lag, 0);
+        }
+        linear.resize(linear.len().next_multiple_of(frame), 0);
+        let mut frames = Vec::new();
+        for frame in linear.chunks(frame) {
+            coder.encode(frame, &mut encoded);
+            if codec.is_framed() {
+                frames.push(u32::try_from(encoded.len()).unwrap_or(u32::MAX));
+            }
+        }
+        let (encoded, frames, linear) = (encoded.into(), frames.into(), linear.into());
+        Sound { codec, encoded, frames, linear }
     }
 
     fn begin(&mut self) {
@@ -175,11 +230,9 @@ impl Encoder {
         }
     }
 
-    fn encode(&mut self, count: usize) {
+    fn settle(&mut self, count: usize) {
         #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-        let rounded: Vec<i16> =
-            self.output.drain(..count).map(|sample| sample.round() as i16).collect();
-        self.codec.encode(&rounded, &mut self.encoded);
+        self.samples.extend(self.output.drain(..count).map(|sample| sample.round() as i16));
     }
 }
 
@@ -223,9 +276,9 @@ mod tests {
     fn a_recording_plays_back_as_it_was_heard() {
         let heard: Vec<u8> = (0..=255).filter(|&byte| byte != 0x7f).collect();
         for codec in [Codec::Pcmu, Codec::Pcma] {
-            let silence = vec![codec.silence(); 40];
+            let silence = vec![codec.law().unwrap().silence(); 40];
             let heard = [&silence[..], &heard, &silence].concat();
-            let samples = heard.iter().map(|&byte| i32::from(codec.decoded(byte)));
+            let samples = heard.iter().map(|&byte| i32::from(codec.law().unwrap().decoded(byte)));
             let file = wav(spec(1, 8000, 16), samples);
             assert_eq!(Sound::read(file.path(), codec).unwrap().encoded(), heard, "{codec:?}");
         }
@@ -234,8 +287,7 @@ mod tests {
     #[test]
     fn edges_that_would_click_are_faded_and_no_others() {
         let loud = Sound::from_samples(&[9000; 800], 8000, Codec::Pcmu);
-        let heard: Vec<i16> =
-            loud.encoded().iter().map(|&byte| Codec::Pcmu.decoded(byte)).collect();
+        let heard: Vec<i16> = loud.encoded().iter().map(|&byte| Law::Mu.decoded(byte)).collect();
         assert_eq!((heard[0], heard[799]), (0, 0));
         let widest = heard.windows(2).map(|pair| pair[0].abs_diff(pair[1])).max().unwrap();
         assert!(widest < 600, "{widest}");
@@ -254,7 +306,7 @@ mod tests {
             let sound = sound.unwrap();
             let millis = sound.duration().as_millis();
             assert!(millis.abs_diff(1000) <= 1, "{channels} {rate} {bits}: {millis} ms");
-            let middle = Codec::Pcmu.decoded(sound.encoded()[4000]);
+            let middle = Law::Mu.decoded(sound.encoded()[4000]);
             assert!((16_000..17_000).contains(&middle), "{channels} {rate} {bits}: {middle}");
         }
     }
@@ -272,6 +324,34 @@ mod tests {
     }
 
     #[test]
+    fn a_prompt_in_a_wide_codec_is_what_it_was() {
+        let path = Path::new("sounds/en/vm-intro.wav");
+        let said = super::super::wav::samples(path).unwrap();
+        let power =
+            |samples: &[i16]| -> f64 { samples.iter().map(|&x| f64::from(x).powi(2)).sum() };
+        for codec in [Codec::G722, Codec::Opus, Codec::OpusNarrow] {
+            let sound = Sound::read(path, codec).unwrap();
+            let lasts = said.len() as u64 * u64::from(codec.rate()) / 16_000;
+            assert!((lasts..lasts + 700).contains(&sound.samples()), "{codec:?}");
+            let mut heard = Vec::new();
+            if codec == Codec::G722 {
+                codec::g722::Decoder::new().decode(sound.encoded(), &mut heard);
+            } else {
+                let mut decoder = opus::Decoder::new(codec.rate());
+                let mut at = 0;
+                while let Some(frame) = sound.frame(at) {
+                    decoder.decode(frame, &mut heard);
+                    at += codec.frame() as u64;
+                }
+            }
+            assert_eq!(heard.len() as u64, sound.samples(), "{codec:?}");
+            let scale = 16_000.0 / f64::from(codec.rate());
+            let loss = 10.0 * (power(&heard) * scale / power(&said)).log10();
+            assert!(loss.abs() < 1.5, "{codec:?}: {loss:.1} dB");
+        }
+    }
+
+    #[test]
     fn what_is_no_sound_is_refused() {
         let file = tempfile::Builder::new().suffix(".wav").tempfile().unwrap();
         std::fs::write(file.path(), b"RIFFnothing of that kind").unwrap();
@@ -285,5 +365,7 @@ mod tests {
         let sound = Sound::silence(Duration::from_millis(250), Codec::Pcma);
         assert_eq!(sound.encoded(), [0xd5; 2000]);
         assert_eq!(sound.duration(), Duration::from_millis(250));
+        let sound = Sound::silence(Duration::from_millis(260), Codec::G722);
+        assert_eq!((sound.encoded().len(), sound.samples()), (2080, 4160));
     }
 }

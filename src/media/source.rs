@@ -17,6 +17,8 @@ pub(super) struct Source {
     last: Option<SocketAddr>,
     state: State,
     candidate: Option<Candidate>,
+    /// When the stream that we are locked to was heard.
+    heard: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub(super) enum Verdict {
 impl Source {
     pub fn new(offered: Option<SocketAddr>) -> Self {
         let offered = offered.map(plain);
-        Self { offered, last: None, state: State::Open, candidate: None }
+        Self { offered, last: None, state: State::Open, candidate: None, heard: None }
     }
 
     /// Takes a new description of the peer. One that says nothing new changes nothing.
@@ -104,8 +106,17 @@ impl Source {
         let from = plain(from);
         match self.state {
             State::Locked { from: known, ssrc } if known == from => {
-                if ssrc == packet.ssrc || self.proved(from, packet) {
+                if ssrc == packet.ssrc {
+                    // Whoever comes between does not take its place.
+                    self.candidate = None;
+                    self.heard = Some(now);
+                    return Verdict::Accepted;
+                }
+                let quiet =
+                    self.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SWITCH);
+                if self.proved(from, packet) && quiet {
                     self.state = State::Locked { from, ssrc: packet.ssrc };
+                    self.heard = Some(now);
                     return Verdict::Accepted;
                 }
                 Verdict::Stranger
@@ -113,13 +124,13 @@ impl Source {
             State::Locked { .. } => Verdict::Stranger,
             State::Learnt { from: known, ssrc, until } => {
                 if self.offered == Some(from) {
-                    return self.lock(from, packet);
+                    return self.lock(from, packet, now);
                 }
                 if known != from || (ssrc != packet.ssrc && !self.proved(from, packet)) {
                     return Verdict::Stranger;
                 }
                 if now >= until {
-                    return self.lock(from, packet);
+                    return self.lock(from, packet, now);
                 }
                 self.state = State::Learnt { from, ssrc: packet.ssrc, until };
                 Verdict::Accepted
@@ -131,22 +142,23 @@ impl Source {
 
     fn learn(&mut self, from: SocketAddr, packet: &Packet<'_>, now: Instant) -> Verdict {
         if self.offered == Some(from) || self.last == Some(from) {
-            return self.lock(from, packet);
+            return self.lock(from, packet, now);
         }
         if !self.proved(from, packet) {
             return Verdict::Stranger;
         }
         // The same host on another port is the ordinary NAT, not a stranger.
         if self.offered.is_none_or(|offered| offered.ip() == from.ip()) {
-            return self.lock(from, packet);
+            return self.lock(from, packet, now);
         }
         self.last = Some(from);
         self.state = State::Learnt { from, ssrc: packet.ssrc, until: now + DOUBT };
         Verdict::Accepted
     }
 
-    fn lock(&mut self, from: SocketAddr, packet: &Packet<'_>) -> Verdict {
+    fn lock(&mut self, from: SocketAddr, packet: &Packet<'_>, now: Instant) -> Verdict {
         self.last = Some(from);
+        self.heard = Some(now);
         self.state = State::Locked { from, ssrc: packet.ssrc };
         self.candidate = None;
         Verdict::Locked
@@ -160,8 +172,24 @@ impl Source {
                 && candidate.next == packet.sequence
         });
         let next = packet.sequence.wrapping_add(1);
-        self.candidate = (!known).then_some(Candidate { from, ssrc: packet.ssrc, next });
+        self.candidate = Some(Candidate { from, ssrc: packet.ssrc, next });
         known
+    }
+
+    /// Whether keys from there are the caller's: some send them in a stream of their own.
+    pub fn is_from(&self, from: SocketAddr) -> bool {
+        match self.state {
+            State::Locked { from: known, .. } => known == plain(from),
+            State::Open | State::Learnt { .. } | State::Chosen { .. } => false,
+        }
+    }
+
+    /// Whether this is the stream that we hear.
+    pub fn is_stream(&self, ssrc: u32) -> bool {
+        match self.state {
+            State::Locked { ssrc: known, .. } | State::Learnt { ssrc: known, .. } => known == ssrc,
+            State::Open | State::Chosen { .. } => true,
+        }
     }
 }
 
@@ -185,6 +213,9 @@ pub(super) fn reachable(address: SocketAddr, bound: IpAddr) -> SocketAddr {
     }
 }
 
+/// A stream is over, for another one from the same address, when it has not been heard for so long:
+/// less than two packets, and more than they come unevenly.
+const SWITCH: Duration = Duration::from_millis(30);
 /// How long a learnt source can still be displaced by the one in the SDP.
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -263,10 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_stream_of_the_same_source_needs_two_packets() {
+    fn a_new_stream_of_the_same_source_needs_two_packets_and_the_end_of_the_old_one() {
         let mut source = Source::new(Some(at(PHONE)));
+        let now = Instant::now();
         let heard = format!("{PHONE} 1 1, {PHONE} 2 50, {PHONE} 1 2, {PHONE} 2 51, {PHONE} 2 52");
-        assert_eq!(verdicts(&mut source, Instant::now(), &heard), "L-aaa");
+        assert_eq!(verdicts(&mut source, now, &heard), "L-a--", "two at once: the first stays");
+        let heard = format!("{PHONE} 2 53, {PHONE} 2 54, {PHONE} 1 3");
+        assert_eq!(verdicts(&mut source, now + SWITCH, &heard), "aa-");
     }
 
     #[test]

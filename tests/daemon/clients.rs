@@ -43,28 +43,44 @@ pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) 
 
 /// Calls, speaks what is in the WAV file, and hangs up after so many seconds.
 pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
-    baresip_secured(house, transport, "", wav, seconds);
+    baresip_as(house, transport, ("pcmu", ""), wav, seconds);
 }
 
 /// The same with its audio protected by what baresip has under this name.
 pub fn baresip_secured(house: &House, transport: &str, media: &str, wav: &Path, seconds: u32) {
+    baresip_as(house, transport, ("pcmu", media), wav, seconds);
+}
+
+/// The same in a codec of its choice; the WAV file has the codec's rate: 48 kHz for Opus.
+pub fn baresip_in(codec: &str, house: &House, transport: &str, wav: &Path, seconds: u32) {
+    baresip_as(house, transport, (codec, ""), wav, seconds);
+}
+
+fn baresip_as(
+    house: &House,
+    transport: &str,
+    (codec, media): (&str, &str),
+    wav: &Path,
+    seconds: u32,
+) {
     let dir = house.dir.path().join("baresip");
     fs::create_dir(&dir).unwrap();
     let (first, last) = house.callers_ports();
     let config = format!(
         "sip_listen 127.0.0.1:0\nrtp_ports {first}-{last}\naudio_source aufile,{wav}\n\
-         audio_player aufile,{heard}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\n\
-         module srtp.so\nmodule dtls_srtp.so\n\
+         audio_player aufile,{heard}\nmodule_path {modules}\nmodule {module}.so\nmodule aufile.so\n\
+         opus_stereo no\nopus_sprop_stereo no\nmodule srtp.so\nmodule dtls_srtp.so\n\
          module_app account.so\nmodule_app menu.so\n",
         wav = wav.display(),
         heard = dir.join("heard.wav").display(),
         modules = modules().display(),
+        module = if codec == "pcmu" { "g711" } else { codec },
     );
     fs::write(dir.join("config"), config).unwrap();
     fs::write(dir.join("contacts"), "").unwrap();
     // What it dials goes by the transport of its account.
     let account = format!(
-        "\"Grace Hopper\" <sip:+12125550142@127.0.0.1;transport={}>;regint=0;audio_codecs=pcmu{}\n",
+        "\"Grace Hopper\" <sip:+12125550142@127.0.0.1;transport={}>;regint=0;audio_codecs={codec}{}\n",
         transport.to_lowercase(),
         if media.is_empty() { String::new() } else { format!(";mediaenc={media}") },
     );

@@ -6,7 +6,7 @@ use crate::authority::Authority;
 use crate::clients::{baresip_secured, linphone_secured};
 use crate::house::House;
 use crate::phone::{Phone, code};
-use crate::voice::{Law, Voice, loud_seconds, wav_samples, write_wav};
+use crate::voice::{Law, Voice, loud_seconds_at, wav, write_wav};
 
 #[test]
 fn baresip_leaves_a_message_with_keys_in_its_offer() {
@@ -76,7 +76,8 @@ fn speech(house: &House) -> PathBuf {
 
 /// Greeting and beep took what was said before.
 fn assert_heard(house: &House, protected: &str) {
-    let loud = loud_seconds(&wav_samples(&house.message()));
+    let (rate, recorded) = wav(&house.message());
+    let loud = loud_seconds_at(rate, &recorded);
     assert!((1.5..4.5).contains(&loud), "{loud} s were heard\n{}", house.log());
     let told = format!("srtp=\"{protected}\"");
     assert!(!house.log().contains("inline:"), "a key in the log");

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::authority::Authority;
 use crate::clients::{baresip, linphone};
 use crate::house::House;
-use crate::voice::{Law, Voice, loud_seconds, wav_samples, write_wav};
+use crate::voice::{Law, Voice, loud_seconds_at, wav, write_wav};
 
 #[test]
 fn baresip_leaves_a_message_by_tcp() {
@@ -80,6 +80,7 @@ fn speech(house: &House) -> PathBuf {
 /// Greeting and beep took what was said before.
 fn assert_heard(house: &House) {
     let messages = house.messages(1);
-    let loud = loud_seconds(&wav_samples(messages[0]["file"].as_str().unwrap().as_ref()));
+    let (rate, recorded) = wav(messages[0]["file"].as_str().unwrap().as_ref());
+    let loud = loud_seconds_at(rate, &recorded);
     assert!((1.5..3.6).contains(&loud), "{loud}");
 }

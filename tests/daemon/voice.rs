@@ -115,6 +115,13 @@ impl Law {
 /// The samples of a plain WAV file: 44 bytes of header that tell the truth, 16 bits, one channel,
 /// 8 kHz.
 pub fn wav_samples(path: &Path) -> Vec<i16> {
+    let (rate, samples) = wav(path);
+    assert_eq!(rate, 8000, "{}", path.display());
+    samples
+}
+
+/// The same at any rate, which comes first.
+pub fn wav(path: &Path) -> (u32, Vec<i16>) {
     let bytes = fs::read(path).unwrap();
     let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     assert_eq!(
@@ -123,20 +130,25 @@ pub fn wav_samples(path: &Path) -> Vec<i16> {
         "{}",
         path.display()
     );
-    assert_eq!((number(20), number(24), &bytes[36..40]), (0x1_0001, 8000, &b"data"[..]));
+    assert_eq!((number(20), &bytes[36..40]), (0x1_0001, &b"data"[..]));
     assert_eq!(number(4) as usize + 8, bytes.len(), "the length of {}", path.display());
     assert_eq!(number(40) as usize + 44, bytes.len(), "the data of {}", path.display());
-    bytes[44..].chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    let samples = bytes[44..].chunks_exact(2);
+    (number(24), samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect())
 }
 
 pub fn write_wav(path: &Path, samples: &[i16]) {
+    write_wav_at(path, 8000, samples);
+}
+
+pub fn write_wav_at(path: &Path, rate: u32, samples: &[i16]) {
     let size = u32::try_from(samples.len() * 2).unwrap();
     let mut bytes = b"RIFF".to_vec();
     bytes.extend((size + 36).to_le_bytes());
     bytes.extend(b"WAVEfmt ");
     bytes.extend([16, 0, 0, 0, 1, 0, 1, 0]);
-    bytes.extend(8000u32.to_le_bytes());
-    bytes.extend(16000u32.to_le_bytes());
+    bytes.extend(rate.to_le_bytes());
+    bytes.extend((2 * rate).to_le_bytes());
     bytes.extend([2, 0, 16, 0]);
     bytes.extend(b"data");
     bytes.extend(size.to_le_bytes());
@@ -146,11 +158,16 @@ pub fn write_wav(path: &Path, samples: &[i16]) {
 
 /// Seconds in which something is heard, a tenth at a time.
 pub fn loud_seconds(samples: &[i16]) -> f64 {
-    let loud = |tenth: &&[i16]| {
-        let sum: u64 = tenth.iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
-        sum / 800 > 500
+    loud_seconds_at(8000, samples)
+}
+
+pub fn loud_seconds_at(rate: u32, samples: &[i16]) -> f64 {
+    let tenth = rate as usize / 10;
+    let loud = |samples: &&[i16]| {
+        let sum: u64 = samples.iter().map(|sample| u64::from(sample.unsigned_abs())).sum();
+        sum / tenth as u64 > 500
     };
-    f64::from(u32::try_from(samples.chunks_exact(800).filter(loud).count()).unwrap()) / 10.0
+    f64::from(u32::try_from(samples.chunks_exact(tenth).filter(loud).count()).unwrap()) / 10.0
 }
 
 pub fn frames(seconds: f64) -> usize {

@@ -150,7 +150,9 @@ async fn recording(streams: usize, seconds: usize, directory: &Path, suite: Opti
         if let Some(suite) = suite {
             port.secure(&sdes(suite));
         }
-        port.connect(Stream::new(Some(caller.local_addr().unwrap()), Codec::Pcmu));
+        // With events for keys, as nearly every call has them: none are listened for in the audio.
+        let stream = Stream::new(Some(caller.local_addr().unwrap()), Codec::Pcmu);
+        port.connect(Stream { telephone_event: Some(101), ..stream });
         port.record(take(file.clone()));
         ports.push(port);
     }

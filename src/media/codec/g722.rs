@@ -12,7 +12,6 @@ pub(in crate::media) struct Decoder {
 }
 
 /// Samples to octets, one for two.
-#[allow(dead_code, reason = "sounds will be")]
 pub(in crate::media) struct Encoder {
     library: G722Encoder,
 }
@@ -37,7 +36,6 @@ impl Decoder {
     }
 }
 
-#[allow(dead_code, reason = "sounds will be")]
 impl Encoder {
     pub fn new() -> Self {
         Self { library: G722Encoder::new() }

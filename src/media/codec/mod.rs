@@ -83,14 +83,6 @@ impl Codec {
         }
     }
 
-    /// The samples of so many encoded bytes, where each byte stands for as many.
-    pub(super) const fn samples(self, bytes: usize) -> u64 {
-        match self {
-            Self::G722 => 2 * bytes as u64,
-            Self::Pcmu | Self::Pcma | Self::Opus | Self::OpusNarrow => bytes as u64,
-        }
-    }
-
     /// The encoded bytes of so many samples, where each byte stands for as many.
     pub(super) fn bytes(self, samples: u64) -> usize {
         let samples = usize::try_from(samples).unwrap_or(usize::MAX);
@@ -100,20 +92,17 @@ impl Codec {
         }
     }
 
-    /// The byte that plays as silence.
-    pub(super) fn silence(self) -> u8 {
-        self.law().map_or(0xff, Law::silence)
-    }
-
-    /// The sample that an encoded byte stands for.
-    pub(super) fn decoded(self, byte: u8) -> i16 {
-        self.law().map_or(0, |law| law.decoded(byte))
-    }
-
-    pub(super) fn encode(self, samples: &[i16], encoded: &mut Vec<u8>) {
-        if let Some(law) = self.law() {
-            law.encode(samples, encoded);
+    /// Whether audio is packed in frames of 20 ms that cannot be cut.
+    pub(super) const fn is_framed(self) -> bool {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => false,
+            Self::Opus | Self::OpusNarrow => true,
         }
+    }
+
+    /// Samples of 20 ms.
+    pub(super) const fn frame(self) -> usize {
+        self.rate() as usize / 50
     }
 
     /// The law of G.711, if it is that.
@@ -125,6 +114,45 @@ impl Codec {
         }
     }
 }
+
+/// What encodes one stream.
+pub(super) enum Coder {
+    Law(Law),
+    G722(Box<g722::Encoder>),
+    Opus(Box<opus::Encoder>),
+}
+
+impl Coder {
+    pub fn new(codec: Codec) -> Self {
+        let opus = |bitrate| Self::Opus(Box::new(opus::Encoder::new(codec.rate(), bitrate, true)));
+        match codec {
+            Codec::Pcmu => Self::Law(Law::Mu),
+            Codec::Pcma => Self::Law(Law::A),
+            Codec::G722 => Self::G722(Box::new(g722::Encoder::new())),
+            Codec::Opus => opus(BITRATE),
+            Codec::OpusNarrow => opus(NARROW_BITRATE),
+        }
+    }
+
+    /// Appends what encodes these samples: of Opus, a frame.
+    pub fn encode(&mut self, samples: &[i16], encoded: &mut Vec<u8>) {
+        match self {
+            Self::Law(law) => law.encode(samples, encoded),
+            Self::G722(encoder) => encoder.encode(samples, encoded),
+            Self::Opus(encoder) => encoded.extend_from_slice(encoder.encode(samples)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Coder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Coder").finish_non_exhaustive()
+    }
+}
+
+/// Bits a second of what we say in Opus: clear speech, with room for a coarse copy.
+const BITRATE: i32 = 32_000;
+const NARROW_BITRATE: i32 = 18_000;
 
 /// So many samples at `rate`, as time.
 pub(super) fn duration(samples: u64, rate: u32) -> Duration {

@@ -21,7 +21,6 @@ pub(in crate::media) struct Decoder {
 }
 
 /// Samples to packets.
-#[allow(dead_code, reason = "sounds will be")]
 pub(in crate::media) struct Encoder {
     library: Option<Box<OpusEncoder>>,
     packet: Box<[u8; LARGEST]>,
@@ -100,7 +99,6 @@ impl Decoder {
     }
 }
 
-#[allow(dead_code, reason = "sounds will be")]
 impl Encoder {
     /// `bitrate` is the mean in bits a second; losses are provided for where `lossy`.
     pub fn new(rate: u32, bitrate: i32, lossy: bool) -> Self {
@@ -146,6 +144,40 @@ pub(in crate::media) fn units(packet: &[u8]) -> Option<u32> {
         _ => u32::from(*rest.first()? & 0x3f),
     };
     Some(frames * frame_units(toc)).filter(|units| (1..=LONGEST).contains(units))
+}
+
+/// Packs frames of one kind, each in a packet of its own, into one packet (RFC 6716 §3.2.5), and
+/// says how long it is. A frame of another kind counts as lost; what does not fit is left out.
+pub(in crate::media) fn join(frames: &[&[u8]], packet: &mut [u8]) -> usize {
+    let ([first, others @ ..], Some(toc)) = (frames, frames.first().and_then(|f| f.first())) else {
+        return 0;
+    };
+    let mut joined = Vec::with_capacity(packet.len());
+    if others.is_empty() {
+        joined.extend_from_slice(first);
+    } else {
+        let audio = |frame: &&'_ [u8]| {
+            frame.split_first().filter(|(kind, _)| *kind == toc).map_or(0, |(_, rest)| rest.len())
+        };
+        let count = u8::try_from(frames.len()).unwrap_or(u8::MAX);
+        joined.extend([toc | 3, 0x80 | count]);
+        for length in frames[..others.len()].iter().map(audio) {
+            // §3.2.1
+            let low = 252 + length % 4;
+            let octets = [low, length.saturating_sub(low) / 4].map(|octet| octet.to_le_bytes()[0]);
+            if length < 252 {
+                joined.push(length.to_le_bytes()[0]);
+            } else {
+                joined.extend(octets);
+            }
+        }
+        for frame in frames {
+            joined.extend_from_slice(&frame[frame.len() - audio(frame)..]);
+        }
+    }
+    let Some(place) = packet.get_mut(..joined.len()) else { return 0 };
+    place.copy_from_slice(&joined);
+    joined.len()
 }
 
 /// RFC 6716 §3.1, table 2.
@@ -269,6 +301,29 @@ mod tests {
         assert_eq!(units(&[0x4b]), None);
         assert_eq!(units(&[0x4b, 0]), None);
         assert_eq!(units(&[]), None);
+    }
+
+    #[test]
+    fn frames_joined_in_a_packet_are_heard_as_they_were_alone() {
+        let frames = packets(&speech()[..19_200], 320, 16_000, false);
+        let (mut alone, mut together) = (Decoder::new(16_000), Decoder::new(16_000));
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for frame in &frames {
+            alone.decode(frame, &mut first);
+        }
+        for three in frames.chunks(3) {
+            let three: Vec<&[u8]> = three.iter().map(Vec::as_slice).collect();
+            let mut packet = [0; 1200];
+            let length = join(&three, &mut packet);
+            assert_eq!(units(&packet[..length]), Some(24));
+            together.decode(&packet[..length], &mut second);
+        }
+        assert_eq!(first, second);
+        let long = [&[0x48][..], &[7; 700]].concat();
+        let mut packet = [0; 1500];
+        let length = join(&[&long, &long], &mut packet);
+        assert_eq!((length, &packet[..4]), (1404, &[0x4b, 0x82, 252, 112][..]));
+        assert_eq!((join(&[], &mut packet), join(&[&long], &mut [0; 9])), (0, 0));
     }
 
     #[test]
