@@ -3,6 +3,7 @@
 //!
 //! `<state>/control.sock` (0600): one JSON object a line, and one line in answer.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -20,9 +21,9 @@ use tracing::info;
 use uuid::Uuid;
 
 use crate::accept::accept;
-use crate::directory::{Directory, Settings, Sound};
+use crate::directory::{Directory, Imported, Settings, Sound};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
-use crate::spool::{Options, Query, Reader, Spool};
+use crate::spool::{self, Options, Query, Reader, Spool};
 use crate::state::audit::{Deed, Entry, Verdict};
 use crate::state::credential::{Credential, Kind};
 use crate::state::organization::Organization;
@@ -95,6 +96,25 @@ pub enum Command {
     Trace {
         filter: TraceFilter,
     },
+    /// A mailbox of another program's.
+    ImportMailbox {
+        mailbox: String,
+        settings: Settings,
+        pin: Option<String>,
+        /// Options that mean nothing here.
+        kept: BTreeMap<String, String>,
+        dry_run: bool,
+    },
+    /// What lies in a mailbox's directory of Asterisk's spool.
+    ImportMessages {
+        mailbox: String,
+        from: PathBuf,
+        dry_run: bool,
+        /// The mailbox would be made by now if this were not a dry run.
+        planned: bool,
+    },
+    /// A copy of the state's database.
+    Snapshot,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -135,6 +155,21 @@ pub enum Reply {
     /// So many passed too fast.
     Missed {
         messages: u64,
+    },
+    MailboxImported {
+        made: bool,
+        /// Told this once, where one was drawn.
+        pin: Option<String>,
+        weak: bool,
+    },
+    MessagesImported {
+        messages: usize,
+        known: usize,
+        greetings: usize,
+        problems: Vec<String>,
+    },
+    Snapshot {
+        file: PathBuf,
     },
     Refused {
         why: String,
@@ -200,10 +235,19 @@ impl Command {
             Self::RemoveCredential { kind, name } => {
                 ("credential.remove", format!("{kind} {name}"))
             }
+            Self::ImportMailbox { mailbox, dry_run: false, .. } => {
+                ("mailbox.import", mailbox.clone())
+            }
+            Self::ImportMessages { mailbox, dry_run: false, .. } => {
+                ("messages.import", mailbox.clone())
+            }
+            Self::Snapshot => ("state.backup", String::new()),
             Self::AddSound { context, name, .. } => ("sound.add", format!("{name}@{context}")),
             Self::RemoveSound { context, uuid } => ("sound.remove", format!("{uuid}@{context}")),
             Self::AddOrganization { context, .. } => ("organization.set", context.clone()),
-            Self::ListMailboxes { .. }
+            Self::ImportMailbox { dry_run: true, .. }
+            | Self::ImportMessages { dry_run: true, .. }
+            | Self::ListMailboxes { .. }
             | Self::ShowMailbox { .. }
             | Self::ListCredentials { .. }
             | Self::ListSounds { .. }
@@ -360,6 +404,15 @@ impl Stores {
                 let pin = self.directory.add(&id, &settings, pin.as_deref(), now).await?;
                 Reply::Pin { pin }
             }
+            Command::ImportMailbox { mailbox, settings, pin, kept, dry_run } => {
+                let _turn = self.turn.lock().await;
+                let (wishes, when) = (((&settings, &kept), pin.as_deref()), (now, dry_run));
+                self.import_mailbox(&mailbox, wishes, when).await?
+            }
+            Command::ImportMessages { mailbox, from, dry_run, planned } => {
+                self.import_messages(&mailbox, &from, (dry_run, planned)).await?
+            }
+            Command::Snapshot => Reply::Snapshot { file: self.state.snapshot().await? },
             Command::EditMailbox { mailbox, settings, pin } => {
                 let _turn = self.turn.lock().await;
                 let id = mailbox.parse()?;
@@ -469,6 +522,32 @@ impl Stores {
             return Err(crate::directory::Error::NoSuchMailbox(id).into());
         }
         Ok(Reply::Messages { messages: messages.iter().map(|m| self.message_line(m)).collect() })
+    }
+
+    async fn import_mailbox(
+        &self,
+        mailbox: &str,
+        (settings, pin): ((&Settings, &BTreeMap<String, String>), Option<&str>),
+        when: (i64, bool),
+    ) -> anyhow::Result<Reply> {
+        let id = mailbox.parse()?;
+        let Imported { made, pin, weak } = self.directory.import(&id, settings, pin, when).await?;
+        Ok(Reply::MailboxImported { made, pin, weak })
+    }
+
+    async fn import_messages(
+        &self,
+        mailbox: &str,
+        from: &Path,
+        (dry, planned): (bool, bool),
+    ) -> anyhow::Result<Reply> {
+        let id: MailboxId = mailbox.parse()?;
+        let owner = self.directory.find(&id).map(|mailbox| mailbox.id);
+        let owner = owner.or(planned.then_some(0));
+        let owner = owner.ok_or(crate::directory::Error::NoSuchMailbox(id.clone()))?;
+        let spool::Imported { messages, known, greetings, problems } =
+            self.spool.import((&id, owner), from, dry).await?;
+        Ok(Reply::MessagesImported { messages, known, greetings, problems })
     }
 
     fn mailbox_line(&self, id: &MailboxId, mailbox: &Mailbox) -> MailboxLine {

@@ -46,9 +46,9 @@ fn export(audio: &Path, form: media::Form) -> io::Result<Vec<u8>> {
     media::export(audio, form).map_err(io::Error::other)
 }
 
-/// How the spool reads WAV files.
+/// How the spool reads audio: any file, and repairs the recordings of ours.
 pub const WAV: Reader = Reader {
-    info: |path: &Path| media::wav::info(path).map(audio),
+    info: |path: &Path| media::file::info(path).map(audio),
     repair: |path: &Path| media::wav::repair(path).map(audio),
     playable: |path: &Path| {
         let sound = media::Sound::read(path, media::Codec::Pcmu);

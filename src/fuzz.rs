@@ -4,6 +4,7 @@
 //! `cargo fuzz`, `tests/fuzz.rs` gives each a short seeded run, `tests/long/fuzz.rs` a long one.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,11 @@ use nix::time::{ClockId, clock_gettime};
 use crate::call::secure::Rules;
 use crate::call::talk::Talk;
 use crate::config::Srtp;
+use crate::directory::import::conf::{Conf, Source};
+use crate::directory::import::{House, Pin, Plan, csv, is_pin};
+use crate::directory::settings;
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
-use crate::media::{self, trial};
+use crate::media::{self, file, trial, wav};
 use crate::sip::endpoint::{CallKey, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
 use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
@@ -22,7 +26,7 @@ use crate::spool::sidecar::{Fallback, Sidecar};
 pub type Target = fn(&[u8]);
 
 /// Each target by its name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("message", message),
     ("stream", stream),
     ("description", description),
@@ -39,6 +43,9 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("g722", g722),
     ("opus", opus),
     ("noise", noise),
+    ("voicemail", voicemail),
+    ("audio", audio),
+    ("gsm", gsm),
 ];
 
 /// The longest that one message or file has taken so far, in processor time.
@@ -221,6 +228,81 @@ pub fn sidecar(data: &[u8]) {
     let place = (&mailbox, &Folder::Inbox, stem);
     let message = timed(|| read.message((MessageId::new(1, 1), 1), place, &fallback));
     assert!(!message.duration.is_zero());
+}
+
+/// An operator's `voicemail.conf`: whatever it says, each mailbox that comes of it has a name that
+/// stays in its folder and settings that it can have, and no PIN is in the report.
+pub fn voicemail(data: &[u8]) {
+    let source = Source { name: "v".into(), bytes: data.to_vec() };
+    let mut included = 0;
+    let conf = Conf::parse(&source, &mut |_| {
+        included += 1;
+        // What includes itself ten times at each of ten depths is no configuration.
+        if included < 3 { Ok(vec![source.clone()]) } else { Err(String::new()) }
+    });
+    let known = settings();
+    let house = House { settings: &known, is_time_zone: &|zone| zone.contains('/') };
+    let plan = Plan::of(&conf, &house);
+    for mailbox in &plan.mailboxes {
+        assert_eq!(mailbox.id.path().components().count(), 2, "{}", mailbox.id);
+        assert!(mailbox.settings.keys().all(|key| known.contains(key)));
+        if let Pin::Given(pin) = &mailbox.pin {
+            assert!(is_pin(pin), "{pin:?}");
+        }
+    }
+    for line in conf.problems.iter().chain(&plan.report) {
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+    let rows = csv::rows(&String::from_utf8_lossy(data));
+    Plan::of_rows(&rows, &conf, &house);
+}
+
+/// A WAV file of anybody's on disk: its length is what can be read of it, and what is mended stays so.
+pub fn audio(data: &[u8]) {
+    let file = Scratch::new(data, "wav");
+    if let Ok(info) = file::info(&file.0)
+        && data.starts_with(b"RIFF")
+    {
+        assert!(info.samples <= data.len() as u64 * 8, "{info:?} of {} bytes", data.len());
+    }
+    let _no_panic = file::read(&file.0);
+    let before = std::fs::read(&file.0).expect("the scratch file");
+    match wav::repair(&file.0) {
+        Ok(mended) => assert_eq!(wav::repair(&file.0).ok(), Some(mended)),
+        Err(_) => assert_eq!(std::fs::read(&file.0).ok(), Some(before), "refused, and touched"),
+    }
+}
+
+/// GSM frames of any bits: 160 samples for each whole one.
+pub fn gsm(data: &[u8]) {
+    let file = Scratch::new(data, "gsm");
+    if let Ok(pcm) = file::read(&file.0) {
+        assert_eq!(pcm.samples.len(), data.len() / 33 * 160);
+        assert_eq!(
+            file::info(&file.0).map(|info| info.samples).ok(),
+            Some(pcm.samples.len() as u64)
+        );
+    }
+}
+
+/// A file for a moment.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(data: &[u8], extension: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("afterbeep-fuzz-{}-{n}.{extension}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, data).expect("room for the scratch file");
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Calls of several peers at once: any message in any state, any wish of their owners, any time

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("directory", &["mailbox", "state"]),
     ("call", &["config", "directory", "ivr", "mailbox", "media", "pii", "say", "sip", "spool"]),
     ("http", &["accept", "config", "directory", "mailbox", "pii", "spool", "state"]),
-    ("fuzz", &["call", "config", "mailbox", "media", "sip", "spool"]),
+    ("fuzz", &["call", "config", "directory", "mailbox", "media", "sip", "spool"]),
     ("control", &["accept", "directory", "mailbox", "spool", "state"]),
     ("daemon", &["call", "config", "control", "http", "media", "pii", "sip", "spool"]),
     (
@@ -58,6 +58,8 @@ const PURE: &[&str] = &[
     "spool/index/run.rs",
     "spool/query.rs",
     "spool/sidecar.rs",
+    "directory/import.rs",
+    "directory/import",
     "directory/table.rs",
     "media/codec",
     "media/comfort.rs",

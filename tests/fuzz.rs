@@ -89,6 +89,21 @@ fn no_comfort_noise_breaks_a_promise() {
 }
 
 #[test]
+fn no_voicemail_conf_breaks_a_promise() {
+    run("voicemail", 1_500);
+}
+
+#[test]
+fn no_audio_file_breaks_a_promise() {
+    run("audio", 1_500);
+}
+
+#[test]
+fn no_gsm_file_breaks_a_promise() {
+    run("gsm", 300);
+}
+
+#[test]
 fn each_target_has_its_corpus_and_its_file() {
     for (name, _) in TARGETS {
         assert!(mutate::corpus(name).len() >= 3, "{name}");

@@ -86,8 +86,9 @@ impl Sounds {
                     sounds.extend(self.whole_or_parts(name, parts, (language, codec)).await);
                 }
                 Clip::Greeting(greeting) => {
-                    let path = owner.0.greeting(owner.1, *greeting);
-                    sounds.extend(self.greeting(path, codec).await);
+                    if let Some(path) = owner.0.recording(owner.1, *greeting) {
+                        sounds.extend(self.greeting(path, codec).await);
+                    }
                 }
                 Clip::Name(..) | Clip::Caller { .. } | Clip::Message { .. } | Clip::Take => {}
             }

@@ -1,7 +1,10 @@
 //! The command line: what an operator types, and how it is answered.
 
+mod backup;
 mod call;
 mod demo;
+mod export;
+mod import;
 mod mailbox;
 mod messages;
 mod organization;
@@ -63,6 +66,14 @@ enum Verb {
     #[command(subcommand)]
     Messages(messages::Verb),
     Trace(trace::Trace),
+    /// Take over mailboxes, greetings and messages of another system
+    #[command(subcommand)]
+    Import(import::Verb),
+    /// Write messages in the way of another system
+    #[command(subcommand)]
+    Export(export::Verb),
+    /// Copy users, keys and counters into a directory, while the daemon runs
+    Backup(backup::Backup),
     /// Call a number by SIP, leave a recording or press keys: does my voicemail answer?
     Call(call::Call),
 }
@@ -134,6 +145,9 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Audit(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Messages(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Trace(trace) => trace.run(&mut operator(&config).await?).await,
+            Verb::Import(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Export(verb) => verb.run(&config).await,
+            Verb::Backup(backup) => backup.run(&config, &mut operator(&config).await?).await,
             Verb::Call(call) => call.run().await,
             Verb::CheckConfig => Ok(()),
         }

@@ -1,5 +1,6 @@
 //! `mailbox.toml`: one per mailbox, edited by people and by us, replaced in one step.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +15,8 @@ use super::Error;
 use crate::mailbox::Mailbox;
 
 pub(super) const NAME: &str = "mailbox.toml";
+/// What an import found and could not use: kept for people to read.
+const KEPT: &str = "asterisk";
 
 /// Larger files are no settings.
 const LARGEST: u64 = 256 * 1024;
@@ -28,8 +31,20 @@ pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
     let mailbox = with_rows(mailbox);
     let known = keys(&mailbox);
     let unknown =
-        table.keys().filter(|key| !known.iter().any(|known| known == *key)).cloned().collect();
+        table.keys().filter(|key| *key != KEPT && !known.contains(key)).cloned().collect();
     Ok((mailbox, unknown))
+}
+
+/// Writes options of Asterisk's that mean nothing here beside the settings.
+pub(super) fn keep(dir: &Path, options: &BTreeMap<String, String>) -> Result<(), Error> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let path = dir.join(NAME);
+    let mut settings = table(&path)?;
+    let options = options.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+    settings.insert(KEPT.to_owned(), Value::Table(options.collect()));
+    replace(dir, &settings)
 }
 
 /// Replaces the settings; keys that are not ours stay.
@@ -43,7 +58,12 @@ pub(super) fn write(dir: &Path, mailbox: &Mailbox) -> Result<(), Error> {
         // What cannot be read cannot be kept; it is not thrown away either.
         Err(error) => return Err(error),
     }
-    let text = toml::to_string(&settings)
+    replace(dir, &settings)
+}
+
+fn replace(dir: &Path, settings: &Table) -> Result<(), Error> {
+    let path = dir.join(NAME);
+    let text = toml::to_string(settings)
         .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
     let beside = dir.join(".mailbox.toml.new");
     let io = |doing, path: &Path| {

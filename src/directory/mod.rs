@@ -4,22 +4,25 @@
 //! their one reader and writer. A directory without one holds messages but takes no calls.
 
 mod file;
+pub mod import;
 mod owner;
 mod secret;
 mod sound;
 mod table;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::mailbox::greeting::{Greeting, Recorded};
-use crate::mailbox::{Mailbox, MailboxId, settled};
+use crate::mailbox::{Formats, Mailbox, MailboxId, pin, settled};
 use crate::state::{self, Counter, State};
 
 pub use crate::state::attempt::{Door, Locked};
@@ -46,6 +49,24 @@ pub enum Error {
     State(#[from] state::Error),
 }
 
+/// What became of a mailbox of another program's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// `false` where there was one.
+    pub made: bool,
+    /// The PIN that was drawn.
+    pub pin: Option<String>,
+    /// Its PIN breaks the policy.
+    pub weak: bool,
+}
+
+/// The names of all settings that a mailbox can have.
+pub fn settings() -> Vec<String> {
+    let mut keys = file::keys(&Mailbox::new(Uuid::nil(), 0, 0));
+    keys.retain(|key| !FIXED.contains(&key.as_str()));
+    keys
+}
+
 /// Settings by the names that `mailbox.toml` gives them.
 pub type Settings = Map<String, Value>;
 
@@ -63,6 +84,8 @@ struct Inner {
 
 /// Integers that file names and vendors' interfaces use for owners start above this.
 const FIRST_OWNER: u64 = 10_000;
+/// Files of one recording are written within this time.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 impl Directory {
     /// Reads every mailbox's settings below `root`. What cannot be read is told, and takes no
@@ -153,7 +176,7 @@ impl Directory {
 
     /// Which of the owner's greetings exist.
     pub fn recorded(&self, id: &MailboxId) -> Recorded {
-        let has = |greeting| self.greeting(id, greeting).is_file();
+        let has = |greeting| self.recording(id, greeting).is_some();
         Recorded {
             temporary: has(Greeting::Temporary),
             unavailable: has(Greeting::Unavailable),
@@ -162,6 +185,38 @@ impl Directory {
         }
     }
 
+    /// The recording that is played: the latest, and of several that were made together, as
+    /// Asterisk makes them, the one that sounds best.
+    pub fn recording(&self, id: &MailboxId, greeting: Greeting) -> Option<PathBuf> {
+        let chosen = self.greeting(id, greeting);
+        if chosen.parent() != Some(&self.dir(id)) {
+            return Some(chosen).filter(|path| path.is_file());
+        }
+        let dated = self.recordings(id, greeting).into_iter().filter_map(|path| {
+            let modified = path.metadata().ok()?.modified().ok()?;
+            Some((path, modified))
+        });
+        let dated: Vec<_> = dated.collect();
+        let latest = dated.iter().map(|(_, modified)| *modified).max()?;
+        let together = |modified| latest.duration_since(modified).is_ok_and(|past| past < TOGETHER);
+        dated.into_iter().find(|(_, modified)| together(*modified)).map(|(path, _)| path)
+    }
+
+    /// Every file of a greeting of the owner's, the best first: who removes it removes them all.
+    pub fn recordings(&self, id: &MailboxId, greeting: Greeting) -> Vec<PathBuf> {
+        let dir = self.dir(id);
+        let entries = fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok);
+        let formats = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (stem, extension) = name.rsplit_once('.')?;
+            Formats::named(extension).filter(|_| stem == greeting.stem())
+        });
+        let Some(formats) = formats.reduce(Formats::and) else { return vec![] };
+        let paths = formats.extensions().map(|e| dir.join(greeting.stem()).with_extension(e));
+        paths.filter(|path| path.is_file()).collect()
+    }
+
+    /// Where the owner's recording is put, or the sound that the mailbox was given.
     pub fn greeting(&self, id: &MailboxId, greeting: Greeting) -> PathBuf {
         if greeting == Greeting::Unavailable
             && let Some(sound) = self.find(id).and_then(|mailbox| mailbox.greeting)
@@ -199,6 +254,33 @@ impl Directory {
         state::make_private(&dir)?;
         self.write(id, mailbox)?;
         Ok(pin)
+    }
+
+    /// Makes a mailbox with the PIN that it has elsewhere, however weak: its owner is then asked for
+    /// a better one. Without a PIN one is drawn, and told only here. One that exists stays as it
+    /// is. What a `dry` import answers is not done.
+    pub async fn import(
+        &self,
+        id: &MailboxId,
+        (settings, kept): (&Settings, &BTreeMap<String, String>),
+        pin: Option<&str>,
+        (now, dry): (i64, bool),
+    ) -> Result<Imported, Error> {
+        if self.find(id).is_some() {
+            return Ok(Imported::default());
+        }
+        let weak = pin.is_some_and(|pin| pin::weakness(pin, id.number()).is_some());
+        let mut imported = Imported { made: true, pin: None, weak };
+        if dry {
+            self.changed(id, Mailbox::new(secret::fresh_uuid(), 0, now), settings, now)?;
+            return Ok(imported);
+        }
+        let wish = pin.map_or(NewPin::Unchanged, NewPin::Given);
+        let told = self.add(id, settings, wish, now).await?;
+        imported.pin = pin.is_none().then_some(told);
+        let _turn = self.turn();
+        file::keep(&self.dir(id), kept)?;
+        Ok(imported)
     }
 
     pub fn edit<'p>(

@@ -313,7 +313,7 @@ impl Limits {
     }
 }
 
-fn is_mail_address(text: &str) -> bool {
+pub(crate) fn is_mail_address(text: &str) -> bool {
     text.len() <= 254
         && text
             .split_once('@')

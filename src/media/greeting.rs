@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::codec;
 use super::decode::{SoundError, decode};
+use super::file;
 use super::level::Limiter;
 use super::meter::{Meter, Speech};
 use super::resample::Resampler;
@@ -31,9 +32,7 @@ impl Samples {
     }
 
     pub fn read(path: &Path, longest: Duration) -> Result<Self, SoundError> {
-        let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
-        let file = std::fs::File::open(path)?;
-        Self::from_source(Box::new(file), &extension.to_ascii_lowercase(), longest)
+        Self::taken_in(|sink| file::each_piece(path, longest, sink))
     }
 
     fn from_source(
@@ -41,8 +40,14 @@ impl Samples {
         extension: &str,
         longest: Duration,
     ) -> Result<Self, SoundError> {
+        Self::taken_in(|sink| decode(source, extension, longest, sink))
+    }
+
+    fn taken_in(
+        read: impl FnOnce(&mut file::Sink<'_>) -> Result<(), SoundError>,
+    ) -> Result<Self, SoundError> {
         let mut intake = None;
-        decode(source, extension, longest, |rate, mono| {
+        read(&mut |rate, mono| {
             intake.get_or_insert_with(|| Intake::new(rate)).push(mono);
         })?;
         let samples = intake.map_or(Self { samples: Vec::new(), rate: NARROW }, Intake::finish);

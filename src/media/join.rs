@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::file::{self, Pcm};
 use super::resample::Resampler;
 use super::wav::{self, Info};
 
@@ -14,12 +15,8 @@ use super::wav::{self, Info};
 pub fn join(parts: &[&Path], to: &Path) -> io::Result<Info> {
     let mut read = vec![];
     for path in parts {
-        let info = wav::info(path)?;
-        if (info.bits, info.channels) != (16, 1) {
-            let why = format!("{} is no 16-bit recording of one channel", path.display());
-            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-        }
-        read.push((wav::samples(path)?, info.rate));
+        let Pcm { samples, rate } = file::read(path).map_err(file::plain)?;
+        read.push((samples, rate));
     }
     let rate = read.iter().map(|(_, rate)| *rate).max().unwrap_or(8000);
     let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(to)?;

@@ -21,6 +21,7 @@ mod decode;
 mod dtls;
 mod dtmf;
 mod export;
+pub mod file;
 #[doc(hidden)]
 pub mod fuzz;
 mod greeting;

@@ -1,16 +1,14 @@
 //! Sounds: read from any file once, and kept encoded.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use symphonia::core::io::MediaSource;
-
 use super::codec::g711::Law;
 use super::codec::{self, Codec, Coder, opus};
 use super::decode::{SoundError, decode};
+use super::file;
 use super::resample::Resampler;
 
 /// Audio encoded for one codec, ready to be sent. Calls share it.
@@ -26,26 +24,29 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// Reads a file: WAV (PCM, µ-law, A-law), MP3, Ogg, FLAC, AAC, AIFF, or headerless audio under
-    /// Asterisk's names (`.ulaw`, `.alaw`, `.sln`, `.sln16`). Channels are mixed to one.
+    /// Reads a file, as [`file::read`] does.
     pub fn read(path: &Path, codec: Codec) -> Result<Self, SoundError> {
         let extension = path.extension().and_then(|name| name.to_str()).unwrap_or_default();
-        match extension.to_ascii_lowercase().as_str() {
-            "ulaw" | "ul" | "mu" | "pcm" => Self::raw(path, Law::Mu, codec),
-            "alaw" | "al" => Self::raw(path, Law::A, codec),
-            "sln" | "sln8" => Self::linear(path, 8000, codec),
-            "sln16" => Self::linear(path, 16_000, codec),
-            extension => Self::contained(Box::new(File::open(path)?), extension, codec),
+        let law = match extension.to_ascii_lowercase().as_str() {
+            "ulaw" | "ul" | "mu" | "ulw" | "pcm" => Some(Law::Mu),
+            "alaw" | "al" | "alw" => Some(Law::A),
+            _ => None,
+        };
+        if law.is_some() && law == codec.law() {
+            // As it is sent: nothing to decode.
+            return Ok(Self::from_encoded(bounded(path, samples_of_longest(8000))?, codec));
         }
+        Self::encoded_from(codec, |sink| file::each_piece(path, LONGEST, sink))
     }
 
-    /// Reads what a file with this extension would hold.
+    /// Reads what a file with this extension would hold, if it has a header.
     pub fn decode(
         bytes: Cow<'static, [u8]>,
         extension: &str,
         codec: Codec,
     ) -> Result<Self, SoundError> {
-        Self::contained(Box::new(Cursor::new(bytes)), extension, codec)
+        let source = Box::new(Cursor::new(bytes));
+        Self::encoded_from(codec, |sink| decode(source, extension, LONGEST, sink))
     }
 
     pub fn from_samples(samples: &[i16], rate: u32, codec: Codec) -> Self {
@@ -108,28 +109,12 @@ impl Sound {
         self.encoded.len() + 4 * self.frames.len() + 2 * self.linear.len()
     }
 
-    fn raw(path: &Path, law: Law, codec: Codec) -> Result<Self, SoundError> {
-        let bytes = bounded(path, samples_of_longest(8000))?;
-        if codec.law() == Some(law) {
-            return Ok(Self::from_encoded(bytes, codec));
-        }
-        let samples: Vec<i16> = bytes.iter().map(|&byte| law.decoded(byte)).collect();
-        Ok(Self::from_samples(&samples, 8000, codec))
-    }
-
-    fn linear(path: &Path, rate: u32, codec: Codec) -> Result<Self, SoundError> {
-        let bytes = bounded(path, 2 * samples_of_longest(rate))?;
-        let samples = bytes.as_chunks().0.iter().map(|&pair| i16::from_le_bytes(pair));
-        Ok(Self::from_samples(&samples.collect::<Vec<_>>(), rate, codec))
-    }
-
-    fn contained(
-        source: Box<dyn MediaSource>,
-        extension: &str,
+    fn encoded_from(
         codec: Codec,
+        read: impl FnOnce(&mut file::Sink<'_>) -> Result<(), SoundError>,
     ) -> Result<Self, SoundError> {
         let mut encoder = None;
-        decode(source, extension, LONGEST, |rate, mono| {
+        read(&mut |rate, mono| {
             encoder.get_or_insert_with(|| Encoder::new(rate, codec)).push(mono.iter().copied());
         })?;
         Ok(encoder.map_or_else(|| Self::from_encoded(Vec::new(), codec), Encoder::finish))

@@ -21,7 +21,14 @@ pub struct Info {
     pub data_offset: u64,
     pub channels: u16,
     pub bits: u16,
+    /// The format tag of the WAV header; 0 where there is none.
+    pub format: u16,
 }
+
+/// The format tag of GSM 06.10 in the packing of Microsoft ("WAV49", Asterisk's `.WAV`).
+pub(super) const GSM: u16 = 0x31;
+/// Samples that one of its blocks decodes to.
+pub(super) const GSM_SAMPLES: u64 = 320;
 
 impl Info {
     pub fn duration(&self) -> Duration {
@@ -54,7 +61,8 @@ pub fn samples(path: &Path) -> io::Result<Vec<i16>> {
 /// over in its place, so that there is a whole recording at every moment.
 pub fn level(path: &Path, target: f32) -> io::Result<()> {
     let file = File::options().read(true).write(true).open(path)?;
-    let Info { samples: count, rate, data_offset, channels, bits } = Layout::read(&file)?.info();
+    let Info { samples: count, rate, data_offset, channels, bits, .. } =
+        Layout::read(&file)?.info();
     if (channels, bits) != (1, 16) || codec::duration(count, rate) > super::sound::LONGEST {
         return Err(refused("no recording of ours"));
     }
@@ -157,6 +165,7 @@ struct Layout {
 
 #[derive(Debug, Clone, Copy)]
 struct Format {
+    tag: u16,
     channels: u16,
     rate: u32,
     block: u16,
@@ -200,9 +209,10 @@ impl Layout {
     }
 
     fn info(&self) -> Info {
-        let Format { channels, rate, block, bits } = self.format;
-        let samples = self.bytes / u64::from(block);
-        Info { samples, rate, data_offset: self.data, channels, bits }
+        let Format { tag, channels, rate, block, bits } = self.format;
+        let blocks = self.bytes / u64::from(block);
+        let samples = if tag == GSM { blocks * GSM_SAMPLES } else { blocks };
+        Info { samples, rate, data_offset: self.data, channels, bits, format: tag }
     }
 
     /// Makes the file end after so many samples, and its header say so.
@@ -224,6 +234,7 @@ impl Format {
         read_at(file, &mut body, at)?;
         let word = |n: usize| u16::from_le_bytes([body[n], body[n + 1]]);
         let format = Self {
+            tag: word(0),
             channels: word(2),
             rate: u32::from_le_bytes([body[4], body[5], body[6], body[7]]),
             block: word(12),
@@ -231,6 +242,9 @@ impl Format {
         };
         if format.channels == 0 || format.rate == 0 || format.block == 0 {
             return Err(refused("a format of nothing"));
+        }
+        if format.tag == GSM && (format.block != 65 || format.channels != 1) {
+            return Err(refused("GSM in blocks of another size"));
         }
         Ok(format)
     }

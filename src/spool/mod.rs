@@ -16,6 +16,8 @@
 mod copy;
 mod draft;
 mod edit;
+mod export;
+mod import;
 mod index;
 mod layout;
 mod look;
@@ -49,6 +51,8 @@ use crate::state::{self, Counter, State};
 pub use copy::CopyAs;
 use copy::Target;
 pub use draft::{Draft, Marks};
+pub use export::{Done, Export, ToWav};
+pub use import::{Imported, mailboxes_in};
 pub use index::Usage;
 use index::{Index, Scope, Seen};
 use layout::Layout;

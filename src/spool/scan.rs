@@ -326,9 +326,6 @@ pub(super) fn listing(names: &[String]) -> BTreeMap<Stem, Lying> {
     let mut listing: BTreeMap<Stem, Lying> = BTreeMap::new();
     for name in names {
         let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-        if is_leftover(stem) {
-            continue;
-        }
         let Some(stem) = Stem::found(stem) else { continue };
         if extension == "txt" {
             listing.entry(stem).or_default().sidecar = true;
@@ -337,15 +334,31 @@ pub(super) fn listing(names: &[String]) -> BTreeMap<Stem, Lying> {
             lying.formats = Some(lying.formats.map_or(format, |others| others.and(format)));
         }
     }
+    let stems: Vec<Stem> = listing.keys().cloned().collect();
+    for stem in stems {
+        if is_leftover(stem.as_str(), &listing) {
+            listing.remove(&stem);
+        }
+    }
     listing
 }
 
-/// What Asterisk makes for a moment beside a message that it forwards: `msg0007-bak.txt`.
-fn is_leftover(stem: &str) -> bool {
-    let number = stem.strip_suffix("-bak").or_else(|| stem.strip_suffix("-prepend"));
-    number
-        .and_then(|stem| stem.strip_prefix("msg"))
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+/// What Asterisk makes for a moment beside a message that it forwards with an introduction: the
+/// introduction, and a copy of the message as it was. A copy that outlived its message is one.
+fn is_leftover(stem: &str, listing: &BTreeMap<Stem, Lying>) -> bool {
+    let of_message = |stem: &str| {
+        let number = stem.strip_prefix("msg").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    let whole = |stem: &str| {
+        let lying = Stem::found(stem).and_then(|stem| listing.get(&stem).copied());
+        lying.is_some_and(|lying| lying.sidecar && lying.formats.is_some())
+    };
+    match (stem.strip_suffix("-bak"), stem.strip_suffix("-prepend")) {
+        (Some(message), _) => of_message(message) && whole(message),
+        (None, Some(message)) => of_message(message),
+        (None, None) => false,
+    }
 }
 
 pub(super) fn seconds(time: SystemTime) -> i64 {

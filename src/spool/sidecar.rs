@@ -4,6 +4,7 @@
 //! own. Keys that we do not know are kept when the file is rewritten. Readers expect anything:
 //! another program's file, a half-written one, none of our keys.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -119,6 +120,28 @@ impl Sidecar {
         self.set_or_remove("transcript", transcript);
     }
 
+    /// A message of another spool's: what it says stays, and it belongs to somebody here.
+    pub(super) fn taken_over(&mut self, message: &Message, owner: u64) {
+        let urgent = message.urgent;
+        let flag = self.text_of("flag").to_owned();
+        self.mark(message);
+        // Asterisk has flags of its own.
+        if !urgent {
+            self.set("flag", &flag);
+        }
+        for (key, value) in [
+            ("origtime", message.envelope.received.to_string()),
+            ("duration", message.duration.as_secs().to_string()),
+            ("duration_ms", message.duration.as_millis().to_string()),
+            ("rate", message.rate.to_string()),
+            ("sha256", message.sha256.clone()),
+            ("owner", owner.to_string()),
+            ("call", message.envelope.call.clone()),
+        ] {
+            self.set(key, &value);
+        }
+    }
+
     /// A copy of a message: who called stays, who owns it does not.
     pub(super) fn copied(&mut self, message: &Message, owner: u64) {
         let Envelope { caller, to, received, call, sip_call_id } = &message.envelope;
@@ -141,10 +164,11 @@ impl Sidecar {
 
     /// Reads whatever can be read.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes);
         let mut sidecar = Self::default();
         let mut within = true;
-        for line in text.lines().map(str::trim) {
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let line = readable(line);
+            let line = line.trim();
             if let Some(section) = line.strip_prefix('[') {
                 within = section.starts_with("message]");
             } else if let Some((key, value)) = line.split_once('=')
@@ -273,6 +297,14 @@ impl Sidecar {
             category: text("category"),
             transcript: text("transcript"),
         }
+    }
+}
+
+/// Old systems write Latin-1, where every byte is a character.
+fn readable(line: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(line) {
+        Ok(line) => Cow::Borrowed(line),
+        Err(_) => Cow::Owned(line.iter().map(|&byte| char::from(byte)).collect()),
     }
 }
 
@@ -410,7 +442,7 @@ mod tests {
             &fallback,
         );
         assert_eq!(message.envelope.caller.number, "2002");
-        assert_eq!(message.envelope.caller.name, "Bob \u{fffd}");
+        assert_eq!(message.envelope.caller.name, "Bob \u{e9}");
         assert_eq!(message.duration, Duration::from_secs(17));
         assert!(message.urgent && message.heard.is_none());
     }

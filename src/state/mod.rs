@@ -53,6 +53,8 @@ pub struct State(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    /// One at a time.
+    snapshot: tokio::sync::Mutex<()>,
     pool: SqlitePool,
     pin_key: PinKey,
     leases: [Mutex<Lease>; 3],
@@ -192,6 +194,7 @@ impl State {
         let trail = Trail::new(pin_key.derived("audit"));
         Ok(Self(Arc::new(Inner {
             dir: dir.to_owned(),
+            snapshot: tokio::sync::Mutex::default(),
             pool,
             pin_key,
             leases: Default::default(),
@@ -272,6 +275,28 @@ impl State {
     /// Where it lies: other databases lie beside it.
     pub fn dir(&self) -> &Path {
         &self.0.dir
+    }
+
+    /// A copy of the database as it is now, in a file that nobody else has; it replaces the one that
+    /// was made before. Calls go on meanwhile.
+    pub async fn snapshot(&self) -> Result<PathBuf, Error> {
+        let _turn = self.0.snapshot.lock().await;
+        let path = self.0.dir.join("snapshot.db");
+        let io = |doing| {
+            let path = path.clone();
+            move |source| Error::Io { doing, path, source }
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("remove")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        // SQLite fills an empty file, which is private already.
+        private_file(&path).map_err(io("make"))?;
+        let name = path.to_string_lossy().into_owned();
+        sqlx::query("VACUUM INTO ?1").bind(name).execute(&self.0.pool).await?;
+        Ok(path)
     }
 
     /// Writes everything out: the last thing before the process ends.

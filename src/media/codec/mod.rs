@@ -2,6 +2,7 @@
 
 pub(super) mod g711;
 pub(super) mod g722;
+pub(super) mod gsm;
 pub(super) mod opus;
 
 use std::time::Duration;
