@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::fcntl::Flock;
 
 use super::Error;
+use super::scan::{Lying, listing};
 use super::sidecar::{LARGEST, Sidecar};
-use crate::mailbox::{Folder, Formats, Stem};
+use crate::mailbox::Folder;
 use crate::state;
 
 /// Reads audio of any form and gives it back as a WAV file.
@@ -235,21 +236,11 @@ fn files(dir: &Path) -> Result<Vec<String>, Error> {
 
 /// The messages of a folder, oldest first.
 fn wanted(from: &Path, done: &mut Done) -> Result<Vec<Wanted>, Error> {
-    let mut groups: BTreeMap<String, (bool, Option<Formats>)> = BTreeMap::new();
-    for name in files(from)? {
-        let Some((stem, extension)) = name.rsplit_once('.') else { continue };
-        let group = groups.entry(stem.to_owned()).or_default();
-        if extension == "txt" {
-            group.0 = true;
-        } else if let Some(format) = Formats::named(extension) {
-            group.1 = Some(group.1.map_or(format, |known| known.and(format)));
-        }
-    }
     let mut wanted = vec![];
-    for (stem, (has_sidecar, formats)) in groups {
-        let Some(formats) = formats.filter(|_| Stem::found(&stem).is_some()) else { continue };
+    for (stem, Lying { sidecar: has_sidecar, formats }) in listing(&files(from)?) {
+        let (stem, Some(formats)) = (stem.as_str(), formats) else { continue };
         let audio = from.join(format!("{stem}.{}", formats.best()));
-        match described(&stem, audio, has_sidecar) {
+        match described(stem, audio, has_sidecar) {
             Ok(message) => wanted.extend(message),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => done.problems.push(format!("{}/{stem}: {error}", from.display())),
