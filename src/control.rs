@@ -3,6 +3,8 @@
 //!
 //! `<state>/control.sock` (0600): one JSON object a line, and one line in answer.
 
+mod keeping;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -22,6 +24,7 @@ use uuid::Uuid;
 
 use crate::accept::accept;
 use crate::directory::{Directory, Imported, Settings, Sound};
+use crate::mailbox::retention::Retention;
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
 use crate::spool::{self, Options, Query, Reader, Spool};
 use crate::state::audit::{Deed, Entry, Verdict};
@@ -115,6 +118,15 @@ pub enum Command {
     },
     /// A copy of the state's database.
     Snapshot,
+    RenameMailbox {
+        mailbox: String,
+        to: String,
+    },
+    SweepSpool {
+        retention: Retention,
+        force: bool,
+    },
+    ReindexSpool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -170,6 +182,16 @@ pub enum Reply {
     },
     Snapshot {
         file: PathBuf,
+    },
+    Swept {
+        expired: usize,
+        purged: usize,
+        /// Why nothing was.
+        halted: Option<String>,
+    },
+    Reindexed {
+        messages: usize,
+        differ: usize,
     },
     Refused {
         why: String,
@@ -229,6 +251,8 @@ impl Command {
             Self::EditMailbox { mailbox, .. } => ("mailbox.edit", mailbox.clone()),
             Self::RemoveMailbox { mailbox } => ("mailbox.remove", mailbox.clone()),
             Self::UnlockMailbox { mailbox } => ("mailbox.unlock", mailbox.clone()),
+            Self::RenameMailbox { mailbox, to } => ("mailbox.rename", format!("{mailbox} {to}")),
+            Self::SweepSpool { force, .. } => ("spool.sweep", format!("force: {force}")),
             Self::AddCredential { credential, .. } => {
                 ("credential.set", format!("{} {}", credential.kind, credential.name))
             }
@@ -255,6 +279,7 @@ impl Command {
             | Self::VerifyAudit
             | Self::ShowAudit { .. }
             | Self::Trace { .. }
+            | Self::ReindexSpool
             | Self::ListMessages { .. } => return None,
         })
     }
@@ -419,19 +444,7 @@ impl Stores {
                 self.directory.edit(&id, &settings, pin.as_deref(), now)?;
                 Reply::Done
             }
-            Command::RemoveMailbox { mailbox } => {
-                let _turn = self.turn.lock().await;
-                let id = mailbox.parse()?;
-                // Its recording would have nowhere to go, or reach the number's next owner.
-                let busy = self.busy.as_ref().is_some_and(|busy| busy(&id));
-                anyhow::ensure!(
-                    !busy,
-                    "a caller is leaving a message in {id}: try again in a moment"
-                );
-                self.directory.remove(&id)?;
-                self.spool.forget(&id);
-                Reply::Done
-            }
+            Command::RemoveMailbox { mailbox } => self.remove(mailbox.parse()?).await?,
             Command::UnlockMailbox { mailbox } => {
                 self.directory.unlock(&mailbox.parse()?).await?;
                 Reply::Done
@@ -491,6 +504,11 @@ impl Stores {
                 Reply::Trail { entries: self.state.trail(None, limit).await? }
             }
             Command::Trace { .. } => anyhow::bail!("only a daemon that runs can be watched"),
+            Command::RenameMailbox { mailbox, to } => {
+                self.rename(mailbox.parse()?, to.parse()?, now).await?
+            }
+            Command::SweepSpool { retention, force } => self.sweep(&retention, force, now).await?,
+            Command::ReindexSpool => self.reindex().await?,
             Command::ListMessages { mailbox, folder } => {
                 self.list_messages(mailbox.parse()?, folder.as_deref()).await?
             }
@@ -705,6 +723,14 @@ impl Operator {
         }
         let (stores, problems) = Stores::open(spool, state, reader).await?;
         Ok(Self::Here(Box::new(stores), problems))
+    }
+
+    /// Leaves the stores whole, so that the next start need not compare them with the tree.
+    pub async fn close(self) {
+        if let Self::Here(stores, _) = self {
+            stores.spool.close().await;
+            stores.state.close().await;
+        }
     }
 
     pub async fn ask(&mut self, command: Command) -> anyhow::Result<Reply> {

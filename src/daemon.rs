@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,6 +22,8 @@ use crate::config::{self, Config, LogFormat};
 use crate::control::{self, Stores};
 use crate::http::guard::Guard;
 use crate::http::{self, House};
+use crate::mailbox::edit::Rules;
+use crate::mailbox::retention::{Ceiling, Retention};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{self, Audio, Form, Reader, Spool};
@@ -86,7 +88,12 @@ const FILES_A_CALL: usize = 4;
 impl Daemon {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let files = raise_file_limit();
-        let options = spool::Options { at_once: true, ..spool::Options::default() };
+        let options = spool::Options {
+            at_once: true,
+            rules: Rules { move_heard: config.messages.move_heard },
+            shred: config.messages.shred,
+            ..spool::Options::default()
+        };
         let (mut stores, problems) = Stores::open_with(&config.spool, &config.state, WAV, options)
             .await
             .with_context(|| {
@@ -155,6 +162,9 @@ impl Daemon {
         stores.tracer = Some(trace::tracer(agent.clone()));
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         tasks.push(tokio::spawn(stores.spool.clone().watch()));
+        limit(config, &stores);
+        let retention = config.messages.retention;
+        tasks.push(tokio::spawn(sweep_nightly(stores.spool.clone(), retention)));
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;
@@ -206,6 +216,38 @@ impl Daemon {
 async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, reception: Reception) {
     while let Some(invite) = invites.recv().await {
         tokio::spawn(reception.clone().receive(invite));
+    }
+}
+
+/// Tells the spool what each mailbox may hold.
+fn limit(config: &Config, stores: &Stores) {
+    let (directory, house) = (stores.directory.clone(), config.deposit.max_messages);
+    let any = |most: u32, unit: u64| (most > 0).then(|| u64::from(most) * unit);
+    let seconds = any(config.messages.max_minutes, 60);
+    let bytes = any(config.messages.max_megabytes, 1_000_000);
+    stores.spool.limit(move |id| {
+        let own = directory.find(id).and_then(|mailbox| mailbox.max_messages);
+        Ceiling { messages: Some(own.unwrap_or(house).into()), seconds, bytes }
+    });
+}
+
+/// Lets go what is too old, once a day.
+async fn sweep_nightly(spool: Spool, retention: Retention) {
+    const DAY: i64 = 24 * 60 * 60;
+    let mut tick = tokio::time::interval(Duration::from_secs(60 * 60));
+    loop {
+        tick.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let swept = match spool.last_sweep().await {
+            Ok(last) if last.is_some_and(|last| (0..DAY).contains(&(now - last))) => continue,
+            Ok(_) if !retention.ends() => continue,
+            Ok(_) => spool.sweep(&retention, now, false).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
+            warn!("old messages could not be let go: {error}");
+        }
     }
 }
 

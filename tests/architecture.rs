@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http", &["accept", "config", "directory", "mailbox", "pii", "spool", "state"]),
     ("fuzz", &["call", "config", "directory", "mailbox", "media", "sip", "spool"]),
     ("control", &["accept", "directory", "mailbox", "spool", "state"]),
-    ("daemon", &["call", "config", "control", "http", "media", "pii", "sip", "spool"]),
+    ("daemon", &["call", "config", "control", "http", "mailbox", "media", "pii", "sip", "spool"]),
     (
         "cli",
         &[

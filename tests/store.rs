@@ -10,6 +10,8 @@ use std::time::Duration;
 
 #[path = "store/index.rs"]
 mod index;
+#[path = "store/life.rs"]
+mod life;
 #[path = "store/others.rs"]
 mod others;
 

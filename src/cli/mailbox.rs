@@ -32,6 +32,13 @@ pub(super) enum Verb {
         /// NUMBER or NUMBER@CONTEXT
         mailbox: String,
     },
+    /// Give a mailbox another number or context; all that it holds goes along
+    Rename {
+        /// NUMBER or NUMBER@CONTEXT
+        mailbox: String,
+        /// NUMBER or NUMBER@CONTEXT
+        to: String,
+    },
     /// Let the owner log in again after too many wrong PINs
     Unlock {
         /// NUMBER, NUMBER@CONTEXT, or a range: 1000-1399@sales
@@ -205,6 +212,12 @@ impl Verb {
                     bail!("nothing was removed");
                 }
                 each(&mailboxes, operator, |mailbox| Command::RemoveMailbox { mailbox }).await
+            }
+            Self::Rename { mailbox, to } => {
+                let command = Command::RenameMailbox { mailbox: mailbox.clone(), to: to.clone() };
+                operator.ask(command).await?;
+                println!("{mailbox} is {to} now");
+                Ok(())
             }
             Self::Unlock { mailboxes } => {
                 each(&mailboxes, operator, |mailbox| Command::UnlockMailbox { mailbox }).await

@@ -9,6 +9,7 @@ mod mailbox;
 mod messages;
 mod organization;
 mod serve;
+mod spool;
 mod trace;
 mod user;
 
@@ -74,6 +75,9 @@ enum Verb {
     Export(export::Verb),
     /// Copy users, keys and counters into a directory, while the daemon runs
     Backup(backup::Backup),
+    /// Check and mend the spool, read it anew, let go what is too old
+    #[command(subcommand)]
+    Spool(spool::Verb),
     /// Call a number by SIP, leave a recording or press keys: does my voicemail answer?
     Call(call::Call),
 }
@@ -148,6 +152,7 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Import(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Export(verb) => verb.run(&config).await,
             Verb::Backup(backup) => backup.run(&config, &mut operator(&config).await?).await,
+            Verb::Spool(verb) => verb.run(&config).await,
             Verb::Call(call) => call.run().await,
             Verb::CheckConfig => Ok(()),
         }

@@ -43,6 +43,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         ("media", media),
         ("deposit", deposit),
         ("menus", menus),
+        ("messages", messages),
         ("sounds", sounds),
         ("http", http),
         ("log", log),
@@ -145,6 +146,21 @@ fn menus(section: &mut Section, config: &mut Config) {
     section.take("call_back", &mut menus.call_back);
     section.take("dial_out", &mut menus.dial_out);
     section.take("calls_per_day", &mut menus.calls_per_day);
+}
+
+fn messages(section: &mut Section, config: &mut Config) {
+    let messages = &mut config.messages;
+    section.take("move_heard", &mut messages.move_heard);
+    section.take("shred", &mut messages.shred);
+    section.take("max_minutes", &mut messages.max_minutes);
+    section.take("max_megabytes", &mut messages.max_megabytes);
+    let retention = &mut messages.retention;
+    section.take("inbox_days", &mut retention.inbox);
+    section.take("old_days", &mut retention.old);
+    section.take("sent_days", &mut retention.sent);
+    section.take("filed_days", &mut retention.filed);
+    section.take("trash_days", &mut retention.trash);
+    section.take("keep_unheard", &mut retention.keep_unheard);
 }
 
 fn sounds(section: &mut Section, config: &mut Config) {

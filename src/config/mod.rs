@@ -14,6 +14,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::mailbox::retention::Retention;
+
 pub use file::{Problem, parse};
 pub use identity::{Authenticate, Peer, Registration};
 pub use menus::{Menus, StarLogin, Style};
@@ -26,6 +28,7 @@ pub struct Config {
     pub sip: Sip,
     pub media: Media,
     pub deposit: Deposit,
+    pub messages: Messages,
     pub menus: Menus,
     pub sounds: Sounds,
     pub http: Http,
@@ -149,6 +152,19 @@ pub enum Codec {
 pub enum CodecPreference {
     Caller,
     Ours,
+}
+
+/// What becomes of messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Messages {
+    /// A heard message moves from the INBOX to Old.
+    pub move_heard: bool,
+    /// Audio that is purged is written over first.
+    pub shred: bool,
+    pub retention: Retention,
+    /// What one mailbox may hold in all; 0: any.
+    pub max_minutes: u32,
+    pub max_megabytes: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -296,6 +312,7 @@ impl Default for Config {
                 extensions: false,
             },
             menus: Menus::default(),
+            messages: Messages::default(),
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],

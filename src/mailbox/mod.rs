@@ -13,6 +13,7 @@ pub mod keypad;
 pub mod message;
 pub mod pin;
 mod recipient;
+pub mod retention;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -186,7 +186,7 @@ impl Draft {
             sha256,
             urgent: self.marks.urgent,
             private: self.marks.private,
-            silent: self.marks.silent,
+            silent: self.marks.silent || self.fields.text_of("empty") == "yes",
             ..Message::new(self.id, number, self.mailbox.clone(), stem)
         };
         Ok((message, audio))

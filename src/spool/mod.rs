@@ -13,6 +13,7 @@
 //! The law: a recording is never lost. Audio is safe on disk before its sidecar appears, nothing is
 //! ever overwritten, and what a crash leaves in `tmp` becomes a message at the next start.
 
+mod check;
 mod copy;
 mod draft;
 mod edit;
@@ -28,14 +29,15 @@ mod query;
 mod renditions;
 mod scan;
 pub(crate) mod sidecar;
+mod sweep;
 mod watch;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::fcntl::Flock;
@@ -43,11 +45,13 @@ use tokio::sync::broadcast;
 use tracing::warn;
 
 use crate::mailbox::edit::{Outcome, Refused, Rules};
+use crate::mailbox::retention::Ceiling;
 use crate::mailbox::{
-    By, Change, Counts, Edit, Envelope, Folder, MailboxId, Message, MessageId, Stem,
+    By, Change, Counts, Edit, Envelope, Folder, Level, MailboxId, Message, MessageId, Stem,
 };
 use crate::state::{self, Counter, State};
 
+pub use check::{Flaw, Progress, What, check};
 pub use copy::CopyAs;
 use copy::Target;
 pub use draft::{Draft, Marks};
@@ -61,6 +65,7 @@ use publish::{Published, Publisher, Work};
 pub use query::{Order, Query};
 pub use renditions::{Form, Renditions};
 pub use scan::Found;
+pub use sweep::Swept;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -150,6 +155,9 @@ struct Inner {
     looks: [tokio::sync::Mutex<()>; TURNS],
     /// What our own work does to which names, so that nobody takes it for another program's.
     ours: Mutex<Ours>,
+    ceiling: OnceLock<Box<Ceilings>>,
+    /// Mailboxes that are nearly full, or full.
+    levels: Mutex<HashMap<MailboxId, Level>>,
     changes: broadcast::Sender<Change>,
     /// Recordings that could not be made messages: the disk was full, or failed.
     stuck: Mutex<Vec<Draft>>,
@@ -191,6 +199,8 @@ impl Spool {
             mailboxes: std::array::from_fn(|_| tokio::sync::RwLock::default()),
             looks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             ours: Mutex::default(),
+            ceiling: OnceLock::new(),
+            levels: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             stuck: Mutex::default(),
             unsynced: Mutex::default(),
@@ -566,6 +576,18 @@ impl Spool {
         Ok(())
     }
 
+    /// Reads every file of every mailbox again; how many messages there are, and how many differ
+    /// from what the index knew.
+    pub async fn reindex(&self) -> Result<(usize, usize), Error> {
+        let root = self.root().to_owned();
+        let mut differ = 0;
+        for mailbox in blocking(move || scan::mailboxes(&root)).await?? {
+            let looked = look::look(self, &mailbox, look::Depth::Anew).await?;
+            differ += looked.found + looked.changed + looked.removed;
+        }
+        Ok((self.len(), differ))
+    }
+
     /// Waits until all that is known stands in the index on disk too.
     pub async fn write_out(&self) -> Result<(), Error> {
         Ok(self.0.index.write_out().await?)
@@ -587,8 +609,62 @@ impl Spool {
     }
 
     fn tell(&self, change: Change) {
+        let mailbox = change.mailbox().clone();
+        let came = match &change {
+            Change::Delivered { message, .. } | Change::Copied { message, .. } => {
+                Some(message.clone())
+            }
+            _ => None,
+        };
         // Nobody listening is an ordinary state.
         let _ = self.0.changes.send(change);
+        if let Some(level) = self.has_risen(&mailbox, came.as_deref()) {
+            let _ = self.0.changes.send(Change::Filled { mailbox, level });
+        }
+    }
+
+    /// What each mailbox may hold: told once, when it is known.
+    pub fn limit(&self, ceiling: impl Fn(&MailboxId) -> Ceiling + Send + Sync + 'static) {
+        let _ = self.0.ceiling.set(Box::new(ceiling));
+    }
+
+    /// How full a mailbox is.
+    pub fn level(&self, mailbox: &MailboxId) -> Level {
+        level(&self.ceiling(mailbox), self.usage(mailbox))
+    }
+
+    fn ceiling(&self, mailbox: &MailboxId) -> Ceiling {
+        self.0.ceiling.get().map_or_else(Ceiling::default, |ceiling| ceiling(mailbox))
+    }
+
+    /// The level of a mailbox, where it has just come to be fuller than before.
+    fn has_risen(&self, mailbox: &MailboxId, came: Option<&Message>) -> Option<Level> {
+        let (ceiling, usage) = (self.ceiling(mailbox), self.usage(mailbox));
+        let now = level(&ceiling, usage);
+        let mut levels = self.0.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        // What it was before this run is known by taking away what has just come.
+        let before = levels.get(mailbox).copied().unwrap_or_else(|| {
+            let millis = came.map_or(0, |m| u64::try_from(m.duration.as_millis()).unwrap_or(0));
+            level(
+                &ceiling,
+                Usage {
+                    messages: usage.messages.saturating_sub(usize::from(came.is_some())),
+                    millis: usage.millis.saturating_sub(millis),
+                    bytes: usage.bytes.saturating_sub(came.map_or(0, |m| m.bytes)),
+                },
+            )
+        });
+        if now == Level::Room {
+            levels.remove(mailbox);
+        } else {
+            levels.insert(mailbox.clone(), now);
+        }
+        (now > before).then_some(now)
+    }
+
+    /// Nobody else changes the mailbox while this is held.
+    pub async fn alone(&self, mailbox: &MailboxId) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.turn_of(mailbox).write().await
     }
 
     /// Ten digits of the second and seven of a counter that never goes back.
@@ -597,6 +673,8 @@ impl Spool {
         Ok(format!("{:010}{counter:07}", second.clamp(0, 9_999_999_999)))
     }
 }
+
+type Ceilings = dyn Fn(&MailboxId) -> Ceiling + Send + Sync;
 
 /// Stems, and whether their files go.
 #[derive(Default)]
@@ -610,6 +688,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.index.abandon();
     }
+}
+
+fn level(ceiling: &Ceiling, usage: Usage) -> Level {
+    ceiling.level(usage.messages as u64, usage.millis / 1000, usage.bytes)
 }
 
 /// What tells this tree from any other that the same state may be used with.

@@ -102,7 +102,7 @@ impl Sidecar {
         self.set("number", &message.number.to_string());
         let yes = |wanted: bool| wanted.then_some("yes");
         self.set_or_remove("private", yes(message.private));
-        self.set_or_remove("silent", yes(message.silent));
+        self.set_or_remove("empty", yes(message.silent));
         let heard = message.heard.as_ref();
         self.set_or_remove("heard_at", heard.map(|heard| heard.at.to_string()).as_deref());
         self.set_or_remove("read_by", heard.map(|heard| heard.by.as_str()));
@@ -289,7 +289,7 @@ impl Sidecar {
             // Whatever lies in Asterisk's folder of that name is urgent.
             urgent: flagged || *folder == Folder::Urgent,
             private: is("private"),
-            silent: is("silent"),
+            silent: is("empty"),
             origin: self.text_of("origin").parse().ok(),
             forwarded,
             deleted,

@@ -1,0 +1,122 @@
+//! `afterbeep spool …`: is what lies there whole, and is it as the index says?
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::config::Config;
+use crate::control::{Command, Operator, Reply};
+use crate::daemon::WAV;
+use crate::spool::{Flaw, What, check};
+
+#[derive(Subcommand)]
+pub(super) enum Verb {
+    /// Check every message: text file, audio, checksum. Reads only, also while the daemon runs
+    Verify,
+    /// Put right what a crash or another program left half-done; the daemon must not run
+    Repair,
+    /// Read every message anew into the index
+    Reindex,
+    /// Let go what is older than the configuration says, as every night
+    Sweep {
+        /// Even where the clock has jumped, or more than a tenth of all messages would go
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+impl Verb {
+    pub(super) async fn run(self, config: &Config) -> anyhow::Result<()> {
+        match self {
+            Self::Verify => told(flaws(config)?),
+            Self::Repair => repair(config).await,
+            Self::Reindex => reindex(config).await,
+            Self::Sweep { force } => sweep(config, force).await,
+        }
+    }
+}
+
+fn flaws(config: &Config) -> anyhow::Result<(usize, Vec<Flaw>)> {
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "{bar:40} {pos}/{len} mailboxes, {msg} messages, {eta} left",
+    )?);
+    let checked = check(&config.spool, WAV, |progress| {
+        bar.set_length(progress.of as u64);
+        bar.set_position(progress.mailboxes as u64);
+        bar.set_message(progress.messages.to_string());
+    });
+    bar.finish_and_clear();
+    checked.with_context(|| format!("cannot check {}", config.spool.display()))
+}
+
+fn told((messages, flaws): (usize, Vec<Flaw>)) -> anyhow::Result<()> {
+    for flaw in &flaws {
+        println!("{flaw}");
+    }
+    // Another program may leave audio alone, and a caller may be speaking.
+    let wrong =
+        flaws.iter().filter(|flaw| !matches!(flaw.what, What::NoSidecar | What::Leftover)).count();
+    println!("{messages} messages were checked, {wrong} things are wrong");
+    if wrong > 0 {
+        bail!("the spool is not whole: `afterbeep spool repair` mends what can be mended");
+    }
+    Ok(())
+}
+
+async fn repair(config: &Config) -> anyhow::Result<()> {
+    let before = flaws(config)?.1;
+    // Opening it finishes what was begun, and makes messages of drafts.
+    let mut operator = Operator::reach(&config.spool, &config.state, WAV).await?;
+    let Operator::Here(stores, _) = &operator else {
+        bail!("the daemon runs; stop it first: it mends the spool itself at each start")
+    };
+    for flaw in &before {
+        if let What::Unreadable(_) = flaw.what
+            && flaw.path.extension().is_some_and(|extension| extension == "wav")
+            && (WAV.repair)(&flaw.path).is_ok()
+        {
+            println!("{} has a true header again", flaw.path.display());
+        }
+    }
+    let told_before: Vec<String> = before.iter().map(ToString::to_string).collect();
+    let messages = stores.spool.len();
+    operator.ask(Command::ReindexSpool).await?;
+    operator.close().await;
+    let (checked, after) = flaws(config)?;
+    let gone =
+        told_before.iter().filter(|flaw| !after.iter().any(|left| left.to_string() == **flaw));
+    for flaw in gone {
+        println!("mended: {flaw}");
+    }
+    println!("{messages} messages are in the index");
+    told((checked, after))
+}
+
+async fn reindex(config: &Config) -> anyhow::Result<()> {
+    let bar = ProgressBar::new_spinner().with_message("reads every message");
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    let mut operator = Operator::reach(&config.spool, &config.state, WAV).await?;
+    let reply = operator.ask(Command::ReindexSpool).await;
+    bar.finish_and_clear();
+    let Reply::Reindexed { messages, differ } = reply? else {
+        bail!("the daemon answered something else")
+    };
+    println!("{messages} messages were read; {differ} differed from what the index knew");
+    operator.close().await;
+    Ok(())
+}
+
+async fn sweep(config: &Config, force: bool) -> anyhow::Result<()> {
+    let mut operator = Operator::reach(&config.spool, &config.state, WAV).await?;
+    let retention = config.messages.retention;
+    let reply = operator.ask(Command::SweepSpool { retention, force }).await?;
+    let Reply::Swept { expired, purged, halted } = reply else {
+        bail!("the daemon answered something else")
+    };
+    operator.close().await;
+    if let Some(why) = halted {
+        bail!("nothing was swept: {why}; --force sweeps all the same");
+    }
+    println!("{expired} messages went into the trash, {purged} out of it for good");
+    Ok(())
+}

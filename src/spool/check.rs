@@ -1,0 +1,164 @@
+//! The tree, checked file by file: what does not belong together, what cannot be read, what is no
+//! longer as it was delivered. Reads only, so that it may run beside a daemon.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::draft::sum;
+use super::scan::{listing, mailboxes, names};
+use super::sidecar::{LARGEST, Sidecar};
+use super::{Error, Reader};
+use crate::mailbox::{Folder, MailboxId};
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    pub path: PathBuf,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A sidecar without audio.
+    NoAudio,
+    /// Audio of a message's format without a sidecar. Another program may have left it so.
+    NoSidecar,
+    TooLarge,
+    Unreadable(String),
+    /// The audio is not what was delivered.
+    Changed,
+    /// Another message has the same id.
+    SameId(PathBuf),
+    /// Half of something that a crash or a call in progress left in `tmp`.
+    Leftover,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.what {
+            What::NoAudio => write!(f, "{path} has no audio beside it"),
+            What::NoSidecar => write!(f, "{path} has no text file beside it"),
+            What::TooLarge => write!(f, "{path} is too large for a text file of a message"),
+            What::Unreadable(why) => write!(f, "{path} cannot be read: {why}"),
+            What::Changed => write!(f, "{path} is not the audio that was delivered"),
+            What::SameId(other) => write!(f, "{path} has the id of {}", other.display()),
+            What::Leftover => write!(f, "{path} is half of something"),
+        }
+    }
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    pub mailboxes: usize,
+    pub of: usize,
+    pub messages: usize,
+}
+
+/// Checks every file below `root`, and tells how far it is after each mailbox. How many messages
+/// there are, and what is wrong with them.
+pub fn check(
+    root: &Path,
+    reader: Reader,
+    mut told: impl FnMut(Progress),
+) -> Result<(usize, Vec<Flaw>), Error> {
+    let all = mailboxes(root)?;
+    let mut progress = Progress { of: all.len(), ..Progress::default() };
+    let mut checked = Checked { reader, ids: HashMap::new(), flaws: vec![], messages: 0 };
+    told(progress);
+    for mailbox in &all {
+        checked.mailbox(root, mailbox)?;
+        progress.mailboxes += 1;
+        progress.messages = checked.messages;
+        told(progress);
+    }
+    Ok((checked.messages, checked.flaws))
+}
+
+struct Checked {
+    reader: Reader,
+    ids: HashMap<String, PathBuf>,
+    flaws: Vec<Flaw>,
+    messages: usize,
+}
+
+impl Checked {
+    fn mailbox(&mut self, root: &Path, mailbox: &MailboxId) -> Result<(), Error> {
+        let home = root.join(mailbox.path());
+        for name in names(&home)? {
+            let dir = home.join(&name);
+            if !dir.is_dir() {
+                continue;
+            }
+            if name == "tmp" {
+                let left = names(&dir)?;
+                self.flaws.extend(
+                    left.iter().map(|name| Flaw { path: dir.join(name), what: What::Leftover }),
+                );
+            } else if Folder::named(&name).is_some() {
+                self.folder(&dir)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&mut self, dir: &Path) -> Result<(), Error> {
+        for (stem, lying) in listing(&names(dir)?) {
+            let txt = dir.join(format!("{stem}.txt"));
+            let Some(formats) = lying.formats else {
+                self.flaw(txt, What::NoAudio);
+                continue;
+            };
+            let audio = dir.join(format!("{stem}.{}", formats.best()));
+            if !audio.is_file() {
+                continue;
+            }
+            if !lying.sidecar {
+                self.flaw(audio.clone(), What::NoSidecar);
+            }
+            self.messages += 1;
+            let fields = match fs::metadata(&txt) {
+                Ok(meta) if meta.len() > LARGEST => {
+                    self.flaw(txt, What::TooLarge);
+                    continue;
+                }
+                Ok(_) => match fs::read(&txt) {
+                    Ok(bytes) => Sidecar::parse(&bytes),
+                    Err(error) => {
+                        self.flaw(txt, What::Unreadable(error.to_string()));
+                        continue;
+                    }
+                },
+                Err(_) => Sidecar::default(),
+            };
+            if let Some(id) = fields.id()
+                && let Some(other) = self.ids.insert(id.to_string(), audio.clone())
+            {
+                self.flaw(audio.clone(), What::SameId(other));
+            }
+            match (self.reader.info)(&audio) {
+                Err(error) => self.flaw(audio, What::Unreadable(error.to_string())),
+                Ok(info) => self.sum(audio, info.data_at, fields.text_of("sha256")),
+            }
+        }
+        Ok(())
+    }
+
+    fn sum(&mut self, audio: PathBuf, data_at: u64, wanted: &str) {
+        if wanted.is_empty() {
+            return;
+        }
+        match File::open(&audio).and_then(|mut file| sum(&mut file, data_at)) {
+            Ok(found) if found == wanted => {}
+            Ok(_) => self.flaw(audio, What::Changed),
+            Err(error) => self.flaw(audio, What::Unreadable(error.to_string())),
+        }
+    }
+
+    fn flaw(&mut self, path: PathBuf, what: What) {
+        self.flaws.push(Flaw { path, what });
+    }
+}
