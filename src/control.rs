@@ -30,6 +30,7 @@ use crate::spool::{self, Options, Query, Reader, Spool};
 use crate::state::audit::{Deed, Entry, Verdict};
 use crate::state::credential::{Credential, Kind};
 use crate::state::organization::Organization;
+use crate::state::outbox::Posted;
 use crate::state::{self, Counter, State, make_private};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,6 +91,16 @@ pub enum Command {
     VerifyAudit,
     ShowAudit {
         limit: u32,
+    },
+    ListOutbox {
+        after: i64,
+        limit: u32,
+    },
+    RetryOutbox {
+        id: Option<i64>,
+    },
+    DropOutbox {
+        id: Option<i64>,
     },
     ListMessages {
         mailbox: String,
@@ -157,6 +168,12 @@ pub enum Reply {
     },
     Trail {
         entries: Vec<Entry>,
+    },
+    Outbox {
+        posted: Vec<Posted>,
+    },
+    Count {
+        count: u64,
     },
     Messages {
         messages: Vec<MessageLine>,
@@ -243,6 +260,10 @@ pub struct MessageLine {
     pub file: PathBuf,
 }
 
+fn number(id: Option<i64>) -> String {
+    id.map_or_else(|| "all".into(), |id| id.to_string())
+}
+
 impl Command {
     /// What it changes, for the audit trail; `None` where it only looks.
     fn deed(&self) -> Option<(&'static str, String)> {
@@ -269,6 +290,8 @@ impl Command {
             Self::AddSound { context, name, .. } => ("sound.add", format!("{name}@{context}")),
             Self::RemoveSound { context, uuid } => ("sound.remove", format!("{uuid}@{context}")),
             Self::AddOrganization { context, .. } => ("organization.set", context.clone()),
+            Self::RetryOutbox { id } => ("outbox.retry", number(*id)),
+            Self::DropOutbox { id } => ("outbox.drop", number(*id)),
             Self::ImportMailbox { dry_run: true, .. }
             | Self::ImportMessages { dry_run: true, .. }
             | Self::ListMailboxes { .. }
@@ -280,6 +303,7 @@ impl Command {
             | Self::ShowAudit { .. }
             | Self::Trace { .. }
             | Self::ReindexSpool
+            | Self::ListOutbox { .. }
             | Self::ListMessages { .. } => return None,
         })
     }
@@ -420,6 +444,22 @@ impl Stores {
         kept
     }
 
+    async fn tend_outbox(&self, command: &Command) -> Result<Reply, state::Error> {
+        Ok(match command {
+            Command::RetryOutbox { id } => {
+                Reply::Count { count: self.state.retry_posted(*id, unix_now()).await? }
+            }
+            Command::DropOutbox { id } => {
+                Reply::Count { count: self.state.drop_posted(*id).await? }
+            }
+            Command::ListOutbox { after, limit } => {
+                let most = i64::from(*limit).min(1_000);
+                Reply::Outbox { posted: self.state.outbox(*after, most).await? }
+            }
+            _ => Reply::Done,
+        })
+    }
+
     async fn try_perform(&self, command: Command) -> anyhow::Result<Reply> {
         let now = unix_now();
         Ok(match command {
@@ -509,6 +549,9 @@ impl Stores {
             }
             Command::SweepSpool { retention, force } => self.sweep(&retention, force, now).await?,
             Command::ReindexSpool => self.reindex().await?,
+            command @ (Command::ListOutbox { .. }
+            | Command::RetryOutbox { .. }
+            | Command::DropOutbox { .. }) => self.tend_outbox(&command).await?,
             Command::ListMessages { mailbox, folder } => {
                 self.list_messages(mailbox.parse()?, folder.as_deref()).await?
             }

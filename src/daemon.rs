@@ -1,6 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
 mod identity;
+mod notices;
 mod trace;
 
 use std::io::{self, IsTerminal};
@@ -165,6 +166,7 @@ impl Daemon {
         limit(config, &stores);
         let retention = config.messages.retention;
         tasks.push(tokio::spawn(sweep_nightly(stores.spool.clone(), retention)));
+        tasks.extend(notices::start(config, &stores, &agent, &stopped)?);
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
         })?;

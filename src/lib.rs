@@ -6,6 +6,7 @@
 //! cli       → control, daemon        what an operator types
 //! daemon                             builds everything, knows everything
 //! call      http     control         the shell: three ways in
+//! notice                             and the way out: mail, hooks, lamps
 //! spool     directory                what is kept, in the tree
 //! state                              what is kept beside it
 //! accept                             connections, also when there are none to take
@@ -31,6 +32,7 @@ pub mod http;
 pub mod ivr;
 pub mod mailbox;
 pub mod media;
+pub mod notice;
 pub mod pii;
 pub mod say;
 pub mod sip;

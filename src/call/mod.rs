@@ -35,7 +35,7 @@ use secure::Rules;
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
 
-pub use route::must_authenticate;
+pub use route::{may_subscribe, must_authenticate};
 
 /// Everything that a call needs.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::config::{Authenticate, Config, Network, Peer, Registration, Service, Sip, Srtp};
 use crate::directory::Dialled;
 use crate::mailbox::{CallerId, DEFAULT_CONTEXT, MailboxId};
-use crate::sip::{Incoming, NameAddr, Party, Refer, Uri};
+use crate::sip::{Incoming, NameAddr, Party, Refer, Subscribing, Uri};
 
 /// A mailbox that a call may be for.
 #[derive(Debug)]
@@ -128,14 +128,13 @@ fn context(
     has_context: impl Fn(&str) -> bool,
     of_peer: Option<&str>,
 ) -> String {
-    let host = call.request_uri.host.to_lowercase();
-    if let Some(context) = sip.domains.get(&host) {
-        return context.clone();
-    }
-    if has_context(&host) {
-        return host;
-    }
-    of_peer.unwrap_or(DEFAULT_CONTEXT).to_owned()
+    of_host(&call.request_uri.host, sip, has_context)
+        .unwrap_or_else(|| of_peer.unwrap_or(DEFAULT_CONTEXT).to_owned())
+}
+
+fn of_host(host: &str, sip: &Sip, has_context: impl Fn(&str) -> bool) -> Option<String> {
+    let host = host.to_lowercase();
+    sip.domains.get(&host).cloned().or_else(|| has_context(&host).then_some(host))
 }
 
 fn origin<'s>(call: &Incoming, sip: &'s Sip) -> Origin<'s> {
@@ -145,15 +144,53 @@ fn origin<'s>(call: &Incoming, sip: &'s Sip) -> Origin<'s> {
             return Origin::Registrar(registration);
         }
     }
-    sip.peers.iter().find(|peer| fits(peer, call)).map_or(Origin::Stranger, Origin::Peer)
+    let marks = Marks {
+        source: call.source.ip(),
+        authenticated: call.authenticated.as_deref(),
+        certificate: call.certificate.as_deref(),
+    };
+    peer_of(&marks, sip).map_or(Origin::Stranger, Origin::Peer)
 }
 
-/// Whether a call has all marks of a peer.
-fn fits(peer: &Peer, call: &Incoming) -> bool {
+/// What is proven of who speaks.
+struct Marks<'m> {
+    source: IpAddr,
+    authenticated: Option<&'m str>,
+    certificate: Option<&'m str>,
+}
+
+fn peer_of<'s>(marks: &Marks, sip: &'s Sip) -> Option<&'s Peer> {
+    sip.peers.iter().find(|peer| fits(peer, marks))
+}
+
+/// In which organization a subscriber may ask for the state of mailboxes, if in any: only peers
+/// that are trusted may, for it tells who has mail.
+pub fn may_subscribe(
+    who: &Subscribing,
+    sip: &Sip,
+    has_context: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let marks = Marks {
+        source: who.source.ip(),
+        authenticated: who.authenticated.as_deref(),
+        certificate: who.certificate.as_deref(),
+    };
+    let peer = peer_of(&marks, sip).filter(|peer| peer.trusted || peer.username.is_some())?;
+    match &peer.context {
+        Some(own) => Some(own.clone()),
+        None => Some(
+            of_host(&who.request_uri.host, sip, has_context)
+                .unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()),
+        ),
+    }
+}
+
+/// Whether somebody has all marks of a peer.
+fn fits(peer: &Peer, marks: &Marks) -> bool {
     let Peer { address, certificate, username, .. } = peer;
-    address.is_none_or(|address| address.contains(call.source.ip()))
-        && username.as_ref().is_none_or(|name| call.authenticated.as_ref() == Some(name))
-        && certificate.as_deref().is_none_or(|name| shows(call.certificate.as_deref(), name))
+    address.is_none_or(|address| address.contains(marks.source))
+        && username.as_deref().is_none_or(|name| marks.authenticated == Some(name))
+        && certificate.as_deref().is_none_or(|name| shows(marks.certificate, name))
 }
 
 /// Whether a name is one of those in a certificate.

@@ -8,6 +8,7 @@ mod import;
 mod mailbox;
 mod messages;
 mod organization;
+mod outbox;
 mod serve;
 mod spool;
 mod trace;
@@ -63,6 +64,9 @@ enum Verb {
     /// Who changed what: show the trail, or prove that nobody tampered with it
     #[command(subcommand)]
     Audit(organization::AuditVerb),
+    /// See and mend what waits to be sent: mail, pages, webhooks
+    #[command(subcommand)]
+    Outbox(outbox::Verb),
     /// List and export messages
     #[command(subcommand)]
     Messages(messages::Verb),
@@ -146,6 +150,7 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Key(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Organization(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Sound(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Outbox(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Audit(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Messages(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Trace(trace) => trace.run(&mut operator(&config).await?).await,

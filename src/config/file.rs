@@ -46,6 +46,8 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
         ("messages", messages),
         ("sounds", sounds),
         ("http", http),
+        ("mail", mail),
+        ("notices", notices),
         ("log", log),
     ] {
         let mut inner = top.section(name);
@@ -189,6 +191,38 @@ fn http(section: &mut Section, config: &mut Config) {
     section.take("telecmi", &mut http.telecmi);
 }
 
+fn mail(section: &mut Section, config: &mut Config) {
+    let mail = &mut config.mail;
+    section.take_some("server", &mut mail.server);
+    section.take("starttls", &mut mail.starttls);
+    section.take_some("username", &mut mail.username);
+    section.take_some("password_file", &mut mail.password_file);
+    section.take_some("from", &mut mail.from);
+    section.take("from_name", &mut mail.from_name);
+    section.take("attach", &mut mail.attach);
+    section.take("max_attachment_mb", &mut mail.max_attachment_mb);
+    section.take_some("templates", &mut mail.templates);
+    section.take_some("subject", &mut mail.subject);
+    section.take_some("body", &mut mail.body);
+    section.take_some("pager_subject", &mut mail.pager_subject);
+    section.take_some("pager_body", &mut mail.pager_body);
+    section.take("date_format", &mut mail.date_format);
+    section.take_some("dkim_selector", &mut mail.dkim_selector);
+    section.take_some("dkim_domain", &mut mail.dkim_domain);
+    section.take_some("dkim_key", &mut mail.dkim_key);
+}
+
+fn notices(section: &mut Section, config: &mut Config) {
+    let notices = &mut config.notices;
+    section.take("found", &mut notices.found);
+    section.take("extern_notify", &mut notices.extern_notify);
+    section.take("webhooks", &mut notices.webhooks);
+    section.take("lamp_state", &mut notices.lamp_state);
+    section.take_some("voicemail_number", &mut notices.voicemail_number);
+    section.take_some("lamp_username", &mut notices.lamp_username);
+    section.take_some("lamp_password_file", &mut notices.lamp_password_file);
+}
+
 fn log(section: &mut Section, config: &mut Config) {
     section.take("level", &mut config.log.level);
     section.take("format", &mut config.log.format);
@@ -330,6 +364,8 @@ mod tests {
             ("menus", menus),
             ("sounds", sounds),
             ("http", http),
+            ("mail", mail),
+            ("notices", notices),
             ("log", log),
         ] {
             let mut section = top.section(name);

@@ -7,6 +7,7 @@ mod file;
 mod identity;
 mod menus;
 mod network;
+mod notices;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ pub use file::{Problem, parse};
 pub use identity::{Authenticate, Peer, Registration};
 pub use menus::{Menus, StarLogin, Style};
 pub use network::Network;
+pub use notices::{Form, Mail, Notices, Webhook};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -32,6 +34,8 @@ pub struct Config {
     pub menus: Menus,
     pub sounds: Sounds,
     pub http: Http,
+    pub mail: Mail,
+    pub notices: Notices,
     pub log: Log,
 }
 
@@ -334,6 +338,8 @@ impl Default for Config {
                 yay_delete_with_body: false,
                 telecmi: true,
             },
+            mail: Mail::default(),
+            notices: Notices::default(),
             log: Log { level: "info".into(), format: LogFormat::Text },
         }
     }
@@ -422,20 +428,6 @@ impl Config {
             "sip.ring_seconds",
             "is more than proxies wait for: 170 at most".into(),
         );
-        for (host, context) in &self.sip.domains {
-            refuse(
-                !crate::mailbox::is_plain_name(context),
-                "sip.domains",
-                format!("`{}` for {} is no context", context.escape_debug(), host.escape_debug()),
-            );
-        }
-        for context in self.sip.peers.iter().filter_map(|peer| peer.context.as_deref()) {
-            refuse(
-                !crate::mailbox::is_plain_name(context),
-                "sip.peers",
-                format!("`{}` is no context", context.escape_debug()),
-            );
-        }
         let calls_to = self.sip.calls_to.as_deref();
         refuse(
             calls_to.is_some_and(|to| !to.starts_with("sip") || !to.contains("{number}")),
@@ -459,11 +451,23 @@ impl Config {
     fn problems_of_parts(&self) -> Vec<(&'static str, String)> {
         let mut problems = identity::problems(&self.sip);
         problems.extend(self.http.problems());
+        problems.extend(notices::problems(self));
+        problems.extend(contexts(&self.sip));
         if self.media.codecs.is_empty() {
             problems.push(("media.codecs", "names at least one".into()));
         }
         problems
     }
+}
+
+/// Contexts that are named must be such as directories can be.
+fn contexts(sip: &Sip) -> Vec<(&'static str, String)> {
+    let is_none = |context: &&str| !crate::mailbox::is_plain_name(context);
+    let of_hosts = sip.domains.values().map(String::as_str).filter(is_none);
+    let of_peers = sip.peers.iter().filter_map(|peer| peer.context.as_deref()).filter(is_none);
+    let told = |context: &str| format!("`{}` is no context", context.escape_debug());
+    let hosts = of_hosts.map(|context| ("sip.domains", told(context)));
+    hosts.chain(of_peers.map(|context| ("sip.peers", told(context)))).collect()
 }
 
 impl Http {

@@ -44,6 +44,11 @@ pub struct Marks {
 }
 
 impl Draft {
+    /// The message that it will be, and the second when it was begun.
+    pub(super) fn about(&self) -> (MessageId, i64) {
+        (self.id, self.envelope.received)
+    }
+
     pub(super) fn new(
         layout: &Layout,
         mailbox: &MailboxId,

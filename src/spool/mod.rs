@@ -49,6 +49,7 @@ use crate::mailbox::retention::Ceiling;
 use crate::mailbox::{
     By, Change, Counts, Edit, Envelope, Folder, Level, MailboxId, Message, MessageId, Stem,
 };
+use crate::state::outbox::{Intent, Intents};
 use crate::state::{self, Counter, State};
 
 pub use check::{Flaw, Progress, What, check};
@@ -159,11 +160,19 @@ struct Inner {
     /// Mailboxes that are nearly full, or full.
     levels: Mutex<HashMap<MailboxId, Level>>,
     changes: broadcast::Sender<Change>,
+    herald: OnceLock<Herald>,
     /// Recordings that could not be made messages: the disk was full, or failed.
     stuck: Mutex<Vec<Draft>>,
     /// Folders of messages that exist, which could not be synced.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     _lock: Flock<File>,
+}
+
+/// Writes down, before a message exists, that its owner is to be told of it.
+pub struct Herald {
+    pub intents: Intents,
+    /// Whether anybody is told of messages to this mailbox.
+    pub wants: Box<dyn Fn(&MailboxId) -> bool + Send + Sync>,
 }
 
 const TURNS: usize = 64;
@@ -202,6 +211,7 @@ impl Spool {
             ceiling: OnceLock::new(),
             levels: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
+            herald: OnceLock::new(),
             stuck: Mutex::default(),
             unsynced: Mutex::default(),
             _lock: lock,
@@ -235,6 +245,25 @@ impl Spool {
         let (message, counts) = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
         self.tell(Change::Delivered { message: message.clone(), counts });
         Ok(message)
+    }
+
+    /// From now on intents to tell are written down; the first herald stays.
+    pub fn engage(&self, herald: Herald) {
+        let _one_is_there_already = self.0.herald.set(herald);
+    }
+
+    /// On disk when this returns. What cannot be written down must not cost the message.
+    async fn intend(&self, mailbox: &MailboxId, id: MessageId, now: i64) {
+        let intent = || Intent { message: id.to_string(), mailbox: mailbox.to_string() };
+        let done = match self.0.herald.get() {
+            Some(herald) if (herald.wants)(mailbox) => herald.intents.intend(intent(), now).await,
+            Some(_) => Ok(()),
+            // A start: what a crash left is delivered before anybody listens.
+            None => self.0.state.intend(&intent(), now).await,
+        };
+        if let Err(error) = done {
+            warn!(%mailbox, "a notice may be lost should this process be killed now: {error}");
+        }
     }
 
     /// Leaves a draft to [`Spool::retry`]: its recorder may still be writing.
@@ -273,12 +302,14 @@ impl Spool {
     async fn publish(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
         let number = self.0.state.next(Counter::Message).await?;
         let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
+        let (id, received) = draft.about();
         let work = blocking(move || {
             let finished = draft.finish(number, reader)?;
             let names = (finished.0.mailbox.clone(), finished.0.stem.clone());
             Ok::<_, Error>((names, draft.prepare(finished, &probe)?))
         });
         let ((mailbox, stem), work) = work.await??;
+        self.intend(&mailbox, id, received).await;
         let _shared = self.turn_of(&mailbox).read().await;
         self.is_ours_now(&stem, false);
         let (message, seen) = self.act(work).await?;
@@ -390,6 +421,9 @@ impl Spool {
         let there = target.mailbox.clone();
         let work = blocking(move || copy::copy(&layout, &source, (target, &how), reader, &probe))
             .await??;
+        if matches!(kind, CopyAs::Also | CopyAs::Forward { .. }) {
+            self.intend(&there, id, at).await;
+        }
         let _shared = self.turn_of(&there).read().await;
         let (message, seen) = self.act(work).await?;
         let counts = self.0.index.insert(&message, seen);

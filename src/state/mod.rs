@@ -10,6 +10,7 @@ pub mod credential;
 mod fact;
 mod foreign;
 pub mod organization;
+pub mod outbox;
 pub mod seal;
 pub mod session;
 
@@ -31,6 +32,7 @@ use sqlx::sqlite::{
 use attempt::Attempts;
 use audit::Trail;
 use seal::PinKey;
+use tokio::sync::Notify;
 use tracing::warn;
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,8 @@ struct Inner {
     credentials_version: AtomicU64,
     attempts: Attempts,
     trail: Trail,
+    /// Somebody wants what waits to be tried at once.
+    retried: Notify,
     _lock: Flock<File>,
 }
 
@@ -188,6 +192,7 @@ impl State {
             .synchronous(SqliteSynchronous::Full);
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        sqlx::raw_sql(outbox::SCHEMA).execute(&pool).await?;
         sqlx::raw_sql(MEND).execute(&pool).await?;
         attempt::prune(&pool, now()).await?;
         let attempts = Attempts::load(&pool).await?;
@@ -201,6 +206,7 @@ impl State {
             credentials_version: AtomicU64::new(0),
             attempts,
             trail,
+            retried: Notify::new(),
             _lock: lock,
         })))
     }

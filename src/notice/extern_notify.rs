@@ -1,0 +1,54 @@
+//! Asterisk's `externnotify`: a program that is told the counts, with the same arguments and no
+//! shell between.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tracing::warn;
+
+use crate::mailbox::{Counts, MailboxId};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `context mailbox new old urgent`; as in Asterisk, `new` does not count urgent ones.
+pub fn arguments(mailbox: &MailboxId, counts: Counts) -> [String; 5] {
+    [
+        mailbox.context().to_owned(),
+        mailbox.number().to_owned(),
+        counts.new.saturating_sub(counts.urgent_new).to_string(),
+        counts.old.to_string(),
+        counts.urgent_new.to_string(),
+    ]
+}
+
+/// Runs the program to its end; it is killed when it takes too long.
+pub async fn run(program: &[String], mailbox: &MailboxId, counts: Counts) {
+    let [command, fixed @ ..] = program else { return };
+    let child = Command::new(command)
+        .args(fixed)
+        .args(arguments(mailbox, counts))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    match tokio::time::timeout(PATIENCE, child).await {
+        Ok(Ok(status)) if status.success() => {}
+        Ok(Ok(status)) => warn!(%mailbox, "the program in notices.extern_notify failed: {status}"),
+        Ok(Err(error)) => warn!(%mailbox, "notices.extern_notify cannot be run: {error}"),
+        Err(_) => warn!(%mailbox, "the program in notices.extern_notify was killed after 30 s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_asterisks() {
+        let mailbox = "1000@sales".parse().unwrap();
+        let counts = Counts { new: 3, old: 2, urgent_new: 1, urgent_old: 1 };
+        assert_eq!(arguments(&mailbox, counts).join(" "), "sales 1000 2 2 1");
+    }
+}

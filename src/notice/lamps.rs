@@ -1,0 +1,271 @@
+//! Telling lamps: who subscribed, and whom mailboxes name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, info};
+
+use super::mwi::{Answer, Lamps, summary};
+use crate::directory::{Dialled, Directory};
+use crate::mailbox::{Change, Counts, MailboxId};
+use crate::sip::{
+    Agent, Announcement, Credentials, Refusal, Reject, Subscriber, Subscribing, SubscriptionKey,
+    Uri,
+};
+use crate::spool::Spool;
+
+/// In which organization a subscriber may ask, if in any.
+pub type Trust = Arc<dyn Fn(&Subscribing) -> Option<String> + Send + Sync>;
+
+pub struct Switchman {
+    pub agent: Agent,
+    pub spool: Spool,
+    pub directory: Directory,
+    pub trust: Trust,
+    /// What Subscription-State says out of a dialog.
+    pub state: String,
+    /// Whom telephones dial to listen; the mailbox's own number where empty.
+    pub account: String,
+    pub credentials: Option<Credentials>,
+}
+
+/// Who watches which mailboxes.
+#[derive(Default)]
+struct Watchers {
+    subscriptions: HashMap<SubscriptionKey, Watcher>,
+    by_mailbox: HashMap<MailboxId, BTreeSet<SubscriptionKey>>,
+}
+
+struct Watcher {
+    mailboxes: Vec<MailboxId>,
+    account: String,
+}
+
+type Told = (String, Result<(), Refusal>);
+
+/// Settings are looked at so often for lamps that came or went.
+const LOOK: Duration = Duration::from_secs(5);
+
+impl Switchman {
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let mut changes = self.spool.changes();
+        let Some(mut subscribers) = self.agent.subscribers() else { return };
+        let mut watchers = Watchers::default();
+        let mut lamps = Lamps::default();
+        let mut known: HashMap<MailboxId, Vec<String>> = HashMap::new();
+        let mut telling: JoinSet<Told> = JoinSet::new();
+        let mut look = tokio::time::interval(LOOK);
+        loop {
+            for (address, owner, counts) in lamps.next(Instant::now()) {
+                self.tell(&mut telling, address, &owner, counts);
+            }
+            let deadline = lamps.deadline();
+            let due = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                change = changes.recv() => match change {
+                    Ok(change) => self.changed(&change, &mut lamps, &mut watchers),
+                    Err(RecvError::Lagged(_)) => self.catch_up(&known, &mut lamps, &watchers),
+                    Err(RecvError::Closed) => return,
+                },
+                subscriber = subscribers.recv() => match subscriber {
+                    Some(Subscriber::Wants(key, who)) => self.admit(key, &who, &mut watchers),
+                    Some(Subscriber::Left(key)) => watchers.remove(key),
+                    None => return,
+                },
+                Some(told) = telling.join_next() => {
+                    if let Ok((address, outcome)) = told {
+                        lamps.answered(&address, answer(&address, outcome), Instant::now());
+                    }
+                }
+                _ = look.tick() => self.look(&mut known, &mut lamps),
+                () = due => {}
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            }
+        }
+    }
+
+    fn changed(&self, change: &Change, lamps: &mut Lamps, watchers: &mut Watchers) {
+        let mailbox = change.mailbox();
+        if let Change::Renamed { from, to } = change {
+            watchers.rename(from, to);
+        }
+        let Some(counts) = change.counts() else { return };
+        lamps.changed(mailbox, counts, Instant::now());
+        self.tell_watchers(mailbox, watchers);
+    }
+
+    fn tell_watchers(&self, mailbox: &MailboxId, watchers: &Watchers) {
+        for key in watchers.by_mailbox.get(mailbox).into_iter().flatten() {
+            if let Some(watcher) = watchers.subscriptions.get(key) {
+                self.agent.notify(*key, summary(&watcher.account, self.sum(&watcher.mailboxes)));
+            }
+        }
+    }
+
+    /// Changes came too fast to be heard one by one.
+    fn catch_up(
+        &self,
+        known: &HashMap<MailboxId, Vec<String>>,
+        lamps: &mut Lamps,
+        watchers: &Watchers,
+    ) {
+        for mailbox in known.keys() {
+            lamps.changed(mailbox, self.spool.counts(mailbox), Instant::now());
+        }
+        for mailbox in watchers.by_mailbox.keys() {
+            self.tell_watchers(mailbox, watchers);
+        }
+    }
+
+    /// Finds lamps that came or went with the settings of mailboxes.
+    fn look(&self, known: &mut HashMap<MailboxId, Vec<String>>, lamps: &mut Lamps) {
+        let now = Instant::now();
+        let mut is: HashMap<MailboxId, Vec<String>> = HashMap::new();
+        for (id, mailbox) in self.directory.all() {
+            if mailbox.enabled && !mailbox.mwi.is_empty() {
+                is.insert(id, mailbox.mwi.clone());
+            }
+        }
+        for gone in known.keys().filter(|id| !is.contains_key(*id)) {
+            lamps.set(gone, &[], Counts::default(), now);
+        }
+        for (id, wanted) in &is {
+            if known.get(id) != Some(wanted) {
+                lamps.set(id, wanted, self.spool.counts(id), now);
+            }
+        }
+        *known = is;
+    }
+
+    fn tell(
+        &self,
+        telling: &mut JoinSet<Told>,
+        address: String,
+        owner: &MailboxId,
+        counts: Counts,
+    ) {
+        let Ok(target) = full(&address).parse::<Uri>() else {
+            let refused = Refusal { code: 400, reason: "no SIP address".into(), retry_after: None };
+            telling.spawn(async move { (address, Err(refused)) });
+            return;
+        };
+        let user = if self.account.is_empty() { owner.number() } else { &self.account };
+        let host =
+            self.agent.local_addrs().first().map_or_else(String::new, |(_, at)| at.to_string());
+        let account = format!("sip:{user}@{host}");
+        let Ok(from) = format!("<{account}>").parse() else { return };
+        let announcement = Announcement {
+            target,
+            from,
+            state: self.state.clone(),
+            body: summary(&account, counts),
+            credentials: self.credentials.clone(),
+        };
+        let agent = self.agent.clone();
+        telling.spawn(async move {
+            let outcome = agent.announce(&announcement).await;
+            (address, outcome)
+        });
+    }
+
+    fn admit(&self, key: SubscriptionKey, who: &Subscribing, watchers: &mut Watchers) {
+        let Some(context) = (self.trust)(who) else {
+            info!(source = %who.source, "a stranger at {} asked for somebody's messages: 403", who.source);
+            return self.agent.decline(key, Reject::Forbidden);
+        };
+        let mailboxes = self.wanted(who, &context);
+        if mailboxes.is_empty() {
+            return self.agent.decline(key, Reject::NotFound);
+        }
+        let account = self.account_of(&mailboxes[0], who.local);
+        let body = summary(&account, self.sum(&mailboxes));
+        watchers.insert(key, Watcher { mailboxes, account });
+        self.agent.grant(key, body);
+    }
+
+    /// One mailbox, or several with commas between.
+    fn wanted(&self, who: &Subscribing, context: &str) -> Vec<MailboxId> {
+        let host = &who.request_uri.host;
+        let users = who.request_uri.user.split(',').take(MOST);
+        let found = users.filter_map(|user| {
+            let dialled =
+                Dialled { context: context.into(), user: user.into(), host: host.clone() };
+            self.directory.resolve(&dialled).ok()
+        });
+        found.filter(|(id, _)| id.context() == context).map(|(id, _)| id).collect()
+    }
+
+    fn account_of(&self, mailbox: &MailboxId, local: SocketAddr) -> String {
+        let user = if self.account.is_empty() { mailbox.number() } else { &self.account };
+        format!("sip:{user}@{local}")
+    }
+
+    fn sum(&self, mailboxes: &[MailboxId]) -> Counts {
+        mailboxes.iter().map(|mailbox| self.spool.counts(mailbox)).sum()
+    }
+}
+
+/// Mailboxes in one subscription.
+const MOST: usize = 100;
+
+impl Watchers {
+    fn insert(&mut self, key: SubscriptionKey, watcher: Watcher) {
+        for mailbox in &watcher.mailboxes {
+            self.by_mailbox.entry(mailbox.clone()).or_default().insert(key);
+        }
+        self.subscriptions.insert(key, watcher);
+    }
+
+    fn remove(&mut self, key: SubscriptionKey) {
+        let Some(watcher) = self.subscriptions.remove(&key) else { return };
+        for mailbox in &watcher.mailboxes {
+            if let Some(keys) = self.by_mailbox.get_mut(mailbox) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.by_mailbox.remove(mailbox);
+                }
+            }
+        }
+    }
+
+    fn rename(&mut self, from: &MailboxId, to: &MailboxId) {
+        let Some(keys) = self.by_mailbox.remove(from) else { return };
+        for key in &keys {
+            let Some(watcher) = self.subscriptions.get_mut(key) else { continue };
+            for mailbox in watcher.mailboxes.iter_mut().filter(|mailbox| *mailbox == from) {
+                mailbox.clone_from(to);
+            }
+        }
+        self.by_mailbox.entry(to.clone()).or_default().extend(keys);
+    }
+}
+
+/// What an answer means for the lamp: RFC 3261 §21.
+fn answer(address: &str, outcome: Result<(), Refusal>) -> Answer {
+    match outcome {
+        Ok(()) => Answer::Told,
+        Err(Refusal { code: 408 | 480 | 500..=599, retry_after, reason }) => {
+            debug!(lamp = address, "a lamp was not told, and is again: {reason}");
+            Answer::Later(retry_after)
+        }
+        Err(Refusal { code, reason, .. }) => {
+            info!(lamp = address, "the lamp {address} takes no notice: {code} {reason}");
+            Answer::Refused
+        }
+    }
+}
+
+fn full(address: &str) -> String {
+    let has_scheme = address.starts_with("sip:") || address.starts_with("sips:");
+    if has_scheme { address.to_owned() } else { format!("sip:{address}") }
+}

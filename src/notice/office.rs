@@ -1,0 +1,438 @@
+//! The office that sends what waits: it settles intents, keeps the lanes, and hands letters over.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::errand::{self, Errand, Wishes};
+use super::extern_notify;
+use super::facts::{Facts, Style};
+use super::lanes::{After, Lanes};
+use super::letter::{Address, Enclosure, Letter, file_name};
+use super::mailer::{Failure, Mailer};
+use super::template::{Kind, Templates};
+use super::webhook::Poster;
+use crate::directory::Directory;
+use crate::mailbox::edit::{By, Edit};
+use crate::mailbox::{Change, Counts, Mailbox, MailboxId, Message, MessageId};
+use crate::pii::Secret;
+use crate::spool::Spool;
+use crate::state::State;
+use crate::state::outbox::Posted;
+
+/// Everything that sending needs.
+pub struct Office {
+    pub spool: Spool,
+    pub directory: Directory,
+    pub state: State,
+    pub templates: Templates,
+    pub mailer: Option<Mailer>,
+    pub poster: Poster,
+    pub wishes: Wishes,
+    pub style: Style,
+    pub from: Address,
+    /// Secret of each hook, and whether it may lie in our own network.
+    pub hooks: HashMap<String, (Option<Secret>, bool)>,
+    /// Program and fixed arguments; empty: none.
+    pub extern_notify: Vec<String>,
+    /// A larger recording is not attached, in bytes.
+    pub largest: u64,
+    /// A recording as it is attached: content, type and extension.
+    pub enclose: fn(&[u8]) -> Option<Form>,
+}
+
+/// Content, MIME type and extension of a recording as it is attached.
+pub type Form = (Vec<u8>, &'static str, &'static str);
+
+/// Rows that are looked at together.
+const PAGE: i64 = 64;
+/// Nothing happens by itself for longer than this, whatever the clock does.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// External programs at one time.
+const PROGRAMS: usize = 4;
+
+impl Office {
+    /// Works until `stopped` says so; what is under way then is tried again at the next start.
+    pub async fn run(self, mut stopped: watch::Receiver<bool>) {
+        let office = Arc::new(self);
+        let wake = Arc::new(Notify::new());
+        let changes = office.spool.changes();
+        office.settle_all().await;
+        office.finish_deletions().await;
+        let hears = tokio::spawn(office.clone().hear(changes, wake.clone()));
+        let sends = tokio::spawn(office.send(wake));
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        hears.abort();
+        sends.abort();
+    }
+
+    async fn hear(self: Arc<Self>, mut changes: broadcast::Receiver<Change>, wake: Arc<Notify>) {
+        let programs = Programs::default();
+        loop {
+            match changes.recv().await {
+                Ok(change) => {
+                    if let (Some(counts), false) = (change.counts(), self.extern_notify.is_empty())
+                    {
+                        programs.tell(&self.extern_notify, change.mailbox(), counts);
+                    }
+                    if let Err(error) = self.heard(&change).await {
+                        warn!(mailbox = %change.mailbox(), "a notice was not written down: {error}");
+                    }
+                }
+                // What was missed of deliveries stands as intents.
+                Err(RecvError::Lagged(missed)) => {
+                    info!("{missed} changes came faster than notices were written");
+                    self.settle_all().await;
+                }
+                Err(RecvError::Closed) => return,
+            }
+            wake.notify_one();
+        }
+    }
+
+    async fn heard(&self, change: &Change) -> Result<(), crate::state::Error> {
+        let id = change.mailbox();
+        let Some(mailbox) = self.directory.find(id) else { return Ok(()) };
+        let now = now();
+        match change {
+            Change::Delivered { message, counts } => {
+                self.settle(&mailbox, message, *counts, true).await
+            }
+            Change::Found { message, counts } if self.wishes.found => {
+                self.settle(&mailbox, message, *counts, false).await
+            }
+            change => {
+                let counts = self.spool.counts(id);
+                let chance = ulid(now);
+                let postings =
+                    errand::of_change(change, &mailbox, counts, (now, &chance), &self.wishes);
+                if postings.is_empty() {
+                    return Ok(());
+                }
+                self.state.post(None, &postings, now).await
+            }
+        }
+    }
+
+    async fn settle(
+        &self,
+        mailbox: &Mailbox,
+        message: &Message,
+        counts: Counts,
+        delivered: bool,
+    ) -> Result<(), crate::state::Error> {
+        let postings = errand::of_message((mailbox, message), counts, delivered, &self.wishes);
+        if postings.is_empty() && !self.wishes.wants(mailbox) {
+            return Ok(());
+        }
+        self.state.post(Some(&message.id.to_string()), &postings, now()).await
+    }
+
+    /// Intents of before: those whose message exists are sent, the others forgotten.
+    async fn settle_all(&self) {
+        let mut after = String::new();
+        loop {
+            let intents = match self.state.intents(&after, PAGE).await {
+                Ok(intents) => intents,
+                Err(error) => return warn!("intents to notify cannot be read: {error}"),
+            };
+            let Some(last) = intents.last() else { return };
+            after.clone_from(&last.message);
+            for intent in &intents {
+                let found = self.message(&intent.mailbox, &intent.message).await;
+                let done = match &found {
+                    Some((mailbox, message)) => {
+                        let counts = self.spool.counts(&message.mailbox);
+                        self.settle(mailbox, message, counts, true).await
+                    }
+                    None => self.state.post(Some(&intent.message), &[], now()).await,
+                };
+                if let Err(error) = done {
+                    return warn!("an intent to notify cannot be settled: {error}");
+                }
+            }
+        }
+    }
+
+    async fn message(&self, mailbox: &str, id: &str) -> Option<(Arc<Mailbox>, Arc<Message>)> {
+        let (mailbox, settings) = match mailbox.parse::<MailboxId>() {
+            Ok(id) if mailbox.contains('@') => (id.clone(), self.directory.find(&id)?),
+            _ => self.directory.named(mailbox)?,
+        };
+        let id: MessageId = id.parse().ok()?;
+        let message = self.spool.get(&mailbox, id).await.ok().flatten()?;
+        Some((settings, message))
+    }
+
+    async fn send(self: Arc<Self>, wake: Arc<Notify>) {
+        let lanes = Arc::new(Mutex::new(Lanes::default()));
+        let mut under_way: HashSet<i64> = HashSet::new();
+        let mut sending: JoinSet<i64> = JoinSet::new();
+        loop {
+            let at = now();
+            let closed = lock(&lanes).closed(at);
+            let most = PAGE + i64::try_from(under_way.len()).unwrap_or(0);
+            let due = self.state.due(at, &closed, most).await.unwrap_or_else(|error| {
+                warn!("the outbox cannot be read: {error}");
+                vec![]
+            });
+            let mut begun = false;
+            for row in due {
+                if under_way.contains(&row.id) || !lock(&lanes).begin(&row.lane, at) {
+                    continue;
+                }
+                under_way.insert(row.id);
+                begun = true;
+                let (office, lanes) = (self.clone(), lanes.clone());
+                sending.spawn(async move {
+                    let id = row.id;
+                    office.attempt(row, &lanes).await;
+                    id
+                });
+            }
+            if begun {
+                continue;
+            }
+            let opening = lock(&lanes).next_opening(at);
+            let next = self.state.next_due().await.unwrap_or(None).filter(|due| *due > at);
+            let wait = [opening, next].into_iter().flatten().min().map_or(LOOK_AGAIN, |next| {
+                Duration::from_secs(u64::try_from(next - at).unwrap_or(1)).min(LOOK_AGAIN)
+            });
+            tokio::select! {
+                () = wake.notified() => {}
+                () = self.state.until_retried() => lock(&lanes).open_all(),
+                Some(done) = sending.join_next() => {
+                    match done {
+                        Ok(id) => { under_way.remove(&id); }
+                        // A panicked attempt leaves its row due; it is tried after the next look.
+                        Err(error) => warn!("an attempt to send a notice broke off: {error}"),
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, row: Posted, lanes: &Mutex<Lanes>) {
+        let (outcome, deletes) = self.carry(&row).await;
+        let ended = (row.attempts + 1, row.made, now());
+        let after = lock(lanes).end(&row.lane, outcome, ended);
+        let done = match after {
+            After::Sent => self.sent(&row, deletes).await,
+            After::Again { at, why } => {
+                if row.error != why {
+                    info!(notice = %row.key, lane = %row.lane, "a notice waits: {why}");
+                }
+                self.state.failed(row.id, &why, Some(at)).await
+            }
+            After::Dead { why } => {
+                warn!(notice = %row.key, lane = %row.lane,
+                    "a notice is given up (see `afterbeep outbox list`): {why}");
+                self.state.failed(row.id, &why, None).await
+            }
+        };
+        if let Err(error) = done {
+            warn!("the outbox cannot be written: {error}");
+        }
+    }
+
+    async fn sent(&self, row: &Posted, deletes: bool) -> Result<(), crate::state::Error> {
+        if self.state.sent(row, deletes).await? && deletes {
+            self.finish_deletions().await;
+        }
+        Ok(())
+    }
+
+    /// Messages that every recipient's server has accepted leave their mailbox.
+    async fn finish_deletions(&self) {
+        let sent = self.state.all_sent().await.unwrap_or_default();
+        for (message, mailbox) in sent {
+            if let Some((_, found)) = self.message(&mailbox, &message).await {
+                let by = By::new("mail", now());
+                let done = self.spool.edit(&found.mailbox, found.id, &Edit::Delete, &by).await;
+                if let Err(error) = done {
+                    warn!(
+                        "a mailed message could not be deleted, and is at the next start: {error}"
+                    );
+                    continue;
+                }
+            }
+            if let Err(error) = self.state.forget_sent(&message).await {
+                warn!("the outbox cannot be written: {error}");
+            }
+        }
+    }
+
+    /// Tries once. The second value: the message is to be deleted when all its letters are sent.
+    async fn carry(&self, row: &Posted) -> (Result<(), Failure>, bool) {
+        match serde_json::from_str(&row.body) {
+            Ok(Errand::Mail { to, kind, attach, delete, about }) => {
+                match self.letter(row, &to, kind, (attach, delete), &about).await {
+                    Ok(Some((letter, deletes))) => match &self.mailer {
+                        Some(mailer) => (mailer.send(letter).await, deletes),
+                        None => (Err(Failure::Later("mail.server is not set".into())), false),
+                    },
+                    // The message is gone: there is nothing to tell any more.
+                    Ok(None) => (Ok(()), false),
+                    Err(failure) => (Err(failure), false),
+                }
+            }
+            Ok(Errand::Hook { url, event }) => {
+                let Some((secret, private)) = self.hooks.get(&url) else {
+                    return (
+                        Err(Failure::Letter("the configuration has no such webhook".into())),
+                        false,
+                    );
+                };
+                let signed = (row.key.as_str(), secret.as_ref(), *private);
+                (self.poster.post(&url, signed, &event, now()).await, false)
+            }
+            Err(error) => (Err(Failure::Letter(format!("cannot be read: {error}"))), false),
+        }
+    }
+
+    async fn letter(
+        &self,
+        row: &Posted,
+        to: &str,
+        kind: Kind,
+        (attach, delete): (bool, bool),
+        about: &str,
+    ) -> Result<Option<(lettre::Message, bool)>, Failure> {
+        let Some((id, mailbox)) = self.directory.named(&row.mailbox) else { return Ok(None) };
+        let mut facts = Facts::of(&id, &mailbox, self.spool.counts(&id));
+        about.clone_into(&mut facts.what);
+        about.clone_into(&mut facts.until);
+        facts.percent = about.parse().unwrap_or(0);
+        let mut enclosure = None;
+        if let Some(message) = &row.message {
+            let Some((_, message)) = self.message(&row.mailbox, message).await else {
+                return Ok(None);
+            };
+            facts = facts.with(&message, &mailbox, &self.style);
+            if attach {
+                enclosure = self.enclosure(&message, &mailbox).await?;
+            }
+        }
+        // Without its recording in the letter, the message stays.
+        let deletes = delete && enclosure.is_some();
+        if let Some(message) = &mut facts.message {
+            message.attached = enclosure.is_some();
+            message.deleted = deletes;
+        }
+        let words = self.templates.words(kind, &mailbox.language, &facts);
+        let html = match kind {
+            Kind::Page => String::new(),
+            _ => self.templates.html(&words, &mailbox.language),
+        };
+        let to = Address { name: mailbox.name.clone(), address: to.to_owned() };
+        let letter = Letter {
+            from: &self.from,
+            to: &to,
+            words: &words,
+            html,
+            enclosure,
+            key: &row.key,
+            date: row.made,
+        };
+        let letter = letter.message().map_err(|error| Failure::Letter(error.to_string()))?;
+        Ok(Some((letter, deletes)))
+    }
+
+    async fn enclosure(
+        &self,
+        message: &Message,
+        mailbox: &Mailbox,
+    ) -> Result<Option<Enclosure>, Failure> {
+        let recording = match self.spool.audio(&message.mailbox, message.id).await {
+            Ok(recording) if recording.bytes() <= self.largest => recording,
+            Ok(_) => return Ok(None),
+            Err(error) => return Err(Failure::Later(error.to_string())),
+        };
+        let enclose = self.enclose;
+        let read = move || {
+            let all = usize::try_from(recording.bytes()).unwrap_or(usize::MAX);
+            recording.read(0, all).map(|content| enclose(&content))
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let enclosed = match read {
+            Ok(Ok(enclosed)) => enclosed,
+            Ok(Err(error)) => return Err(Failure::Later(error.to_string())),
+            Err(_) => None,
+        };
+        let zone = self.style.zone(mailbox);
+        let at = jiff::Timestamp::from_second(message.envelope.received).unwrap_or_default();
+        let local = at.to_zoned(zone).strftime("%Y-%m-%d_%H%M").to_string();
+        Ok(enclosed.map(|(content, mime, extension)| Enclosure {
+            name: file_name(&local, &message.envelope.caller.number, message.duration, extension),
+            mime,
+            content,
+        }))
+    }
+}
+
+/// Programs that tell the counts: the newest only, one at a time for a mailbox.
+#[derive(Clone, Default)]
+struct Programs(Arc<Mutex<HashMap<MailboxId, Counts>>>);
+
+impl Programs {
+    fn tell(&self, program: &[String], mailbox: &MailboxId, counts: Counts) {
+        let mut waiting = lock(&self.0);
+        let first = waiting.is_empty();
+        waiting.insert(mailbox.clone(), counts);
+        if first {
+            let (programs, program) = (self.clone(), program.to_vec());
+            tokio::spawn(async move { programs.work(&program).await });
+        }
+    }
+
+    async fn work(&self, program: &[String]) {
+        loop {
+            let next: Vec<_> = lock(&self.0)
+                .iter()
+                .take(PROGRAMS)
+                .map(|(mailbox, counts)| (mailbox.clone(), *counts))
+                .collect();
+            let mut running = JoinSet::new();
+            for (mailbox, counts) in next.clone() {
+                let program = program.to_vec();
+                running.spawn(async move { extern_notify::run(&program, &mailbox, counts).await });
+            }
+            running.join_all().await;
+            let mut waiting = lock(&self.0);
+            for (mailbox, told) in next {
+                // Changed meanwhile: it is told again.
+                if waiting.get(&mailbox) == Some(&told) {
+                    waiting.remove(&mailbox);
+                }
+            }
+            if waiting.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Unix seconds.
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Tells one happening from the next.
+fn ulid(now: i64) -> String {
+    let mut chance = [0; 16];
+    // Without chance the second alone tells them apart.
+    let _ = crate::state::seal::chance(&mut chance);
+    MessageId::new(u64::try_from(now).unwrap_or(0) * 1000, u128::from_le_bytes(chance)).to_string()
+}
