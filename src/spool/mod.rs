@@ -18,6 +18,7 @@ mod copy;
 mod draft;
 mod edit;
 mod export;
+mod herald;
 mod import;
 mod index;
 mod layout;
@@ -49,7 +50,6 @@ use crate::mailbox::retention::Ceiling;
 use crate::mailbox::{
     By, Change, Counts, Edit, Envelope, Folder, Level, MailboxId, Message, MessageId, Stem,
 };
-use crate::state::outbox::{Intent, Intents};
 use crate::state::{self, Counter, State};
 
 pub use check::{Flaw, Progress, What, check};
@@ -57,6 +57,7 @@ pub use copy::CopyAs;
 use copy::Target;
 pub use draft::{Draft, Marks};
 pub use export::{Done, Export, ToWav};
+pub use herald::Herald;
 pub use import::{Imported, mailboxes_in};
 pub use index::Usage;
 use index::{Index, Scope, Seen};
@@ -168,13 +169,6 @@ struct Inner {
     _lock: Flock<File>,
 }
 
-/// Writes down, before a message exists, that its owner is to be told of it.
-pub struct Herald {
-    pub intents: Intents,
-    /// Whether anybody is told of messages to this mailbox.
-    pub wants: Box<dyn Fn(&MailboxId) -> bool + Send + Sync>,
-}
-
 const TURNS: usize = 64;
 /// How long our own work is remembered, at least.
 const OURS: Duration = Duration::from_secs(2);
@@ -245,25 +239,6 @@ impl Spool {
         let (message, counts) = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
         self.tell(Change::Delivered { message: message.clone(), counts });
         Ok(message)
-    }
-
-    /// From now on intents to tell are written down; the first herald stays.
-    pub fn engage(&self, herald: Herald) {
-        let _one_is_there_already = self.0.herald.set(herald);
-    }
-
-    /// On disk when this returns. What cannot be written down must not cost the message.
-    async fn intend(&self, mailbox: &MailboxId, id: MessageId, now: i64) {
-        let intent = || Intent { message: id.to_string(), mailbox: mailbox.to_string() };
-        let done = match self.0.herald.get() {
-            Some(herald) if (herald.wants)(mailbox) => herald.intents.intend(intent(), now).await,
-            Some(_) => Ok(()),
-            // A start: what a crash left is delivered before anybody listens.
-            None => self.0.state.intend(&intent(), now).await,
-        };
-        if let Err(error) = done {
-            warn!(%mailbox, "a notice may be lost should this process be killed now: {error}");
-        }
     }
 
     /// Leaves a draft to [`Spool::retry`]: its recorder may still be writing.
