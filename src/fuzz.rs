@@ -67,7 +67,7 @@ pub fn message(data: &[u8]) {
                     assert_eq!(to.remote.ip(), flow.remote.ip(), "an answer to a stranger");
                     check_wire(&wire);
                 }
-                Output::Incoming(..) | Output::Dropped { .. } => {}
+                Output::Incoming(..) | Output::Dropped { .. } | Output::TurnedAway { .. } => {}
                 other => panic!("{other:?} out of nothing"),
             }
         }
