@@ -20,6 +20,11 @@ fn chromium_leaves_a_message_in_pcmu() {
     leaves_a_message("pcmu", 8_000);
 }
 
+#[test]
+fn chromium_leaves_a_message_in_opus() {
+    leaves_a_message("opus", 16_000);
+}
+
 fn leaves_a_message(codec: &str, rate: u32) {
     let authority = Authority::new();
     let own = authority.sign("here", &["localhost", "127.0.0.1"]);
