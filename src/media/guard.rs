@@ -9,7 +9,7 @@ use super::ice::Lite;
 use super::keying::{Fingerprint, Keying, Role, Security};
 use super::rtcp;
 use super::source::plain;
-use super::srtp::{Keys, Opener, Sealer};
+use super::srtp::{Keys, MasterKey, Opener, Sealer};
 use super::stun::{self, Answer};
 
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Guard {
     security: Security,
     ice: Option<Lite>,
     shield: Shield,
+    past: Past,
 }
 
 #[derive(Debug)]
@@ -39,6 +40,15 @@ struct Up {
     keys: Keys,
     sealer: Sealer,
     opener: Opener,
+}
+
+/// How far the keys of descriptions had come that hold no longer. They may hold again, after audio
+/// in clear or under another suite, and then go on: a key that began anew would repeat its keystream
+/// (RFC 3711 §9.1) and let old packets in again.
+#[derive(Debug, Default)]
+struct Past {
+    sealers: Vec<(MasterKey, Sealer)>,
+    openers: Vec<(MasterKey, Opener)>,
 }
 
 /// What a datagram turned out to be.
@@ -67,27 +77,24 @@ pub(super) enum Socket {
 }
 
 impl Guard {
-    /// `None` where there is nothing to guard. What has not changed since `before` goes on: a key
-    /// that begins anew would let old packets in again.
+    /// `None` where there is nothing to guard, and was not before. What has not changed since
+    /// `before` goes on.
     pub fn new(
         security: Security,
         before: Option<Box<Self>>,
         peer: impl FnOnce(Fingerprint, Role, bool) -> Arc<Peer>,
     ) -> Option<Box<Self>> {
-        if security == Security::default() {
-            return None;
-        }
-        let before = match before {
+        let (shield, ice, mut past) = match before {
             Some(before) if before.security == security => return Some(before),
-            Some(before) => Some(*before),
-            None => None,
+            Some(before) => (Some(before.shield), before.ice, before.past),
+            None if security == Security::default() => return None,
+            None => (None, None, Past::default()),
         };
-        let (shield, ice) = before.map_or((None, None), |b| (Some(b.shield), b.ice));
         let same_ice = ice.filter(|lite| security.ice.as_ref() == Some(lite.ice()));
+        let shield = past.keep(shield);
         let shield = match (&security.keying, shield) {
             (Keying::Clear, _) => Shield::Clear,
-            (Keying::Sdes(keys), Some(Shield::Up(up))) => Shield::up(up.rekeyed(keys)),
-            (Keying::Sdes(keys), _) => Shield::up(Up::new(keys)),
+            (Keying::Sdes(keys), _) => past.up(keys).map_or(Shield::Broken, Shield::Up),
             // RFC 8842 §3.1: with the same certificates it is the same association, also when ICE
             // begins anew.
             (Keying::Dtls { theirs, role }, Some(Shield::Handshake { peer, with, up }))
@@ -101,7 +108,7 @@ impl Guard {
             }
         };
         let ice = same_ice.or_else(|| security.ice.clone().map(Lite::new));
-        Some(Box::new(Self { security, ice, shield }))
+        Some(Box::new(Self { security, ice, shield, past }))
     }
 
     /// Whether anybody whom the other side chooses may send: the socket must stay open to all.
@@ -229,9 +236,33 @@ impl Guard {
     }
 }
 
-impl Shield {
-    fn up(up: Option<Up>) -> Self {
-        up.map_or(Self::Broken, |up| Self::Up(Box::new(up)))
+impl Past {
+    /// Takes in what descriptions had keyed, and gives back any other shield.
+    fn keep(&mut self, shield: Option<Shield>) -> Option<Shield> {
+        let Some(Shield::Up(up)) = shield else { return shield };
+        let Up { keys, sealer, opener } = *up;
+        self.sealers.push((keys.ours, sealer));
+        self.openers.push((keys.theirs, opener));
+        if self.openers.len() > OPENERS {
+            self.openers.remove(0);
+        }
+        None
+    }
+
+    /// Takes keys up where they were left; `None` if they are no keys.
+    fn up(&mut self, keys: &Keys) -> Option<Box<Up>> {
+        let sealer = self.sealers.iter().position(|(key, _)| *key == keys.ours);
+        let sealer = match sealer {
+            Some(at) => self.sealers.swap_remove(at).1,
+            // A call has one key of ours for each suite; more than that, and none is forgotten.
+            None => (self.sealers.len() < SEALERS).then(|| Sealer::new(&keys.ours)).flatten()?,
+        };
+        let opener = self.openers.iter().position(|(key, _)| *key == keys.theirs);
+        let opener = match opener {
+            Some(at) => self.openers.remove(at).1,
+            None => Opener::new(&keys.theirs)?,
+        };
+        Some(Box::new(Up { keys: keys.clone(), sealer, opener }))
     }
 }
 
@@ -240,13 +271,84 @@ impl Up {
         let (sealer, opener) = (Sealer::new(&keys.ours)?, Opener::new(&keys.theirs)?);
         Some(Self { keys: keys.clone(), sealer, opener })
     }
+}
 
-    /// Takes what is new of the keys.
-    fn rekeyed(self, keys: &Keys) -> Option<Self> {
-        let sealer =
-            if keys.ours == self.keys.ours { self.sealer } else { Sealer::new(&keys.ours)? };
-        let opener =
-            if keys.theirs == self.keys.theirs { self.opener } else { Opener::new(&keys.theirs)? };
-        Some(Self { keys: keys.clone(), sealer, opener })
+/// Keys of ours that one call may have.
+const SEALERS: usize = 8;
+/// Keys of theirs that are remembered. Some telephones say another one with each description.
+const OPENERS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::super::srtp::{Suite, TRAILER};
+    use super::*;
+
+    fn key(suite: Suite, octet: u8) -> MasterKey {
+        MasterKey::new(suite, &vec![octet; suite.key_length() + suite.salt_length()]).unwrap()
+    }
+
+    fn sdes(suite: Suite) -> Security {
+        let keys = Keys { ours: key(suite, 1), theirs: key(suite, 2) };
+        Security { keying: Keying::Sdes(Box::new(keys)), ice: None }
+    }
+
+    fn agree(security: Security, before: Option<Box<Guard>>) -> Option<Box<Guard>> {
+        Guard::new(security, before, |_, _, _| unreachable!("no handshake is asked for"))
+    }
+
+    fn packet(sequence: u16) -> ([u8; 32 + TRAILER], usize) {
+        let mut packet = [0; 32 + TRAILER];
+        packet[0] = 0x80;
+        packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+        (packet, 32)
+    }
+
+    fn hears(guard: &mut Guard, datagram: &[u8]) -> bool {
+        let (mut datagram, from) = (datagram.to_vec(), SocketAddr::from(([192, 0, 2, 1], 4000)));
+        let passed = guard.take(&mut datagram, from, Socket::Rtp { mux: false }, None);
+        matches!(passed, Passed::Media(_))
+    }
+
+    #[test]
+    fn keys_that_hold_again_go_on_where_they_were() {
+        let mine = Suite::AesCm80;
+        let between = [Security::default(), sdes(Suite::Gcm128)];
+        for between in between {
+            let mut guard = agree(sdes(mine), None).unwrap();
+            let mut caller = Opener::new(&key(mine, 1)).unwrap();
+            let mut says = |guard: &mut Guard, sequence| {
+                let (mut packet, length) = packet(sequence);
+                let length = guard.seal(&mut packet, length).unwrap();
+                caller.open(&mut packet[..length])
+            };
+            // The rollover counter is 1 now.
+            assert_eq!([65_535, 0].map(|n| says(&mut guard, n)), [Some(32); 2]);
+            let (mut said, length) = packet(7);
+            let length = Sealer::new(&key(mine, 2)).unwrap().seal(&mut said, length).unwrap();
+            assert!(hears(&mut guard, &said[..length]));
+
+            let guard = agree(between.clone(), Some(guard));
+            let mut guard = agree(sdes(mine), guard).unwrap();
+            assert_eq!(says(&mut guard, 1), Some(32), "{between:?}");
+            assert!(!hears(&mut guard, &said[..length]), "twice, after {between:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_every_description_is_taken_and_nothing_grows() {
+        let mut guard = None;
+        for octet in 10..100 {
+            let keys = Keys { ours: key(Suite::AesCm80, 1), theirs: key(Suite::AesCm80, octet) };
+            let keying = Keying::Sdes(Box::new(keys));
+            guard = agree(Security { keying, ice: None }, guard);
+            let guard = guard.as_ref().unwrap();
+            assert!(guard.is_up());
+            assert!(guard.past.openers.len() <= OPENERS && guard.past.sealers.is_empty());
+        }
+    }
+
+    #[test]
+    fn clear_calls_have_no_guard() {
+        assert!(agree(Security::default(), None).is_none());
     }
 }
