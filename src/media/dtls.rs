@@ -1,9 +1,9 @@
 //! DTLS-SRTP (RFC 5764): one handshake as a machine. Datagrams and the time go in; datagrams, a
 //! deadline and, once the other side has shown the certificate of its fingerprint, keys come out.
 //!
-//! Our certificate is made at the start, of ECDSA P-256. The other side may have one of ECDSA, or
-//! of RSA if its TLS shows it without being asked for that kind: `dimpl` asks for ECDSA alone, which
-//! mbedTLS (linphone) overlooks and OpenSSL does not.
+//! Our certificate is made at the start, of ECDSA P-256. The other side should have one of ECDSA,
+//! which alone `dimpl` asks for. Signatures of RSA are verified too, for who shows such a certificate
+//! without being asked for its kind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
