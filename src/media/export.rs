@@ -156,8 +156,10 @@ fn resampled(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
     output.into_iter().map(|sample| sample.round() as i16).collect()
 }
 
-/// Every decoder takes 16 kHz; MPEG-2.5, which 8 kHz would be, some do not. With half the bits the
-/// library miscounts them in one frame of twenty, over which strict decoders stumble.
+/// Every decoder takes 16 kHz; MPEG-2.5, which 8 kHz would be, some do not. The library fills frames
+/// up with ones, which a decoder reads as values beyond the band, and by a few bits beyond the frame:
+/// `ffmpeg` passes over them, and all is right; `symphonia` drops such frames, half of them in a
+/// telephone's band. With half the bits, speech of the wide band is 20 dB above what differs, not 30.
 const MP3_RATE: u32 = 16_000;
 const MP3_KBITS: u32 = 64;
 /// Samples: 1057 by encoder and decoder together, and a frame that some decoders drop.
@@ -194,6 +196,18 @@ mod tests {
         delays.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
     }
 
+    /// What a listener hears: most play MP3 by this program's library.
+    fn played(mp3: &[u8]) -> Vec<i16> {
+        let file = tempfile::Builder::new().suffix(".mp3").tempfile().unwrap();
+        std::fs::write(file.path(), mp3).unwrap();
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file.path());
+        let said = ffmpeg.args(["-f", "s16le", "-"]).output();
+        let said = said.expect("ffmpeg is missing: let tests/run install it");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        said.stdout.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
     #[test]
     fn an_mp3_sounds_like_the_recording() {
         let original = Samples::read(&prompt(), LONGEST).unwrap();
@@ -204,16 +218,12 @@ mod tests {
             std::fs::write(file.path(), samples.wav().unwrap()).unwrap();
             let encoded = export(file.path(), Form::Mp3).unwrap();
             assert!(encoded.len() * 8 <= samples.samples.len() * 65_000 / rate as usize + 40_000);
-            let decoded = Samples::decode(encoded.into(), "mp3", LONGEST).unwrap();
-            let wide = resampled(&samples.samples, rate, 16_000);
-            // Of a telephone's band our own decoder, which is strict, leaves frames out that the
-            // encoder has miscounted; others play them.
-            if rate == 16_000 {
-                let (delay, ratio) = likeness(&wide, &decoded.samples, 2500);
-                assert!(ratio > 12.0, "{ratio:.1} dB at {delay}");
-            }
-            let apart = decoded.duration().abs_diff(samples.duration());
-            assert!(apart.as_millis() < 500, "{rate}: {apart:?}");
+            let (wide, played) = (resampled(&samples.samples, rate, MP3_RATE), played(&encoded));
+            let (delay, ratio) = likeness(&wide, &played, 2500);
+            assert!(ratio > 15.0, "{rate}: {ratio:.1} dB at {delay}");
+            // From the first word to the last.
+            assert!(played.len() >= wide.len() + delay, "{rate}: {} at {delay}", played.len());
+            assert!(played.len() - wide.len() < 3200, "{rate}: {}", played.len());
         }
     }
 
