@@ -1,6 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
 mod identity;
+mod listening;
 mod notices;
 mod trace;
 
@@ -28,8 +29,10 @@ use crate::mailbox::retention::{Ceiling, Retention};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{self, Audio, Form, Reader, Spool};
+use crate::tls;
 
 pub use identity::read_secret;
+pub use listening::media_for_http;
 
 /// The forms that a message is asked for in beside its own, for [`Renditions`].
 pub const FORMS: &[Form] = &[
@@ -140,18 +143,7 @@ impl Daemon {
         }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(take_calls(invites, reception))];
-        let busy = stores.busy.clone().unwrap_or_else(|| Arc::new(|_| false));
-        let house = House {
-            spool: stores.spool.clone(),
-            directory: stores.directory.clone(),
-            guard: Guard::new(&stores.state, config.http.requests_per_second)?,
-            state: stores.state.clone(),
-            now: control::unix_now,
-            busy,
-            playable: WAV.playable,
-        };
-        let limits = http::Limits { connections: share.http, ..http::Limits::default() };
-        let server = http::Server::new(http::router(&house, &config.http), limits);
+        let server = web(config, &stores, &live, share.http)?;
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
@@ -213,6 +205,84 @@ impl Daemon {
         self.stores.spool.close().await;
         self.stores.state.close().await;
     }
+}
+
+/// What serves HTTP, on whichever listeners.
+fn web(
+    config: &Config,
+    stores: &Stores,
+    live: &Live,
+    connections: usize,
+) -> anyhow::Result<http::Server> {
+    let (counting, draining) = (live.clone(), live.clone());
+    let house = House {
+        spool: stores.spool.clone(),
+        directory: stores.directory.clone(),
+        guard: Guard::new(&stores.state, config.http.requests_per_second)?,
+        state: stores.state.clone(),
+        media: media_for_http(),
+        now: control::unix_now,
+        busy: stores.busy.clone().unwrap_or_else(|| Arc::new(|_| false)),
+        calls: Arc::new(move || counting.count()),
+        drain: Arc::new(move || {
+            let live = draining.clone();
+            tokio::spawn(async move { live.drain().await });
+        }),
+        options: Arc::new(in_force(config)),
+    };
+    let limits = http::Limits { connections, ..http::Limits::default() };
+    let server = http::Server::new(http::router(&house, &config.http), limits)
+        .behind(&config.http.trusted_proxies);
+    let Some(shown) = https(config).context("cannot serve HTTPS")? else { return Ok(server) };
+    tokio::spawn(shown.clone().watch());
+    Ok(server.with_tls(shown))
+}
+
+/// The certificate that the configuration names for HTTPS.
+pub fn https(config: &Config) -> io::Result<Option<tls::Shown>> {
+    let pair = config.http.tls_certificate.as_ref().zip(config.http.tls_key.as_ref());
+    pair.map(|(certificate, key)| tls::Shown::read(certificate, key)).transpose()
+}
+
+/// What an administrator may know of the configuration: no secret is among it.
+fn in_force(config: &Config) -> serde_json::Value {
+    let Config { spool, state, sip, media, deposit, http, log, .. } = config;
+    let texts = |addresses: &[SocketAddr]| -> Vec<String> {
+        addresses.iter().map(ToString::to_string).collect()
+    };
+    serde_json::json!({
+        "spool": spool,
+        "state": state,
+        "sip": {
+            "udp": texts(&sip.udp),
+            "tcp": texts(&sip.tcp),
+            "tls": texts(&sip.tls),
+            "ws": texts(&sip.ws),
+            "wss": texts(&sip.wss),
+            "max_calls": sip.max_calls,
+            "peers": sip.peers.len(),
+            "registrations": sip.registrations.len(),
+        },
+        "media": { "ports": media.ports, "bind": media.bind, "threads": media.threads },
+        "deposit": {
+            "max_messages": deposit.max_messages,
+            "max_seconds": deposit.max_seconds,
+            "min_seconds": deposit.min_seconds,
+        },
+        "http": {
+            "listen": texts(&http.listen),
+            "tls": http.tls_certificate.is_some(),
+            "max_connections": http.max_connections,
+            "requests_per_second": http.requests_per_second,
+            "reveal_pins": http.reveal_pins,
+            "telebroad": http.telebroad,
+            "onsip": http.onsip,
+            "telecomx": http.telecomx,
+            "yay": http.yay,
+            "telecmi": http.telecmi,
+        },
+        "log": { "level": log.level },
+    })
 }
 
 async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, reception: Reception) {

@@ -9,7 +9,7 @@
 //! notice                             and the way out: mail, hooks, lamps
 //! spool     directory                what is kept, in the tree
 //! state                              what is kept beside it
-//! accept                             connections, also when there are none to take
+//! accept    tls                      connections, also when there are none to take
 //! sip       media    config          protocols and wishes; they know nothing of voicemail
 //! ivr  →  say  →  mailbox            the core: no I/O, no clock, no async, cannot fail
 //! ```
@@ -38,3 +38,4 @@ pub mod say;
 pub mod sip;
 pub mod spool;
 pub mod state;
+pub mod tls;

@@ -16,6 +16,8 @@ mod calls;
 mod clients;
 #[path = "daemon/dialogs.rs"]
 mod dialogs;
+#[path = "daemon/faces.rs"]
+mod faces;
 #[path = "daemon/flood.rs"]
 mod flood;
 #[path = "daemon/house.rs"]

@@ -23,6 +23,7 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
     let mut problems = daemon::loose(&config);
     problems.extend(daemon::filter(&config.log.level).err().map(|error| told(&error)));
     problems.extend(daemon::certificates(&config.sip).check().err().map(|e| e.to_string()));
+    problems.extend(daemon::https(&config).err().map(|error| error.to_string()));
     if config.spool.exists() && config.state.exists() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         match runtime.block_on(Stores::look(&config.spool, &config.state)) {

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
+use crate::config::Network;
 use crate::control::{Command, Operator, Reply};
 use crate::state::credential::{Credential, Kind, Role};
 use crate::state::session::fresh_token;
@@ -59,7 +60,7 @@ pub(super) struct Reach {
     #[arg(long)]
     mailbox: Option<String>,
     /// Only from this address or network; repeat it for several
-    #[arg(long, value_name = "ADDRESS[/BITS]")]
+    #[arg(long, value_name = "ADDRESS[/BITS]", value_parser = network)]
     allow: Vec<String>,
 }
 
@@ -131,6 +132,11 @@ async fn list(operator: &mut Operator, kind: Kind) -> anyhow::Result<()> {
         println!("{:<24} {:<8}{reach}", one.name.escape_debug().to_string(), one.role.to_string());
     }
     Ok(())
+}
+
+/// As it was written, once it makes sense.
+fn network(text: &str) -> Result<String, String> {
+    text.parse::<Network>().map(|_| text.to_owned())
 }
 
 /// Never an argument: those can be read by every process of the machine.

@@ -4,12 +4,25 @@
 
 pub mod guard;
 
+mod audio;
+mod body;
+mod deed;
+mod form;
+mod link;
+#[allow(unused_qualifications, reason = "utoipa's macros name all in full")]
+mod native;
+mod renditions;
+
 mod dialect {
+    pub(super) mod onsip;
     pub(super) mod telebroad;
+    pub(super) mod telecmi;
+    pub(super) mod telecomx;
+    pub(super) mod yay;
 }
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,27 +30,32 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
 
 use crate::accept::accept;
-use crate::config;
+use crate::config::{self, Network};
 use crate::directory::Directory;
 use crate::mailbox::MailboxId;
 use crate::spool::Spool;
 use crate::state::State;
+use crate::tls;
+pub use audio::Format;
 use guard::Guard;
+pub use renditions::Renditions;
 
 /// What a face may use.
 #[derive(Clone)]
@@ -46,24 +64,49 @@ pub struct House {
     pub directory: Directory,
     pub guard: Guard,
     pub state: State,
+    pub media: Media,
     /// Unix seconds.
     pub now: fn() -> i64,
     /// Whether somebody is leaving a message in a mailbox now.
-    pub busy: Busy,
-    /// Whether a file is audio that callers can hear.
-    pub playable: fn(&Path) -> io::Result<()>,
+    pub busy: Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>,
+    /// Calls in progress.
+    pub calls: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// Takes no new calls from now on.
+    pub drain: Arc<dyn Fn() + Send + Sync>,
+    /// The configuration in force, without secrets.
+    pub options: Arc<Value>,
 }
 
-pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
+/// What can be done with audio. Each of these blocks.
+#[derive(Clone)]
+pub struct Media {
+    /// Whether a file is audio that callers can hear.
+    pub playable: fn(&Path) -> io::Result<()>,
+    /// A recording, in whatever format, as a WAV of ours.
+    pub wav: fn(Vec<u8>) -> io::Result<Vec<u8>>,
+    /// The same, made as loud as the prompts.
+    pub greeting: fn(Vec<u8>) -> io::Result<Vec<u8>>,
+    /// A recording in this format.
+    pub export: fn(&Path, Format) -> io::Result<Vec<u8>>,
+    /// The loudest sample of each of so many columns.
+    pub peaks: fn(&Path, usize) -> io::Result<Vec<u8>>,
+    pub renditions: Renditions,
+}
 
-const LARGEST_BODY: usize = 1024 * 1024;
-const SLOWEST: Duration = Duration::from_secs(30);
+/// Longer than the slowest upload that is waited for.
+const SLOWEST: Duration = Duration::from_secs(330);
 
 type Face = fn(House, &config::Http) -> Router;
 
 /// Every vendor's interface, and whether it is shown.
-fn faces(options: &config::Http) -> [(bool, Face); 1] {
-    [(options.telebroad, dialect::telebroad::routes)]
+fn faces(options: &config::Http) -> [(bool, Face); 5] {
+    [
+        (options.telebroad, dialect::telebroad::routes),
+        (options.onsip, dialect::onsip::routes),
+        (options.telecomx, dialect::telecomx::routes),
+        (options.yay, dialect::yay::routes),
+        (options.telecmi, dialect::telecmi::routes),
+    ]
 }
 
 pub fn router(house: &House, options: &config::Http) -> Router {
@@ -71,13 +114,38 @@ pub fn router(house: &House, options: &config::Http) -> Router {
     for (_, routes) in faces(options).into_iter().filter(|(shown, _)| *shown) {
         router = router.merge(routes(house.clone(), options));
     }
+    if options.api {
+        router = router.merge(native::routes(house.clone()));
+    }
+    router = router.fallback(|| async {
+        (StatusCode::NOT_FOUND, "there is nothing at this address\n").into_response()
+    });
+    if !options.cors_origins.is_empty() {
+        router = router.layer(cors(&options.cors_origins));
+    }
     router
-        .fallback(|| async {
-            (StatusCode::NOT_FOUND, "there is nothing at this address\n").into_response()
-        })
-        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, SLOWEST))
         .layer(CatchPanicLayer::new())
+}
+
+/// What pages of these origins may do from a browser.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+    let headers = ["authorization", "content-type", "if-match", "if-none-match", "idempotency-key"];
+    let headers = headers.map(header::HeaderName::from_static);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods(methods)
+        .allow_headers(headers)
+        .expose_headers([header::ETAG, header::LOCATION, header::CONTENT_RANGE])
+}
+
+/// Work on the disk or with audio, away from the threads that serve.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Binds one address; the error names it.
@@ -108,13 +176,26 @@ pub struct Server {
     router: Router,
     limits: Limits,
     places: Arc<Semaphore>,
+    tls: Option<tls::Shown>,
+    proxies: Arc<[Network]>,
 }
 
 impl Server {
     pub fn new(router: Router, limits: Limits) -> Self {
         let limits =
             Limits { connections: limits.connections.min(Semaphore::MAX_PERMITS), ..limits };
-        Self { router, limits, places: Arc::new(Semaphore::new(limits.connections)) }
+        let places = Arc::new(Semaphore::new(limits.connections));
+        Self { router, limits, places, tls: None, proxies: Arc::default() }
+    }
+
+    /// Speaks HTTPS.
+    pub fn with_tls(self, tls: tls::Shown) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Believes these proxies who asks.
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self { proxies: proxies.into(), ..self }
     }
 
     /// Serves until `stopped` says so or its sender is gone, then finishes the requests that run.
@@ -129,7 +210,7 @@ impl Server {
             };
             tokio::select! {
                 (stream, from, place) = next => {
-                    connections.spawn(self.clone().converse(stream, from, stop.clone(), place));
+                    connections.spawn(self.clone().greet(stream, from, stop.clone(), place));
                 }
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             }
@@ -139,22 +220,41 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    async fn converse<P>(
+    async fn greet<P>(
         self,
         stream: TcpStream,
         from: SocketAddr,
-        mut stopped: watch::Receiver<bool>,
+        stopped: watch::Receiver<bool>,
         _place: P,
     ) {
         // An answer goes out in few pieces: none should wait for another.
         let _ = stream.set_nodelay(true);
+        match self.tls.clone() {
+            None => self.converse(stream, from, stopped).await,
+            // Who cannot shake hands is told so by TLS, and by nobody else.
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    self.converse(stream, from, stopped).await;
+                }
+            }
+        }
+    }
+
+    async fn converse(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        from: SocketAddr,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let Self { router, limits, proxies, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
+            let from = source(from, request.headers(), &proxies);
             request.extensions_mut().insert(ConnectInfo(from));
-            TowerToHyperService::new(self.router.clone()).call(request)
+            TowerToHyperService::new(router.clone()).call(request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.patience)
+            .header_read_timeout(limits.patience)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         tokio::select! {
@@ -163,6 +263,26 @@ impl Server {
             _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
+    }
+}
+
+/// Who asks: the last address that no proxy of ours has added.
+fn source(from: SocketAddr, headers: &HeaderMap, proxies: &[Network]) -> SocketAddr {
+    let ours = |address: IpAddr| proxies.iter().any(|network| network.contains(address));
+    if !ours(from.ip()) {
+        return from;
+    }
+    let lines: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .collect();
+    let mut told = lines.iter().rev().map(|one| one.trim().parse::<IpAddr>());
+    let foreign = told.find(|one| one.as_ref().map_or(true, |address| !ours(*address)));
+    match foreign {
+        Some(Ok(address)) => SocketAddr::new(address, 0),
+        Some(Err(_)) | None => from,
     }
 }
 
@@ -214,5 +334,22 @@ mod tests {
         stop.send(true).unwrap();
         serving.await.unwrap();
         assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn only_our_proxies_are_believed_who_asks() {
+        let proxies: Vec<Network> = vec!["10.0.0.0/8".parse().unwrap()];
+        let told = |from: &str, forwarded: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in forwarded {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            source(format!("{from}:5").parse().unwrap(), &headers, &proxies).ip().to_string()
+        };
+        assert_eq!(told("192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+        assert_eq!(told("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(told("10.0.0.1", &["1.1.1.1, 203.0.113.9", "10.0.0.2"]), "203.0.113.9");
+        assert_eq!(told("10.0.0.1", &["203.0.113.9, rubbish"]), "10.0.0.1");
+        assert_eq!(told("10.0.0.1", &[]), "10.0.0.1");
     }
 }

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod seal;
 pub mod session;
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::ops::Range;
@@ -31,6 +32,7 @@ use sqlx::sqlite::{
 
 use attempt::Attempts;
 use audit::Trail;
+use organization::Organization;
 use seal::PinKey;
 use tokio::sync::Notify;
 use tracing::warn;
@@ -66,6 +68,7 @@ struct Inner {
     trail: Trail,
     /// Somebody wants what waits to be tried at once.
     retried: Notify,
+    organizations: Mutex<HashMap<String, Organization>>,
     _lock: Flock<File>,
 }
 
@@ -207,6 +210,7 @@ impl State {
             attempts,
             trail,
             retried: Notify::new(),
+            organizations: Mutex::default(),
             _lock: lock,
         })))
     }

@@ -1,6 +1,9 @@
 //! Accounts and their organizations: the numbers and names by which vendors' interfaces know a
 //! context.
 
+use std::collections::HashMap;
+use std::sync::{MutexGuard, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -37,17 +40,31 @@ fn read(row: Row) -> Organization {
 
 /// Whose organizations belong to nobody else.
 const FIRST_ACCOUNT: &str = "main";
+/// Organizations that cost no look into the database.
+const MOST_REMEMBERED: usize = 10_000;
 
 impl State {
     /// The organization of this context, made where there is none.
     pub async fn organization(&self, context: &str, now: i64) -> Result<Organization, Error> {
-        if let Some(known) = self.known_organization(context).await? {
-            return Ok(known);
+        if let Some(known) = self.remembered().get(context) {
+            return Ok(known.clone());
         }
-        self.make_organization(context, context, FIRST_ACCOUNT, now).await?;
-        self.known_organization(context)
-            .await?
-            .ok_or_else(|| Error::Refused(format!("organization {context} went away")))
+        let known = if let Some(known) = self.known_organization(context).await? {
+            known
+        } else {
+            self.make_organization(context, context, FIRST_ACCOUNT, now).await?;
+            let made = self.known_organization(context).await?;
+            made.ok_or_else(|| Error::Refused(format!("organization {context} went away")))?
+        };
+        let mut remembered = self.remembered();
+        if remembered.len() < MOST_REMEMBERED {
+            remembered.insert(context.to_owned(), known.clone());
+        }
+        Ok(known)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, HashMap<String, Organization>> {
+        self.0.organizations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn known_organization(&self, context: &str) -> Result<Option<Organization>, Error> {
@@ -88,6 +105,7 @@ impl State {
         .bind(now)
         .execute(&self.0.pool)
         .await?;
+        self.remembered().clear();
         Ok(())
     }
 
@@ -99,14 +117,6 @@ impl State {
         .fetch_all(&self.0.pool)
         .await?;
         Ok(rows.into_iter().map(read).collect())
-    }
-
-    pub async fn forget_organization(&self, context: &str) -> Result<bool, Error> {
-        let done = sqlx::query("DELETE FROM organization WHERE context = ?1")
-            .bind(context)
-            .execute(&self.0.pool)
-            .await?;
-        Ok(done.rows_affected() > 0)
     }
 }
 

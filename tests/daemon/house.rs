@@ -185,6 +185,11 @@ impl House {
         assert!(soon(so), "not within {PATIENCE:?}: {what}\n{}", self.log());
     }
 
+    /// Where the daemon answers HTTP.
+    pub fn web(&self) -> SocketAddr {
+        self.listens("HTTP", "")
+    }
+
     fn listens(&self, what: &str, by: &str) -> SocketAddr {
         let log = self.log();
         let words = format!("listens for {what} on ");

@@ -10,20 +10,29 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 
-use super::wire::{Error, File, Given, Item};
-use crate::mailbox::{DEFAULT_CONTEXT, Folder, MailboxId, Message};
+use serde_json::{Map, Value, json};
+
+use super::wire::{self, Error, File, Given, Item};
+use crate::directory::Settings;
+use crate::mailbox::{DEFAULT_CONTEXT, Folder, Mailbox, MailboxId, Message, NotifyEmail};
 use crate::spool::Query;
 
 pub(super) enum Refusal {
     Login,
     Blocked,
     Busy,
+    NotAllowed,
     Missing(&'static str),
     Wrong { parameter: &'static str, why: &'static str },
     NoSuchMailbox,
     AmbiguousMailbox,
     NoSuchFile,
+    NoSuchMessage,
+    NoSuchPhoneCall,
+    NoBody,
+    Settings(String),
     TooLarge,
+    TooSlow,
     NoSuchCall,
     NoSuchMethod,
     Broken,
@@ -72,6 +81,121 @@ pub(super) fn list_wish(given: &Given, offset_base: u8) -> Result<ListWish, Refu
             ..Query::default()
         },
     })
+}
+
+/// Several files of one mailbox.
+pub(super) fn files_wish(given: &Given) -> Result<(String, Vec<Folder>, Vec<String>), Refusal> {
+    let mailbox = given.text("mailbox").ok_or(Refusal::Missing("mailbox"))?.to_owned();
+    let mut files = given.all("file");
+    if files.is_empty() {
+        files.extend(given.text("file"));
+    }
+    if files.is_empty() {
+        return Err(Refusal::Missing("file"));
+    }
+    Ok((mailbox, folders(given)?, files.into_iter().map(str::to_owned).collect()))
+}
+
+/// The messages that `PUT /messages/read` marks: ours have the type vox.
+pub(super) fn read_wish(read: &wire::Read) -> Result<Vec<u64>, Refusal> {
+    match read.kind.as_str() {
+        "vox" | "all" => {}
+        "sms" | "fax" | "phn" => return Err(Refusal::NoSuchMessage),
+        "" => return Err(Refusal::Missing("type")),
+        _ => return Err(Refusal::Wrong { parameter: "type", why: "is sms, fax, vox, phn or all" }),
+    }
+    let ids: Vec<&str> = read.ids.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() {
+        return Err(Refusal::Missing("ids"));
+    }
+    if ids.len() > 10 {
+        return Err(Refusal::Wrong { parameter: "ids", why: "has more than 10" });
+    }
+    let ids: Result<Vec<u64>, _> = ids.iter().map(|id| id.parse()).collect();
+    ids.map_err(|_| Refusal::Wrong { parameter: "ids", why: "is not a list of numbers" })
+}
+
+/// `pin`: in clear, or stars.
+pub(super) fn mailbox_settings(id: &MailboxId, mailbox: &Mailbox, pin: String) -> wire::Mailbox {
+    let flag = |on| if on { "1" } else { "0" };
+    let addresses: Vec<&str> = mailbox.email.iter().map(AsRef::as_ref).collect();
+    let wish = mailbox.notify_email;
+    wire::Mailbox {
+        uniqueid: mailbox.id.to_string(),
+        context: id.context().to_owned(),
+        number: id.number().to_owned(),
+        password: pin.clone(),
+        pin,
+        fullname: mailbox.name.clone(),
+        email: addresses.join(","),
+        attach: flag(matches!(wish, NotifyEmail::Attach | NotifyEmail::Delete)),
+        delete: flag(wish == NotifyEmail::Delete),
+        notify_only: flag(wish == NotifyEmail::Yes),
+        pager: mailbox.pager.clone().unwrap_or_default(),
+        pager_attach: "0",
+        timezone: mailbox.time_zone.clone().unwrap_or_default(),
+        envelope: flag(mailbox.say_datetime),
+        saycid: flag(mailbox.say_caller_id),
+        sayduration: flag(mailbox.say_duration),
+    }
+}
+
+/// What `PUT /mailbox` changes; what it does not name stays. And the PIN.
+pub(super) fn mailbox_wish(
+    body: &Map<String, Value>,
+    mailbox: &Mailbox,
+) -> Result<(Settings, Option<String>), Refusal> {
+    let text = |name: &'static str| match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(Value::Bool(on)) => Ok(Some(if *on { "1" } else { "0" }.into())),
+        Some(Value::Array(_) | Value::Object(_)) => {
+            Err(Refusal::Wrong { parameter: name, why: "is no text" })
+        }
+    };
+    let mut settings = Settings::new();
+    for (theirs, ours) in [("fullname", "name"), ("timezone", "time_zone")] {
+        if let Some(value) = text(theirs)? {
+            settings.insert(ours.into(), value.into());
+        }
+    }
+    for (theirs, ours) in
+        [("envelope", "say_datetime"), ("saycid", "say_caller_id"), ("sayduration", "say_duration")]
+    {
+        if let Some(on) = switch(text(theirs)?.as_deref(), theirs)? {
+            settings.insert(ours.into(), on.into());
+        }
+    }
+    if let Some(list) = text("email")? {
+        let list: Vec<&str> = list.split(',').map(str::trim).filter(|a| !a.is_empty()).collect();
+        let none = list.is_empty();
+        settings.insert("email".into(), json!(list));
+        let now = if none { "no" } else { "yes" };
+        if none || mailbox.notify_email == NotifyEmail::No {
+            settings.insert("notify_email".into(), now.into());
+        }
+    }
+    if let Some(pager) = text("pager")? {
+        settings.insert("notify_pager".into(), (!pager.is_empty()).into());
+        settings.insert("pager".into(), pager.into());
+    }
+    for (theirs, ours) in [("notify_only", "yes"), ("attach", "attach"), ("delete", "delete")] {
+        if switch(text(theirs)?.as_deref(), theirs)? == Some(true) {
+            settings.insert("notify_email".into(), ours.into());
+        }
+    }
+    let pin = text("pin")?.or(text("password")?).filter(|pin| !pin.is_empty());
+    Ok((settings, pin))
+}
+
+fn switch(text: Option<&str>, parameter: &'static str) -> Result<Option<bool>, Refusal> {
+    match text {
+        None | Some("") => Ok(None),
+        Some("1" | "true" | "yes" | "on") => Ok(Some(true)),
+        Some("0" | "false" | "no" | "off") => Ok(Some(false)),
+        Some(_) => Err(Refusal::Wrong { parameter, why: "is 1 or 0" }),
+    }
 }
 
 pub(super) fn file_wish(given: &Given) -> Result<FileWish, Refusal> {
@@ -143,7 +267,7 @@ pub(super) fn file(message: &Message, audio: &[u8], zone: Option<&str>) -> File 
         name: format!("voicemail_{when}{caller}.wav"),
         data: STANDARD.encode(audio),
         mimetype: "audio/x-wav",
-        transcription: String::new(),
+        transcription: message.transcript.clone(),
     }
 }
 
@@ -152,6 +276,12 @@ pub(super) fn error(refusal: &Refusal) -> Error {
         Refusal::Login => (433, "Login incorrect".into()),
         Refusal::Blocked => (439, "Account blocked".into()),
         Refusal::Busy => (503, "Too many requests at once, try again".into()),
+        Refusal::NotAllowed => (403, "Not allowed".into()),
+        Refusal::NoSuchMessage => (404, "Message does not exist".into()),
+        Refusal::NoSuchPhoneCall => (444, "Call does not exist".into()),
+        Refusal::NoBody => (400, "The body is no JSON object".into()),
+        Refusal::Settings(why) => (400, why.clone()),
+        Refusal::TooSlow => (408, "The body is too slow".into()),
         Refusal::Missing(parameter) => (400, format!("Parameter {parameter} is missing")),
         Refusal::Wrong { parameter, why } => (400, format!("Parameter {parameter} {why}")),
         Refusal::NoSuchMailbox => (404, "Mailbox does not exist".into()),
@@ -159,7 +289,7 @@ pub(super) fn error(refusal: &Refusal) -> Error {
             (409, "Several mailboxes have this number, write NUMBER@CONTEXT".into())
         }
         Refusal::NoSuchFile => (404, "Voicemail does not exist".into()),
-        Refusal::TooLarge => (413, "Voicemail is too large".into()),
+        Refusal::TooLarge => (413, "Too large".into()),
         Refusal::NoSuchCall => (404, "This call does not exist here".into()),
         Refusal::NoSuchMethod => (405, "This call does not take this method".into()),
         Refusal::Broken => (500, "Internal error".into()),

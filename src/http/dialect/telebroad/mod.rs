@@ -1,11 +1,11 @@
-//! Telebroad's REST interface: `GET /voicemail` and `GET /voicemail/file`.
+//! Telebroad's REST interface: messages, their audio, marks, and mailboxes' settings.
 //!
 //! Failures of the application are HTTP 200 with an `error` object, as that vendor's clients expect.
 
 mod map;
 mod wire;
 
-use std::io::Read;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -14,17 +14,23 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use futures_util::stream;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tracing::error;
 
 use super::super::House;
-use super::super::guard::Denied;
+use super::super::audio;
+use super::super::body;
+use super::super::deed::{self, Asker};
+use super::super::guard::{Denied, Principal};
 use crate::config;
-use crate::directory::Door;
-use crate::mailbox::{MailboxId, Message, Stem};
+use crate::directory::{self, Door, NewPin};
+use crate::mailbox::{By, Counts, Edit, Folder, MailboxId, Message, Stem};
 use crate::spool::Query;
+use crate::state::credential::{Kind, Scope};
 use map::Refusal;
 
 /// Files that are read at one time, and how large each may be: more than an hour of audio.
@@ -37,18 +43,29 @@ const BASE: &str = "/api/teleconsole/rest";
 struct Face {
     house: House,
     offset_base: u8,
+    reveal_pins: bool,
     /// Files that are read.
     reads: Arc<Semaphore>,
 }
 
 pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
-    let offset_base = options.telebroad_offset_base;
+    let (offset_base, reveal_pins) = (options.telebroad_offset_base, options.reveal_pins);
     let face = Router::new()
         .route("/voicemail", get(list))
-        .route("/voicemail/file", get(file))
+        .route("/voicemail/file", get(file).delete(delete))
+        .route("/voicemail/call", post(call))
+        .route("/messages/unread", get(unread))
+        .route("/messages/read", put(mark))
+        .route("/mailbox", get(settings).put(change))
+        .route("/login", post(log_in))
         .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
         .fallback(|| async { refused(&Refusal::NoSuchCall) })
-        .with_state(Face { house, offset_base, reads: Arc::new(Semaphore::new(READS)) });
+        .with_state(Face {
+            house,
+            offset_base,
+            reveal_pins,
+            reads: Arc::new(Semaphore::new(READS)),
+        });
     Router::new().nest(BASE, face)
 }
 
@@ -70,8 +87,74 @@ async fn file(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    match face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
-        Ok(file) => json(Body::from(file)),
+    told(face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+}
+
+async fn delete(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    told(face.delete(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+}
+
+async fn unread(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    told(face.unread(&headers, from.ip()).await)
+}
+
+async fn mark(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    told(face.mark(&headers, body, from.ip()).await)
+}
+
+async fn settings(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    told(face.settings(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+}
+
+async fn change(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    told(face.change(query.as_deref().unwrap_or(""), &headers, body, from.ip()).await)
+}
+
+async fn call(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    told(face.call(&headers, body, from.ip()).await)
+}
+
+async fn log_in(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Response {
+    told(face.log_in(body, from.ip()).await)
+}
+
+fn told(answer: Result<String, Refusal>) -> Response {
+    match answer {
+        Ok(text) => json(Body::from(text)),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -83,11 +166,11 @@ impl Face {
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<Vec<Arc<Message>>, Refusal> {
-        self.enter(headers, from).await?;
-        let wish = map::list_wish(&wire::Given::new(query, headers), self.offset_base)?;
+        let principal = self.enter(headers, from).await?;
+        let wish = map::list_wish(&given(query, headers)?, self.offset_base)?;
         let mut ids = vec![];
         for number in &wish.mailboxes {
-            let id = map::mailbox(number, |number| self.house.directory.numbered(number))?;
+            let id = self.mailbox(&principal, number)?;
             if !ids.contains(&id) {
                 ids.push(id);
             }
@@ -106,7 +189,7 @@ impl Face {
     }
 
     async fn messages(&self, id: &MailboxId, query: &Query) -> Result<Vec<Arc<Message>>, Refusal> {
-        self.house.spool.list(id, query).await.map_err(|why| broken(&why.to_string()))
+        self.house.spool.list(id, query).await.map_err(broken)
     }
 
     async fn file(
@@ -115,49 +198,231 @@ impl Face {
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<String, Refusal> {
-        self.enter(headers, from).await?;
-        let wish = map::file_wish(&wire::Given::new(query, headers))?;
-        let id = map::mailbox(&wish.mailbox, |number| self.house.directory.numbered(number))?;
-        // A name that is no name of a file is simply not found; it is never joined to a path.
-        let stem = Stem::found(&wish.file).ok_or(Refusal::NoSuchFile)?;
-        let found = self.house.spool.find(&id, &wish.folders, &stem).await;
-        let message = found.map_err(|why| broken(&why.to_string()))?.ok_or(Refusal::NoSuchFile)?;
-        let zone = self.house.directory.find(&id).and_then(|mailbox| mailbox.time_zone.clone());
-        let turn = Arc::clone(&self.reads).acquire_owned().await;
-        let turn = turn.map_err(|why| broken(&why.to_string()))?;
-        let spool = self.house.spool.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let file = spool.open_audio(&message).map_err(|why| broken(&why.to_string()))?;
-            let audio = whole(file, LARGEST)?;
-            Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
-        });
-        read.await.unwrap_or_else(|why| Err(broken(&why.to_string())))
+        let principal = self.enter(headers, from).await?;
+        let wish = map::file_wish(&given(query, headers)?)?;
+        let id = self.mailbox(&principal, &wish.mailbox)?;
+        let message = self.message(&id, &wish.folders, &wish.file).await?;
+        self.read(&id, message).await
     }
 
-    async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), Refusal> {
-        let now = (self.house.now)();
-        match self.house.guard.enter(headers, from, Door::Telebroad, now).await {
-            // Every role may read.
-            Ok(_) => Ok(()),
-            Err(Denied::Unknown | Denied::NotFromHere) => Err(Refusal::Login),
-            Err(Denied::Locked { .. }) => Err(Refusal::Blocked),
-            Err(Denied::Busy | Denied::TooFast) => Err(Refusal::Busy),
-            Err(Denied::Broken(why)) => Err(broken(&why.to_string())),
+    /// A name that is no name of a file is simply not found; it is never joined to a path.
+    async fn message(
+        &self,
+        id: &MailboxId,
+        folders: &[Folder],
+        file: &str,
+    ) -> Result<Arc<Message>, Refusal> {
+        let stem = Stem::found(file).ok_or(Refusal::NoSuchFile)?;
+        let found = self.house.spool.find(id, folders, &stem).await;
+        found.map_err(broken)?.ok_or(Refusal::NoSuchFile)
+    }
+
+    async fn read(&self, id: &MailboxId, message: Arc<Message>) -> Result<String, Refusal> {
+        let zone = self.house.directory.find(id).and_then(|mailbox| mailbox.time_zone.clone());
+        let _turn = self.reads.acquire().await.map_err(broken)?;
+        // Another program's audio may be of another kind; this vendor's clients know one.
+        let audio = audio::wav(&self.house, id, &message, LARGEST).await;
+        let audio = audio.map_err(|why| match why.kind() {
+            io::ErrorKind::FileTooLarge => Refusal::TooLarge,
+            _ => broken(why),
+        })?;
+        Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
+    }
+
+    async fn delete(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<String, Refusal> {
+        let principal = self.enter(headers, from).await?;
+        let (mailbox, folders, files) = map::files_wish(&given(query, headers)?)?;
+        may(&principal, Scope::Edit)?;
+        let id = self.mailbox(&principal, &mailbox)?;
+        // All or none: a name that is wrong is told before anything is gone.
+        let mut messages = vec![];
+        for file in &files {
+            messages.push(self.message(&id, &folders, file).await?);
         }
+        let Some(first) = messages.first().cloned() else { return Err(Refusal::NoSuchFile) };
+        // Oddly, the answer is the audio that was deleted.
+        let told = self.read(&id, first).await?;
+        let by = By::new(principal.name.clone(), (self.house.now)());
+        for message in messages {
+            let done = self.house.spool.edit(&id, message.id, &Edit::Delete, &by).await;
+            done.map_err(broken)?;
+            let asker = Asker { principal: &principal, door: Door::Telebroad, from };
+            let subject = format!("{} {id}", message.id);
+            self.house.record(asker, "message.delete", &subject, "").await.map_err(failed)?;
+        }
+        Ok(told)
+    }
+
+    async fn unread(&self, headers: &HeaderMap, from: IpAddr) -> Result<String, Refusal> {
+        let principal = self.enter(headers, from).await?;
+        let boxes = self.reached(&principal);
+        let sum: Counts = boxes.iter().map(|id| self.house.spool.counts(id)).sum();
+        Ok(wire::result(&wire::Unread { sms: 0, vox: sum.new, fax: 0, phn: 0 }))
+    }
+
+    async fn mark(&self, headers: &HeaderMap, body: Body, from: IpAddr) -> Result<String, Refusal> {
+        let principal = self.enter(headers, from).await?;
+        let read: wire::Read = words(body).await?;
+        let wanted = map::read_wish(&read)?;
+        let phone = match read.phone.as_str() {
+            "" => None,
+            number => Some(self.mailbox(&principal, number)?),
+        };
+        // All or none: a wrong one is told before any is marked.
+        let mut messages = vec![];
+        for number in wanted {
+            let found = self.house.spool.numbered(number).await.map_err(broken)?;
+            let found = found.filter(|message| {
+                let id = &message.mailbox;
+                principal.reaches(id.context(), id.number())
+                    && phone.as_ref().is_none_or(|phone| phone == id)
+            });
+            messages.push(found.ok_or(Refusal::NoSuchMessage)?);
+        }
+        let by = By::new(principal.name.clone(), (self.house.now)());
+        for message in messages {
+            let (id, edit) = (&message.mailbox, Edit::MarkHeard);
+            self.house.spool.edit(id, message.id, &edit, &by).await.map_err(broken)?;
+        }
+        Ok(wire::result(&true))
+    }
+
+    async fn settings(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<String, Refusal> {
+        let principal = self.enter(headers, from).await?;
+        may(&principal, Scope::Provision)?;
+        let given = given(query, headers)?;
+        let Some(number) = given.text("mailbox") else {
+            let all: Vec<_> =
+                self.reached(&principal).iter().filter_map(|id| self.shown(id)).collect();
+            return Ok(wire::result(&all));
+        };
+        let id = self.mailbox(&principal, number)?;
+        Ok(wire::result(&self.shown(&id).ok_or(Refusal::NoSuchMailbox)?))
+    }
+
+    async fn change(
+        &self,
+        query: &str,
+        headers: &HeaderMap,
+        body: Body,
+        from: IpAddr,
+    ) -> Result<String, Refusal> {
+        let principal = self.enter(headers, from).await?;
+        may(&principal, Scope::Provision)?;
+        let body: Map<String, Value> = words(body).await?;
+        let given = given(query, headers)?;
+        let number = given.text("mailbox").or_else(|| body.get("mailbox")?.as_str());
+        let id = self.mailbox(&principal, number.ok_or(Refusal::Missing("mailbox"))?)?;
+        let mailbox = self.house.directory.find(&id).ok_or(Refusal::NoSuchMailbox)?;
+        let (settings, pin) = map::mailbox_wish(&body, &mailbox)?;
+        let pin = pin.as_deref().map_or(NewPin::Unchanged, NewPin::Given);
+        let asker = Asker { principal: &principal, door: Door::Telebroad, from };
+        self.house.edit_mailbox(asker, &id, settings, pin).await.map_err(failed)?;
+        Ok(wire::result(&self.shown(&id).ok_or(Refusal::NoSuchMailbox)?))
+    }
+
+    /// Calls come to us only to leave a message: there is none that could be sent here.
+    async fn call(&self, headers: &HeaderMap, body: Body, from: IpAddr) -> Result<String, Refusal> {
+        self.enter(headers, from).await?;
+        let call: wire::Call = words(body).await?;
+        if call.uniqueid.is_empty() {
+            return Err(Refusal::Missing("uniqueid"));
+        }
+        Err(Refusal::NoSuchPhoneCall)
+    }
+
+    /// A token that stands in for the password for a day.
+    async fn log_in(&self, body: Body, from: IpAddr) -> Result<String, Refusal> {
+        let login: wire::Login = words(body).await?;
+        let now = (self.house.now)();
+        let pair = (Kind::User, login.username.as_str(), login.password.as_str());
+        let principal = self.house.guard.check(pair, from, Door::Telebroad, now).await;
+        let principal = principal.map_err(denied)?;
+        let opened = self.house.state.open_session(&principal, Door::Telebroad, A_DAY, now);
+        Ok(wire::result(&wire::Token { token: opened.await.map_err(broken)? }))
+    }
+
+    fn shown(&self, id: &MailboxId) -> Option<wire::Mailbox> {
+        let mailbox = self.house.directory.find(id)?;
+        let pin = self.house.directory.reveal_pin(&mailbox);
+        let pin = if self.reveal_pins { pin } else { pin.map(|_| "****".into()) };
+        Some(map::mailbox_settings(id, &mailbox, pin.unwrap_or_default()))
+    }
+
+    fn mailbox(&self, principal: &Principal, number: &str) -> Result<MailboxId, Refusal> {
+        map::mailbox(number, |number| {
+            let mut ids = self.house.directory.numbered(number);
+            ids.retain(|id| principal.reaches(id.context(), id.number()));
+            ids
+        })
+    }
+
+    fn reached(&self, principal: &Principal) -> Vec<MailboxId> {
+        let all = match &principal.context {
+            Some(context) => self.house.directory.within(context),
+            None => self.house.directory.all(),
+        };
+        let ids = all.into_iter().map(|(id, _)| id);
+        ids.filter(|id| principal.reaches(id.context(), id.number())).collect()
+    }
+
+    async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<Principal>, Refusal> {
+        let now = (self.house.now)();
+        self.house.guard.enter(headers, from, Door::Telebroad, now).await.map_err(denied)
     }
 }
 
-/// All of a file, if it is not too large: an answer holds it in memory, and more than once.
-fn whole(file: impl Read, largest: u64) -> Result<Vec<u8>, Refusal> {
-    let mut audio = Vec::new();
-    let read = file.take(largest + 1).read_to_end(&mut audio);
-    read.map_err(|why| broken(&why.to_string()))?;
-    if audio.len() as u64 > largest { Err(Refusal::TooLarge) } else { Ok(audio) }
+const A_DAY: i64 = 86_400;
+
+fn given<'r>(query: &str, headers: &'r HeaderMap) -> Result<wire::Given<'r>, Refusal> {
+    wire::Given::new(query, headers)
+        .map_err(|_| Refusal::Wrong { parameter: "mailbox", why: "comes with too many others" })
 }
 
-fn broken(why: &str) -> Refusal {
-    error!("a request of the Telebroad interface failed: {why}");
+fn may(principal: &Principal, scope: Scope) -> Result<(), Refusal> {
+    if principal.may(scope) { Ok(()) } else { Err(Refusal::NotAllowed) }
+}
+
+async fn words<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let bytes = body::read(body, body::WORDS).await.map_err(|why| match why {
+        body::Unread::TooLarge => Refusal::TooLarge,
+        body::Unread::TooSlow => Refusal::TooSlow,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|_| Refusal::NoBody)
+}
+
+fn denied(denied: Denied) -> Refusal {
+    match denied {
+        Denied::Unknown | Denied::NotFromHere => Refusal::Login,
+        Denied::Locked { .. } => Refusal::Blocked,
+        Denied::Busy | Denied::TooFast => Refusal::Busy,
+        Denied::Broken(why) => broken(why),
+    }
+}
+
+fn failed(error: deed::Error) -> Refusal {
+    match error {
+        deed::Error::Directory(
+            error @ (directory::Error::Refused(_) | directory::Error::Taken { .. }),
+        ) => Refusal::Settings(error.to_string()),
+        deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => Refusal::NoSuchMailbox,
+        other => broken(other),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn broken(why: impl ToString) -> Refusal {
+    error!("a request of the Telebroad interface failed: {}", why.to_string());
     Refusal::Broken
 }
 
@@ -191,15 +456,4 @@ fn streamed(messages: Vec<Arc<Message>>) -> Body {
         .chain(std::iter::once(wire::LIST_TAIL.to_owned()))
         .map(|text| Ok::<_, std::convert::Infallible>(Bytes::from(text)));
     Body::from_stream(stream::iter(whole))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_read_whole_or_refused() {
-        assert!(matches!(whole(&b"12345"[..], 5), Ok(audio) if audio == b"12345"));
-        assert!(matches!(whole(&b"123456"[..], 5), Err(Refusal::TooLarge)));
-    }
 }

@@ -3,13 +3,14 @@
 //! <https://helpdesk.telebroad.com/support/solutions/articles/4000108986-get-voicemail>,
 //! <https://helpdesk.telebroad.com/support/solutions/articles/4000110784>.
 
-use std::collections::HashMap;
 use std::io;
 
 use axum::http::HeaderMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
+
+use super::super::super::form::{self, TooMany};
 
 /// One message of `GET /voicemail`.
 #[derive(Serialize)]
@@ -33,6 +34,69 @@ pub(super) struct File {
     pub(super) data: String,
     pub(super) mimetype: &'static str,
     pub(super) transcription: String,
+}
+
+/// The answer of `GET /messages/unread`: for once numbers.
+#[derive(Serialize)]
+pub(super) struct Unread {
+    pub(super) sms: u32,
+    pub(super) vox: u32,
+    pub(super) fax: u32,
+    pub(super) phn: u32,
+}
+
+/// The body of `PUT /messages/read`.
+#[derive(Deserialize)]
+pub(super) struct Read {
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) phone: String,
+    #[serde(default)]
+    pub(super) ids: String,
+}
+
+/// The body of `POST /voicemail/call`.
+#[derive(Deserialize)]
+pub(super) struct Call {
+    #[serde(default)]
+    pub(super) uniqueid: String,
+}
+
+/// The body of `POST /login`.
+#[derive(Deserialize)]
+pub(super) struct Login {
+    #[serde(default)]
+    pub(super) username: String,
+    #[serde(default)]
+    pub(super) password: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct Token {
+    pub(super) token: String,
+}
+
+/// A mailbox, by the names of `voicemail.conf`; flags are `1` or `0`.
+#[derive(Serialize)]
+pub(super) struct Mailbox {
+    pub(super) uniqueid: String,
+    pub(super) context: String,
+    #[serde(rename = "mailbox")]
+    pub(super) number: String,
+    pub(super) password: String,
+    pub(super) pin: String,
+    pub(super) fullname: String,
+    pub(super) email: String,
+    pub(super) attach: &'static str,
+    pub(super) delete: &'static str,
+    pub(super) notify_only: &'static str,
+    pub(super) pager: String,
+    pub(super) pager_attach: &'static str,
+    pub(super) timezone: String,
+    pub(super) envelope: &'static str,
+    pub(super) saycid: &'static str,
+    pub(super) sayduration: &'static str,
 }
 
 #[derive(Serialize)]
@@ -86,46 +150,28 @@ impl Formatter for Slashes {
 /// Parameters as they came: in the query or, as the vendor's text has it, as header fields. The
 /// query wins; of a repeated parameter the first.
 pub(super) struct Given<'r> {
-    query: HashMap<String, String>,
+    query: Vec<(String, String)>,
     headers: &'r HeaderMap,
 }
 
 impl<'r> Given<'r> {
-    pub(super) fn new(query: &str, headers: &'r HeaderMap) -> Self {
-        let mut given = HashMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()).take(MOST_PARAMETERS) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            given.entry(decoded(name)).or_insert_with(|| decoded(value));
-        }
-        Self { query: given, headers }
+    pub(super) fn new(query: &str, headers: &'r HeaderMap) -> Result<Self, TooMany> {
+        Ok(Self { query: form::pairs(query)?, headers })
     }
 
     /// Empty text is as good as none.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         let header = || self.headers.get(name).and_then(|value| value.to_str().ok());
-        self.query.get(name).map(String::as_str).or_else(header).filter(|text| !text.is_empty())
+        let query = self.query.iter().find(|(known, _)| known == name);
+        query.map(|(_, value)| value.as_str()).or_else(header).filter(|text| !text.is_empty())
     }
-}
 
-const MOST_PARAMETERS: usize = 100;
-
-/// `application/x-www-form-urlencoded`; what is not UTF-8 becomes a replacement character.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        let hex = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
-        rest = tail;
-        match (first, hex(0), hex(1)) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.extend(u8::try_from(high * 16 + low));
-                rest = &tail[2..];
-            }
-            (b'+', _, _) => bytes.push(b' '),
-            _ => bytes.push(*first),
-        }
+    /// Every value of a parameter that may be repeated, `file` or `file[]`.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        let same = |known: &str| known.strip_suffix("[]").unwrap_or(known) == name;
+        let query = self.query.iter().filter(|(known, value)| same(known) && !value.is_empty());
+        query.map(|(_, value)| value.as_str()).collect()
     }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -1,0 +1,427 @@
+//! OnSIP's Web API: one address, an `Action`, and mailboxes that it makes, reads and changes.
+//!
+//! Failures are HTTP 200; the truth is in `IsCompleted` and `IsValid`.
+
+mod map;
+mod rng;
+mod wire;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tracing::error;
+
+use super::super::House;
+use super::super::body::{self, Unread};
+use super::super::deed::{self, Asker};
+use super::super::guard::{Denied, Principal};
+use crate::config;
+use crate::directory::{self, Door, NewPin};
+use crate::mailbox::{Mailbox, MailboxId};
+use crate::state::credential::{Kind, Scope};
+use crate::state::organization::Organization;
+use map::{Browse, Of, Wish};
+use wire::{Context, Element, Fault, Given};
+
+#[derive(Clone)]
+struct Face {
+    house: House,
+    session_seconds: i64,
+    reveal_pins: bool,
+}
+
+pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
+    let face = Face {
+        house,
+        session_seconds: options.onsip_session_seconds.into(),
+        reveal_pins: options.reveal_pins,
+    };
+    let call = || get(answer).post(answer);
+    Router::new()
+        .route("/api", call())
+        .route("/webapi", call())
+        .route("/rng/{name}", get(rng::schema))
+        .with_state(face)
+}
+
+/// Why there is no result.
+enum Failure {
+    Request(Fault),
+    Action(&'static str, String),
+    Broken(String),
+}
+
+impl Failure {
+    fn request(parameter: &'static str, code: &'static str, message: &str) -> Self {
+        Self::Request(Fault { parameter, code, message: message.into() })
+    }
+}
+
+async fn answer(
+    State(face): State<Face>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let begun = Instant::now();
+    let query = query.as_deref().unwrap_or("");
+    let given = match body::read(body, body::WORDS).await {
+        Ok(body) => Given::read(query, &String::from_utf8_lossy(&body)).map_err(|_| TOO_MANY),
+        Err(Unread::TooLarge) => Err(("Request.TooLarge", "The request is too large")),
+        Err(Unread::TooSlow) => Err(("Request.TooSlow", "The request is too slow")),
+    };
+    let (given, known) = match given {
+        Ok(given) => (given, None),
+        Err(why) => (Given::nothing(), Some(why)),
+    };
+    let mut context = Context {
+        given: &given,
+        defaults: vec![],
+        valid: true,
+        request_faults: vec![],
+        action_fault: None,
+        date_time: map::date_time((face.house.now)()),
+        milliseconds: 0,
+        session: None,
+    };
+    let result = match known {
+        None => face.perform(&given, &headers, from.ip(), &mut context).await,
+        Some((code, why)) => Err(Failure::request("Action", code, why)),
+    };
+    let callback = given.text("Callback");
+    let callback = match callback.map(|name| (name, wire::is_callback(name))) {
+        Some((_, false)) => {
+            let why = "Callback is letters, digits, and . _ [ ]";
+            context.request_faults.push(Fault {
+                parameter: "Callback",
+                code: "Value.Invalid",
+                message: why.into(),
+            });
+            None
+        }
+        Some((name, true)) => Some(name),
+        None => None,
+    };
+    let result = match result {
+        Ok(result) => Some(result),
+        Err(Failure::Request(fault)) => {
+            context.request_faults.push(fault);
+            None
+        }
+        Err(Failure::Action(code, message)) => {
+            context.action_fault = Some((code, message));
+            None
+        }
+        Err(Failure::Broken(why)) => {
+            error!("a request of the OnSIP interface failed: {why}");
+            let body = wire::exception("Internal error");
+            return ([(header::CONTENT_TYPE, XML)], body).into_response();
+        }
+    };
+    // A locked login is a valid request all the same: clients test for that.
+    let locked = context.request_faults.iter().any(|fault| fault.code == LOCKED);
+    context.valid = context.request_faults.is_empty() || locked;
+    context.milliseconds = begun.elapsed().as_millis();
+    let response = wire::response(&context, result.filter(|_| context.request_faults.is_empty()));
+    let json = given.text("Output") == Some("json");
+    let (kind, body) = match (json, callback) {
+        (false, _) => (XML, response.xml()),
+        (true, None) => ("application/json", response.json()),
+        // The comment keeps old plug-ins from taking the answer for something of theirs.
+        (true, Some(name)) => {
+            ("application/javascript", format!("/**/{name}({});", response.json()))
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, body).into_response()
+}
+
+const XML: &str = "text/xml; charset=utf-8";
+const TOO_MANY: (&str, &str) = ("Parameter.TooMany", "There are too many parameters");
+const LOCKED: &str = "Accessor.LoginLocked";
+
+impl Face {
+    async fn perform(
+        &self,
+        given: &Given,
+        headers: &HeaderMap,
+        from: IpAddr,
+        context: &mut Context<'_>,
+    ) -> Result<Element, Failure> {
+        let action = given
+            .text("Action")
+            .ok_or_else(|| Failure::request("Action", "Value.Required", "A value is required"))?;
+        let Some(action) = map::ACTIONS.iter().find(|known| **known == action) else {
+            return Err(Failure::request(
+                "Action",
+                "Action.Unknown",
+                "There is no such Action here",
+            ));
+        };
+        let checked = map::wish(action, given);
+        context.defaults = checked.defaults;
+        context.request_faults.extend(checked.faults);
+        if *action == "SessionCreate" {
+            let Some(Wish::SessionCreate { username, password }) = checked.wish else {
+                return Err(refused(context));
+            };
+            return self.log_in(&username, &password, from, context).await;
+        }
+        let principal = self.enter(given, headers, from, context).await?;
+        let Some(wish) = checked.wish else { return Err(refused(context)) };
+        if *action == "SessionDestroy" {
+            let token = given.text("SessionId").unwrap_or_default();
+            self.house.state.close_session(token, Door::Onsip).await.map_err(broken)?;
+            context.session = None;
+            return Ok(Element::new("SessionDestroy", vec![]));
+        }
+        if !principal.may(Scope::Provision) || principal.mailbox.is_some() {
+            let why = "The role Account Admin is needed".into();
+            return Err(Failure::Action("AccountAuthorization.Required", why));
+        }
+        let asker = Asker { principal: &principal, door: Door::Onsip, from };
+        self.provision(asker, wish).await
+    }
+
+    async fn log_in(
+        &self,
+        username: &str,
+        password: &str,
+        from: IpAddr,
+        context: &mut Context<'_>,
+    ) -> Result<Element, Failure> {
+        let now = (self.house.now)();
+        let login = (Kind::User, username, password);
+        let checked = self.house.guard.check(login, from, Door::Onsip, now).await;
+        let principal = checked.map_err(|denied| match denied {
+            Denied::Unknown | Denied::NotFromHere => Failure::Action(
+                "Accessor.LoginFailed",
+                "The username or the password is wrong".into(),
+            ),
+            other => denial(other),
+        })?;
+        let opened =
+            self.house.state.open_session(&principal, Door::Onsip, self.session_seconds, now);
+        let token = opened.await.map_err(broken)?;
+        context.session = Some(session(&principal, Some(token)));
+        Ok(Element::new("SessionCreate", vec![]))
+    }
+
+    async fn enter(
+        &self,
+        given: &Given,
+        headers: &HeaderMap,
+        from: IpAddr,
+        context: &mut Context<'_>,
+    ) -> Result<Arc<Principal>, Failure> {
+        let now = (self.house.now)();
+        let guard = &self.house.guard;
+        let entered = match given.text("SessionId") {
+            Some(token) => {
+                guard.session(token, Some(self.session_seconds), from, Door::Onsip, now).await
+            }
+            None if headers.contains_key(header::AUTHORIZATION) => {
+                guard.enter(headers, from, Door::Onsip, now).await
+            }
+            None => {
+                return Err(Failure::request("SessionId", "Value.Required", "A value is required"));
+            }
+        };
+        let principal = entered.map_err(denial)?;
+        context.session = Some(session(&principal, given.text("SessionId").map(str::to_owned)));
+        Ok(principal)
+    }
+
+    async fn provision(&self, asker: Asker<'_>, wish: Wish) -> Result<Element, Failure> {
+        let action = |name, mailbox| Element::new(name, vec![mailbox]);
+        match wish {
+            Wish::SessionCreate { .. } | Wish::SessionDestroy => {
+                Err(Failure::Broken("a session is no mailbox".into()))
+            }
+            Wish::Add { organization, mailbox, settings } => {
+                let organization = self.organization(asker.principal, organization).await?;
+                let id = MailboxId::new(&organization.context, &mailbox).map_err(|why| {
+                    Failure::request("Mailbox", "Integer.Invalid", &why.to_string())
+                })?;
+                // Its customers expect four digits.
+                let made = self.house.add_mailbox(asker, &id, &settings, NewPin::Drawn(4)).await;
+                made.map_err(failed)?;
+                let mut element = self.shown(&id, &organization)?;
+                let mailbox = self.house.directory.find(&id);
+                if let Some(address) = mailbox.and_then(|m| map::transfer_address(&m)) {
+                    element.push(address);
+                }
+                Ok(action("VoicemailboxAdd", element))
+            }
+            Wish::Read { mailbox } => {
+                let (id, _) = self.mailbox(asker.principal, mailbox)?;
+                let organization = self.organization_of(&id).await?;
+                Ok(action("VoicemailboxRead", self.shown(&id, &organization)?))
+            }
+            Wish::Delete { mailbox } => {
+                let (id, _) = self.mailbox(asker.principal, mailbox)?;
+                self.house.remove_mailbox(asker, &id).await.map_err(failed)?;
+                Ok(Element::new("VoicemailboxDelete", vec![]))
+            }
+            Wish::Edit { mailbox, number, pin, settings } => {
+                let (mut id, _) = self.mailbox(asker.principal, mailbox)?;
+                let pin = pin.as_deref().map_or(NewPin::Unchanged, NewPin::Given);
+                if let Some(number) = number.filter(|number| number != id.number()) {
+                    let to = MailboxId::new(id.context(), &number).map_err(|why| {
+                        Failure::request("Mailbox", "Integer.Invalid", &why.to_string())
+                    })?;
+                    self.house.renumber_mailbox(asker, &id, &to).await.map_err(failed)?;
+                    id = to;
+                }
+                self.house.edit_mailbox(asker, &id, settings, pin).await.map_err(failed)?;
+                let organization = self.organization_of(&id).await?;
+                Ok(action("VoicemailboxEdit", self.shown(&id, &organization)?))
+            }
+            Wish::Browse(browse) => self.browse(asker.principal, &browse).await,
+        }
+    }
+
+    async fn browse(&self, principal: &Principal, browse: &Browse) -> Result<Element, Failure> {
+        let organizations = match browse.of {
+            Of::Organization(id) => vec![self.organization(principal, id).await?],
+            Of::Account(account) => {
+                let mut all = self.organizations(principal).await?;
+                all.retain(|organization| organization.account == account);
+                if all.is_empty() {
+                    return Err(missing("Account"));
+                }
+                all
+            }
+        };
+        let mut boxes: Vec<(MailboxId, Arc<Mailbox>, u64)> = vec![];
+        for organization in &organizations {
+            let within = self.house.directory.within(&organization.context).into_iter();
+            boxes.extend(within.map(|(id, mailbox)| (id, mailbox, organization.id)));
+        }
+        map::sort(&mut boxes, browse.order, browse.descending);
+        let found = boxes.len();
+        let page = boxes.iter().skip(browse.offset).take(browse.limit);
+        let page = page.filter_map(|(id, mailbox, organization)| {
+            let organization = organizations.iter().find(|known| known.id == *organization)?;
+            Some(self.element(id, mailbox, organization))
+        });
+        let mut list = Element::new("Voicemailboxes", page.collect())
+            .with("Limit", &browse.limit)
+            .with("Offset", &browse.offset);
+        if browse.found {
+            list = list.with("Found", &found);
+        }
+        Ok(Element::new("VoicemailboxBrowse", vec![list]))
+    }
+
+    fn mailbox(
+        &self,
+        principal: &Principal,
+        id: u64,
+    ) -> Result<(MailboxId, Arc<Mailbox>), Failure> {
+        let found = self.house.directory.owned_by(id);
+        found
+            .filter(|(id, _)| principal.reaches_context(id.context()))
+            .ok_or_else(|| missing("Voicemailbox"))
+    }
+
+    async fn organizations(&self, principal: &Principal) -> Result<Vec<Organization>, Failure> {
+        let mut all = self.house.organizations().await.map_err(failed)?;
+        all.retain(|organization| principal.reaches_context(&organization.context));
+        Ok(all)
+    }
+
+    async fn organization(&self, principal: &Principal, id: u64) -> Result<Organization, Failure> {
+        let all = self.organizations(principal).await?;
+        all.into_iter().find(|known| known.id == id).ok_or_else(|| missing("Organization"))
+    }
+
+    async fn organization_of(&self, id: &MailboxId) -> Result<Organization, Failure> {
+        let now = (self.house.now)();
+        self.house.state.organization(id.context(), now).await.map_err(broken)
+    }
+
+    fn shown(&self, id: &MailboxId, organization: &Organization) -> Result<Element, Failure> {
+        let mailbox = self.house.directory.find(id).ok_or_else(|| missing("Voicemailbox"))?;
+        Ok(self.element(id, &mailbox, organization))
+    }
+
+    fn element(&self, id: &MailboxId, mailbox: &Mailbox, organization: &Organization) -> Element {
+        let pin = self.reveal_pins.then(|| self.house.directory.reveal_pin(mailbox)).flatten();
+        map::voicemailbox(id, mailbox, organization, pin.as_deref())
+    }
+}
+
+fn session(principal: &Principal, token: Option<String>) -> wire::Session {
+    let role = if principal.may(Scope::Provision) { "Account Admin" } else { "User" };
+    wire::Session { id: token, user: principal.id.to_string(), roles: vec![role] }
+}
+
+/// The faults are in the context already; this one is taken from there.
+fn refused(context: &mut Context) -> Failure {
+    match context.request_faults.pop() {
+        Some(fault) => Failure::Request(fault),
+        None => Failure::Broken("a wish without fault was refused".into()),
+    }
+}
+
+fn denial(denied: Denied) -> Failure {
+    match denied {
+        Denied::Unknown | Denied::NotFromHere => Failure::request(
+            "SessionId",
+            "Session.Authentication",
+            "The session is unknown, or it has ended",
+        ),
+        Denied::Locked { .. } => {
+            Failure::request("Action", LOCKED, "Too many failed logins: try again later")
+        }
+        Denied::Busy | Denied::TooFast => {
+            Failure::Action("Request.TooMany", "Too many requests at once: try again".into())
+        }
+        Denied::Broken(why) => Failure::Broken(why.to_string()),
+    }
+}
+
+fn missing(what: &str) -> Failure {
+    let code = match what {
+        "Account" => "Account.NotFound",
+        "Organization" => "Organization.NotFound",
+        _ => "Voicemailbox.NotFound",
+    };
+    Failure::Action(code, format!("There is no such {what}"))
+}
+
+fn failed(error: deed::Error) -> Failure {
+    match error {
+        deed::Error::Directory(directory::Error::Exists(_)) => {
+            Failure::Action("Mailbox.Unavailable", "The mailbox's number is taken".into())
+        }
+        deed::Error::Directory(directory::Error::Taken { name, .. }) => {
+            Failure::Action("Address.Unavailable", format!("{name} belongs to another mailbox"))
+        }
+        deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => missing("Voicemailbox"),
+        deed::Error::Directory(directory::Error::Refused(why)) => {
+            Failure::Action("Voicemailbox.Invalid", why)
+        }
+        deed::Error::Busy => Failure::Action("Voicemailbox.Busy", error.to_string()),
+        deed::Error::Spool(error) => Failure::Broken(error.to_string()),
+        deed::Error::Directory(error) => Failure::Broken(error.to_string()),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn broken(error: impl ToString) -> Failure {
+    Failure::Broken(error.to_string())
+}

@@ -1,0 +1,205 @@
+//! TeleCMI's interface: the messages of an app, and their audio. `/v2` is the global form,
+//! `/v1/voicemail` and `/v1/play` the Indian one.
+
+mod map;
+mod wire;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use tracing::error;
+
+use super::super::House;
+use super::super::audio::{self, Format};
+use super::super::body::{self, Unread};
+use super::super::form;
+use super::super::guard::{Denied, Principal};
+use crate::config;
+use crate::directory::Door;
+use crate::mailbox::{DEFAULT_CONTEXT, MailboxId, Message};
+use crate::spool::Query;
+use crate::state::credential::{Kind, Scope};
+use map::Form;
+use wire::Given;
+
+pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
+    let global = |state, from, body| list(state, from, body, Form::Global);
+    let india = |state, from, body| list(state, from, body, Form::India);
+    Router::new()
+        .route("/v2/voicemail", post(global).fallback(wrong_method))
+        .route("/v2/play", get(play).fallback(wrong_method))
+        .route("/v2/token", post(token).fallback(wrong_method))
+        .route("/v1/voicemail", post(india).fallback(wrong_method))
+        .route("/v1/play", get(play).fallback(wrong_method))
+        .with_state(house)
+}
+
+struct Refused(u16, &'static str);
+
+const MISSING: Refused = Refused(400, "parameter missing or invalid");
+const LASTS: i64 = 30 * 86_400;
+/// What a secret of `/v2/token` begins with.
+const LENT: &str = "t30.";
+
+async fn list(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    body: Body,
+    form: Form,
+) -> Response {
+    told(async {
+        let given = words(body).await?;
+        let (appid, secret) = login(&given, form)?;
+        let visitor = enter(&house, &appid, &secret, from.ip()).await?;
+        let wish = map::wish(&given, form, (house.now)()).map_err(|()| MISSING)?;
+        let messages = visitor.messages(&house, &wish.query).await?;
+        let all = messages.len();
+        let page = messages.iter().skip(wish.skip).take(wish.limit);
+        let voicemail = page.map(|message| map::voicemail(message, &appid, form)).collect();
+        let (count, total) = match form {
+            Form::Global => (Some(all), None),
+            Form::India => (None, Some(all)),
+        };
+        Ok(answer(200, &wire::List { count, total, voicemail, code: 200 }))
+    })
+    .await
+}
+
+async fn token(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    body: Body,
+) -> Response {
+    told(async {
+        let given = words(body).await?;
+        let (appid, secret) = login(&given, Form::Global)?;
+        // Here the vendor says 404 where it says 401 elsewhere.
+        let visitor = enter(&house, &appid, &secret, from.ip()).await.map_err(|refused| {
+            if refused.0 == 401 { Refused(404, "no such app") } else { refused }
+        })?;
+        let now = (house.now)();
+        let opened = house.state.open_session(&visitor.principal, Door::Telecmi, LASTS, now);
+        let secret = format!("{LENT}{}", opened.await.map_err(broken)?);
+        Ok(answer(200, &wire::Token { secret, expires_in: "30d", code: 200 }))
+    })
+    .await
+}
+
+async fn play(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    told(async {
+        let pairs = form::pairs(query.as_deref().unwrap_or("")).map_err(|_| MISSING)?;
+        let text = |name: &str| {
+            let found = pairs.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        };
+        let appid = text("appid").ok_or(MISSING)?;
+        let secret = text("secret").or_else(|| text("token")).ok_or(MISSING)?;
+        let file = text("file").ok_or(MISSING)?;
+        let visitor = enter(&house, appid, secret, from.ip()).await.map_err(|refused| {
+            if refused.0 == 401 { Refused(407, "authentication failed") } else { refused }
+        })?;
+        let none = || Refused(404, "no such file");
+        let query = map::around(file).ok_or_else(none)?;
+        let messages = visitor.messages(&house, &query).await?;
+        let found = messages.iter().find(|message| map::voicename(message, appid) == file);
+        if let Some(message) = found {
+            let id = &message.mailbox;
+            return audio::play(&house, id, message, Format::Mp3, &headers).await.map_err(broken);
+        }
+        Err(none())
+    })
+    .await
+}
+
+/// An app, which reaches an organization or one mailbox of it.
+struct Visitor {
+    principal: Arc<Principal>,
+}
+
+async fn enter(house: &House, appid: &str, secret: &str, from: IpAddr) -> Result<Visitor, Refused> {
+    let now = (house.now)();
+    let entered = match secret.strip_prefix(LENT) {
+        Some(token) => house.guard.session(token, None, from, Door::Telecmi, now).await,
+        None => house.guard.check((Kind::Telecmi, appid, secret), from, Door::Telecmi, now).await,
+    };
+    let principal = entered.map_err(|denied| match denied {
+        Denied::Unknown | Denied::NotFromHere => UNKNOWN,
+        Denied::Locked { .. } | Denied::Busy | Denied::TooFast => Refused(429, "too many requests"),
+        Denied::Broken(why) => broken(why),
+    })?;
+    if principal.name != appid || !principal.may(Scope::Read) {
+        return Err(UNKNOWN);
+    }
+    Ok(Visitor { principal })
+}
+
+const UNKNOWN: Refused = Refused(401, "invalid user token, authentication failed");
+
+impl Visitor {
+    async fn messages(&self, house: &House, query: &Query) -> Result<Vec<Arc<Message>>, Refused> {
+        let context = self.principal.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
+        let listed = match &self.principal.mailbox {
+            None => house.spool.list_all(context, query).await,
+            Some(number) => match MailboxId::new(context, number) {
+                Ok(id) => house.spool.list(&id, query).await,
+                Err(_) => Ok(vec![]),
+            },
+        };
+        let mut messages = listed.map_err(broken)?;
+        messages.retain(|message| map::is_told(message));
+        Ok(messages)
+    }
+}
+
+fn login(given: &Given, form: Form) -> Result<(String, String), Refused> {
+    let appid = given.number("appid").ok().flatten().ok_or(MISSING)?;
+    let secret = match form {
+        Form::Global => given.text("secret"),
+        Form::India => given.text("token").or_else(|| given.text("secret")),
+    };
+    Ok((appid.to_string(), secret.ok_or(MISSING)?.to_owned()))
+}
+
+async fn words(body: Body) -> Result<Given, Refused> {
+    let bytes = body::read(body, body::WORDS).await.map_err(|why| match why {
+        Unread::TooLarge => Refused(413, "the body is too large"),
+        Unread::TooSlow => Refused(408, "the body is too slow"),
+    })?;
+    Given::read(&bytes).ok_or(MISSING)
+}
+
+async fn wrong_method() -> Response {
+    refused(&Refused(405, "method not allowed"))
+}
+
+async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
+    work.await.unwrap_or_else(|why| refused(&why))
+}
+
+fn refused(&Refused(code, msg): &Refused) -> Response {
+    answer(code, &wire::Error { code, msg })
+}
+
+fn answer(code: u16, value: &impl Serialize) -> Response {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, serde_json::to_string(value).unwrap_or_default()).into_response()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn broken(why: impl ToString) -> Refused {
+    error!("a request of the TeleCMI interface failed: {}", why.to_string());
+    Refused(500, "internal error")
+}

@@ -1,0 +1,195 @@
+//! TelecomX's interfaces: `/mvno/voicemail`, for an owner with his PIN, and `/pbx/voicemail`, for
+//! a PBX with a token.
+
+mod map;
+mod pbx;
+mod wire;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, RawPathParams, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use tracing::error;
+
+use super::super::House;
+use super::super::body::{self, Unread};
+use super::super::deed::{self, Asker};
+use super::super::form;
+use super::super::guard::{Denied, Principal};
+use crate::config;
+use crate::directory::{self, Door, Login, NewPin, Settings};
+use crate::mailbox::{Mailbox, MailboxId, Message};
+use crate::state::credential::{Kind, Role};
+
+pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
+    Router::new()
+        .route("/mvno/voicemail/{number}/{pin}", get(list))
+        .route("/mvno/voicemail/{number}/{pin}/pin", get(check_pin).post(set_pin))
+        .merge(pbx::routes())
+        .with_state(house)
+}
+
+/// Status, and the key that says what it is about.
+pub(super) struct Refused(StatusCode, &'static str);
+
+impl From<StatusCode> for Refused {
+    fn from(status: StatusCode) -> Self {
+        Self(status, "request")
+    }
+}
+
+async fn list(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    path: RawPathParams,
+    RawQuery(query): RawQuery,
+) -> Response {
+    told(async {
+        let (id, mailbox) = enter(&house, &path, from.ip()).await?;
+        let query = parameters(query.as_deref())?;
+        let asked = map::named(text(&query, "box")).ok_or(Refused(UNPROCESSABLE, "box"))?;
+        let mut messages: Vec<(MailboxId, Arc<Message>)> = vec![];
+        for query in map::queries(asked) {
+            let list = house.spool.list(&id, &query).await.map_err(broken)?.into_iter();
+            let list = list.filter(|message| map::belongs(message, asked));
+            messages.extend(list.map(|message| (id.clone(), message)));
+        }
+        map::sort(&mut messages);
+        let organization = house.state.organization(id.context(), (house.now)());
+        let organization = organization.await.map_err(broken)?;
+        let counts = house.spool.counts(&id);
+        let kept = u32::try_from(house.spool.kept(&id)).unwrap_or(u32::MAX);
+        let rows = messages.iter().map(|(_, m)| map::voicemail(m, &mailbox, &organization));
+        Ok(answer(&wire::List {
+            new_count: counts.new,
+            old_count: counts.old,
+            saved_count: kept.saturating_sub(counts.new).saturating_sub(counts.old),
+            voicemails: rows.collect(),
+        }))
+    })
+    .await
+}
+
+async fn check_pin(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    path: RawPathParams,
+) -> Response {
+    told(async {
+        enter(&house, &path, from.ip()).await?;
+        Ok(answer(&wire::Success { success: true }))
+    })
+    .await
+}
+
+async fn set_pin(
+    State(house): State<House>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    path: RawPathParams,
+    body: Body,
+) -> Response {
+    told(async {
+        let (id, _) = enter(&house, &path, from.ip()).await?;
+        let new: wire::NewPin = serde_json::from_slice(&words(body).await?)
+            .map_err(|_| Refused(UNPROCESSABLE, "pin"))?;
+        if !map::is_pin(&new.pin) {
+            return Err(Refused(UNPROCESSABLE, "pin"));
+        }
+        let owner = Principal::new(Kind::Owner, id.to_string(), Role::Editor);
+        let asker = Asker { principal: &owner, door: Door::Telecomx, from: from.ip() };
+        // Its owner chose it: the policy binds.
+        let pin = NewPin::Chosen(&new.pin);
+        let done = house.edit_mailbox(asker, &id, Settings::new(), pin).await;
+        done.map_err(|error| match error {
+            deed::Error::Directory(directory::Error::Refused(_)) => Refused(UNPROCESSABLE, "pin"),
+            other => broken(other),
+        })?;
+        Ok(answer(&wire::Success { success: true }))
+    })
+    .await
+}
+
+/// The mailbox whose number and PIN stand in the path.
+async fn enter(
+    house: &House,
+    path: &RawPathParams,
+    from: IpAddr,
+) -> Result<(MailboxId, Arc<Mailbox>), Refused> {
+    let part = |wanted: &str| {
+        let found = path.iter().find(|(name, _)| *name == wanted);
+        form::segment(found.map_or("", |(_, value)| value))
+    };
+    let (number, pin) = (part("number"), part("pin"));
+    house.guard.pace(from).map_err(denied)?;
+    let found = number.starts_with('+').then(|| house.directory.named(&number)).flatten();
+    // A number that nobody has counts against who asks for it.
+    let nobody = MailboxId::new("-", "-").map_err(broken)?;
+    let id = found.as_ref().map_or(&nobody, |(id, _)| id);
+    if found.as_ref().is_some_and(|(_, mailbox)| !mailbox.enabled) {
+        return Err(Refused(StatusCode::FORBIDDEN, "number"));
+    }
+    let source = super::super::guard::origin(from).to_string();
+    let now = (house.now)();
+    let login = house.directory.log_in(id, &pin, Door::Telecomx, &source, now).await;
+    match login.map_err(broken)? {
+        Login::Right => found.ok_or(Refused(StatusCode::NOT_FOUND, "id")),
+        Login::Wrong { .. } => Err(Refused(UNPROCESSABLE, "pin")),
+        Login::Locked(_) => Err(Refused(StatusCode::FORBIDDEN, "pin")),
+        Login::NoPin => Err(Refused(StatusCode::NOT_FOUND, "pin")),
+        Login::NoSuchMailbox => Err(Refused(StatusCode::NOT_FOUND, "id")),
+    }
+}
+
+const UNPROCESSABLE: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
+fn parameters(query: Option<&str>) -> Result<Vec<(String, String)>, Refused> {
+    form::pairs(query.unwrap_or("")).map_err(|_| Refused(StatusCode::BAD_REQUEST, "query"))
+}
+
+/// Of a repeated parameter the first.
+fn text<'q>(pairs: &'q [(String, String)], name: &str) -> &'q str {
+    pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+}
+
+async fn words(body: Body) -> Result<Bytes, Refused> {
+    body::read(body, body::WORDS).await.map_err(|why| match why {
+        Unread::TooLarge => Refused(StatusCode::PAYLOAD_TOO_LARGE, "body"),
+        Unread::TooSlow => Refused(StatusCode::REQUEST_TIMEOUT, "body"),
+    })
+}
+
+async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
+    work.await.unwrap_or_else(|Refused(status, message)| {
+        let error = wire::Error { code: status.as_u16(), message };
+        let mut response = answer(&error);
+        *response.status_mut() = status;
+        response
+    })
+}
+
+fn answer(value: &impl Serialize) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, serde_json::to_string(value).unwrap_or_default()).into_response()
+}
+
+fn denied(denied: Denied) -> Refused {
+    match denied {
+        Denied::Unknown => Refused(StatusCode::UNAUTHORIZED, "token"),
+        Denied::NotFromHere => Refused(StatusCode::FORBIDDEN, "token"),
+        Denied::Locked { .. } => Refused(StatusCode::FORBIDDEN, "login"),
+        Denied::TooFast | Denied::Busy => Refused(StatusCode::TOO_MANY_REQUESTS, "rate"),
+        Denied::Broken(why) => broken(why),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn broken(why: impl ToString) -> Refused {
+    error!("a request of the TelecomX interface failed: {}", why.to_string());
+    Refused(StatusCode::INTERNAL_SERVER_ERROR, "internal_error")
+}

@@ -1,0 +1,170 @@
+//! What went wrong, as RFC 9457 has it.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::error;
+use utoipa::ToSchema;
+
+use super::super::body::Unread;
+use super::super::deed;
+use super::super::guard::Denied;
+use crate::directory;
+use crate::mailbox::edit::Refused;
+use crate::{spool, state};
+
+/// A failure in words: `application/problem+json`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// What kind of problem it is: always `about:blank`, the status says it.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    #[serde(skip)]
+    retry_after: Option<i64>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(super) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(super) fn missing(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("there is no such {what}"))
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, detail)
+    }
+
+    pub(super) fn wrong(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// What nobody outside can mend; the log says more.
+    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+    pub(super) fn broken(why: impl ToString) -> Self {
+        error!("a request of /v1 failed: {}", why.to_string());
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something is broken here; the log says what")
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn locked(seconds: i64) -> Self {
+        let why = "too many wrong passwords: the door is shut for a while";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, why);
+        Self { retry_after: Some(seconds.max(1)), ..problem }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        let plain = HeaderValue::from_static;
+        headers.insert(header::CONTENT_TYPE, plain("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, plain("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, plain("Basic realm=\"afterbeep\", Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown => {
+                Self::new(StatusCode::UNAUTHORIZED, "no credentials came, or wrong ones")
+            }
+            Denied::NotFromHere => Self::forbidden("these credentials may not be used from here"),
+            Denied::Locked { until } => {
+                Self::locked(until.saturating_sub(jiff::Timestamp::now().as_second()))
+            }
+            Denied::TooFast | Denied::Busy => {
+                let why = "too many requests at once: try again in a moment";
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, why);
+                Self { retry_after: Some(1), ..problem }
+            }
+            Denied::Broken(why) => Self::broken(why),
+        }
+    }
+}
+
+impl From<deed::Error> for Problem {
+    fn from(error: deed::Error) -> Self {
+        match error {
+            deed::Error::Directory(error) => error.into(),
+            deed::Error::Spool(error) => error.into(),
+            deed::Error::Busy => Self::new(StatusCode::CONFLICT, error.to_string()),
+        }
+    }
+}
+
+impl From<directory::Error> for Problem {
+    fn from(error: directory::Error) -> Self {
+        match error {
+            directory::Error::NoSuchMailbox(_) => Self::missing("mailbox"),
+            directory::Error::Exists(_) | directory::Error::Taken { .. } => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
+            directory::Error::Refused(why) => Self::wrong(why),
+            directory::Error::State(error) => error.into(),
+            directory::Error::Unreadable { .. } | directory::Error::Io { .. } => {
+                Self::broken(error)
+            }
+        }
+    }
+}
+
+impl From<state::Error> for Problem {
+    fn from(error: state::Error) -> Self {
+        match error {
+            state::Error::Refused(why) => Self::wrong(why),
+            other => Self::broken(other),
+        }
+    }
+}
+
+impl From<spool::Error> for Problem {
+    fn from(error: spool::Error) -> Self {
+        match error {
+            spool::Error::NoSuchMessage(_) => Self::missing("message"),
+            spool::Error::Refused(why @ Refused::Private) => Self::forbidden(why.to_string()),
+            spool::Error::Refused(why) => Self::wrong(why.to_string()),
+            other => Self::broken(other),
+        }
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(why: Unread) -> Self {
+        match why {
+            Unread::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
+            Unread::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "the body is too slow"),
+        }
+    }
+}
