@@ -41,7 +41,7 @@ pub(super) async fn health(State(face): State<Face>) -> Json<Health> {
 /// How many calls are in progress.
 #[utoipa::path(
     get, path = "/calls", tag = "admin",
-    responses((status = 200, body = Calls), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Calls), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn calls(visitor: Visitor) -> Result<Json<Calls>, Problem> {
     visitor.needs(Scope::Administer)?;
@@ -52,7 +52,7 @@ pub(super) async fn calls(visitor: Visitor) -> Result<Json<Calls>, Problem> {
 /// Take no new calls; those in progress may end. Until the next start.
 #[utoipa::path(
     post, path = "/drain", tag = "admin",
-    responses((status = 202, body = Calls), (status = "4XX", body = Problem)),
+    responses((status = 202, body = Calls), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn drain(visitor: Visitor) -> Result<(StatusCode, Json<Calls>), Problem> {
     visitor.administers()?;
@@ -66,7 +66,7 @@ pub(super) async fn drain(visitor: Visitor) -> Result<(StatusCode, Json<Calls>),
 /// The configuration as it is in force, without secrets.
 #[utoipa::path(
     get, path = "/config", tag = "admin",
-    responses((status = 200, body = Value), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Value), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn config(visitor: Visitor) -> Result<Json<Value>, Problem> {
     visitor.administers()?;

@@ -47,7 +47,7 @@ pub(super) struct Misfit {
 /// The audit trail, newest first.
 #[utoipa::path(
     get, path = "/audit", tag = "admin", params(Page),
-    responses((status = 200, body = Vec<Entry>), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Vec<Entry>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn trail(
     visitor: Visitor,
@@ -72,7 +72,7 @@ pub(super) async fn trail(
 /// Look through the whole trail for what was changed, left out or put in later.
 #[utoipa::path(
     get, path = "/audit/verify", tag = "admin",
-    responses((status = 200, body = Verdict), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Verdict), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn verify(visitor: Visitor) -> Result<Json<Verdict>, Problem> {
     visitor.administers()?;

@@ -47,7 +47,7 @@ static LISTENERS: std::sync::LazyLock<Arc<Semaphore>> =
     get, path = "/events", tag = "events", params(Which),
     responses(
         (status = 200, content_type = "text/event-stream", body = Happened),
-        (status = "4XX", body = Problem),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn stream(

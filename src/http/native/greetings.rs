@@ -32,7 +32,7 @@ const NAMES: [(Greeting, &str); 4] = [
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/greetings", tag = "greetings",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID")),
-    responses((status = 200, body = Vec<Recorded>), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Vec<Recorded>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn list(
     visitor: Visitor,
@@ -51,7 +51,7 @@ pub(super) async fn list(
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/greetings/{greeting}", tag = "greetings",
     params(("mailbox" = String, Path), ("greeting" = String, Path, description = "temporary, unavailable, busy or name")),
-    responses((status = 200, content_type = "audio/wav"), (status = "4XX", body = Problem)),
+    responses((status = 200, content_type = "audio/wav"), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn play(
     visitor: Visitor,
@@ -75,7 +75,7 @@ pub(super) async fn play(
     put, path = "/mailboxes/{mailbox}/greetings/{greeting}", tag = "greetings",
     params(("mailbox" = String, Path), ("greeting" = String, Path, description = "temporary, unavailable, busy or name")),
     request_body(content = Vec<u8>, content_type = "audio/wav"),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn record(
     visitor: Visitor,
@@ -109,7 +109,7 @@ pub(super) async fn record(
 #[utoipa::path(
     delete, path = "/mailboxes/{mailbox}/greetings/{greeting}", tag = "greetings",
     params(("mailbox" = String, Path), ("greeting" = String, Path, description = "temporary, unavailable, busy or name")),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn remove(
     visitor: Visitor,

@@ -31,7 +31,7 @@ pub(super) struct Which {
 /// List mailboxes.
 #[utoipa::path(
     get, path = "/mailboxes", tag = "mailboxes", params(Which),
-    responses((status = 200, body = Mailboxes), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Mailboxes), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn list(
     visitor: Visitor,
@@ -64,7 +64,7 @@ pub(super) async fn list(
 /// Make a mailbox.
 #[utoipa::path(
     post, path = "/mailboxes", tag = "mailboxes", request_body = NewMailbox,
-    responses((status = 201, body = MadeMailbox), (status = "4XX", body = Problem)),
+    responses((status = 201, body = MadeMailbox), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn add(visitor: Visitor, given: Body) -> Result<Response, Problem> {
     visitor.needs(Scope::Provision)?;
@@ -91,7 +91,7 @@ pub(super) async fn add(visitor: Visitor, given: Body) -> Result<Response, Probl
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}", tag = "mailboxes",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID")),
-    responses((status = 200, body = Mailbox), (status = 304), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Mailbox), (status = 304), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn read(
     visitor: Visitor,
@@ -114,7 +114,7 @@ pub(super) async fn read(
         ("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID"),
         ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
     ),
-    responses((status = 200, body = Mailbox), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Mailbox), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn edit(
     visitor: Visitor,
@@ -152,7 +152,7 @@ pub(super) async fn edit(
         ("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID"),
         ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
     ),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn remove(
     visitor: Visitor,
@@ -170,7 +170,7 @@ pub(super) async fn remove(
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/counts", tag = "mailboxes",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID")),
-    responses((status = 200, body = Counts), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Counts), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn counts(
     visitor: Visitor,
@@ -185,7 +185,7 @@ pub(super) async fn counts(
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/unlock", tag = "mailboxes",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID")),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn unlock(visitor: Visitor, At(name): At<String>) -> Result<StatusCode, Problem> {
     visitor.needs(Scope::Provision)?;

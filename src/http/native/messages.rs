@@ -26,7 +26,7 @@ use crate::state::credential::Scope;
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/messages", tag = "messages",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID"), MessageQuery),
-    responses((status = 200, body = Messages), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Messages), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn list(
     visitor: Visitor,
@@ -110,7 +110,7 @@ async fn behind(
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/messages/bulk", tag = "messages", request_body = Bulk,
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID")),
-    responses((status = 200, body = BulkDone), (status = "4XX", body = Problem)),
+    responses((status = 200, body = BulkDone), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn bulk(
     visitor: Visitor,
@@ -152,7 +152,7 @@ pub(super) async fn bulk(
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/messages/{id}", tag = "messages",
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID")),
-    responses((status = 200, body = Message), (status = 304), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Message), (status = 304), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn read(
     visitor: Visitor,
@@ -176,7 +176,7 @@ pub(super) async fn read(
         ("mailbox" = String, Path), ("id" = String, Path, description = "A ULID"),
         ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
     ),
-    responses((status = 200, body = Message), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Message), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn edit(
     visitor: Visitor,
@@ -220,7 +220,7 @@ pub(super) struct HowToRemove {
         ("mailbox" = String, Path), ("id" = String, Path, description = "A ULID"), HowToRemove,
         ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
     ),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn remove(
     visitor: Visitor,
@@ -239,7 +239,7 @@ pub(super) async fn remove(
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/messages/{id}/restore", tag = "messages",
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID")),
-    responses((status = 200, body = Message), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Message), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn restore(
     visitor: Visitor,
@@ -255,7 +255,7 @@ pub(super) async fn restore(
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/messages/{id}/copy", tag = "messages", request_body = CopyTo,
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID")),
-    responses((status = 201, body = Message), (status = "4XX", body = Problem)),
+    responses((status = 201, body = Message), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn copy(
     visitor: Visitor,
@@ -276,7 +276,7 @@ pub(super) async fn copy(
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/messages/{id}/forward", tag = "messages", request_body = ForwardTo,
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID")),
-    responses((status = 201, body = Vec<Message>), (status = "4XX", body = Problem)),
+    responses((status = 201, body = Vec<Message>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn forward(
     visitor: Visitor,

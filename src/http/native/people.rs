@@ -51,7 +51,7 @@ pub(super) struct OrganizationWish {
 /// List organizations.
 #[utoipa::path(
     get, path = "/organizations", tag = "people",
-    responses((status = 200, body = Vec<Organization>), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Vec<Organization>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn organizations(visitor: Visitor) -> Result<Json<Vec<Organization>>, Problem> {
     visitor.needs(Scope::Provision)?;
@@ -64,7 +64,7 @@ pub(super) async fn organizations(visitor: Visitor) -> Result<Json<Vec<Organizat
 #[utoipa::path(
     put, path = "/organizations/{context}", tag = "people", request_body = OrganizationWish,
     params(("context" = String, Path)),
-    responses((status = 200, body = Organization), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Organization), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn set_organization(
     visitor: Visitor,
@@ -196,7 +196,7 @@ pub(super) struct Token {
 /// List users.
 #[utoipa::path(
     get, path = "/users", tag = "people",
-    responses((status = 200, body = Vec<User>), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Vec<User>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn users(visitor: Visitor) -> Result<Json<Vec<User>>, Problem> {
     of_kind(&visitor, Kind::User).await
@@ -205,7 +205,7 @@ pub(super) async fn users(visitor: Visitor) -> Result<Json<Vec<User>>, Problem> 
 /// Make a user.
 #[utoipa::path(
     post, path = "/users", tag = "people", request_body = NewUser,
-    responses((status = 201, body = User), (status = "4XX", body = Problem)),
+    responses((status = 201, body = User), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn add_user(
     visitor: Visitor,
@@ -222,7 +222,7 @@ pub(super) async fn add_user(
 #[utoipa::path(
     put, path = "/users/{name}", tag = "people", request_body = UserWish,
     params(("name" = String, Path)),
-    responses((status = 200, body = User), (status = "4XX", body = Problem)),
+    responses((status = 200, body = User), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn edit_user(
     visitor: Visitor,
@@ -239,7 +239,7 @@ pub(super) async fn edit_user(
 /// Remove a user; his sessions end.
 #[utoipa::path(
     delete, path = "/users/{name}", tag = "people", params(("name" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn remove_user(
     visitor: Visitor,
@@ -251,7 +251,7 @@ pub(super) async fn remove_user(
 /// List tokens.
 #[utoipa::path(
     get, path = "/tokens", tag = "people",
-    responses((status = 200, body = Vec<User>), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Vec<User>), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn tokens(visitor: Visitor) -> Result<Json<Vec<User>>, Problem> {
     of_kind(&visitor, Kind::Token).await
@@ -260,7 +260,7 @@ pub(super) async fn tokens(visitor: Visitor) -> Result<Json<Vec<User>>, Problem>
 /// Make a bearer token.
 #[utoipa::path(
     post, path = "/tokens", tag = "people", request_body = NewToken,
-    responses((status = 201, body = Token), (status = "4XX", body = Problem)),
+    responses((status = 201, body = Token), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn add_token(
     visitor: Visitor,
@@ -281,7 +281,7 @@ pub(super) async fn add_token(
 /// Remove a token.
 #[utoipa::path(
     delete, path = "/tokens/{name}", tag = "people", params(("name" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem)),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn remove_token(
     visitor: Visitor,

@@ -39,7 +39,7 @@ pub(super) struct How {
     security((), ("basic" = []), ("bearer" = [])),
     responses(
         (status = 200, content_type = "audio/wav"), (status = 206, content_type = "audio/wav"),
-        (status = "4XX", body = Problem),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn play(
@@ -94,7 +94,7 @@ pub(super) struct Link {
     post, path = "/mailboxes/{mailbox}/messages/{id}/audio/link", tag = "messages",
     request_body = LinkWish,
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID")),
-    responses((status = 201, body = Link), (status = "4XX", body = Problem)),
+    responses((status = 201, body = Link), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn link(
     State(face): State<Face>,
@@ -140,7 +140,7 @@ pub(super) struct Waveform {
 #[utoipa::path(
     get, path = "/mailboxes/{mailbox}/messages/{id}/waveform", tag = "messages",
     params(("mailbox" = String, Path), ("id" = String, Path, description = "A ULID"), Drawing),
-    responses((status = 200, body = Waveform), (status = "4XX", body = Problem)),
+    responses((status = 200, body = Waveform), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn waveform(
     visitor: Visitor,

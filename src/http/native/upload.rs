@@ -35,7 +35,7 @@ pub(super) struct About {
     post, path = "/mailboxes/{mailbox}/messages", tag = "messages",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID"), About),
     request_body(content = Vec<u8>, content_type = "audio/wav"),
-    responses((status = 201, body = Message), (status = "4XX", body = Problem)),
+    responses((status = 201, body = Message), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn add(
     visitor: Visitor,
