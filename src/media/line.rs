@@ -188,6 +188,10 @@ impl Line {
         }
     }
 
+    pub fn is_recording(&self) -> bool {
+        matches!(self.intake, Intake::Recording(..))
+    }
+
     /// The tick at which the last frame was sent.
     pub fn sent(&self) -> Option<u64> {
         self.sent

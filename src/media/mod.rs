@@ -40,6 +40,7 @@ mod meter;
 mod player;
 mod port;
 mod ports;
+mod post;
 mod press;
 mod recorder;
 mod resample;

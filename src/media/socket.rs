@@ -3,6 +3,9 @@
 //! A call belongs to one thread. Every 5 ms the thread drains the sockets that have something and
 //! sends the frames that are due; a frame comes due every fourth tick, so calls are spread over
 //! four slots. In between it sleeps, and only a command wakes it.
+//!
+//! A call that only records is in no hurry, for the kernel notes when each packet came: its socket
+//! is drained every 40 ms, two packets in one go, which costs little more than one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -26,6 +29,7 @@ use super::line::{Ear, FRAME_PACKET, Line, PACKETS_PER_FRAME, TICKS_PER_FRAME};
 use super::player::{Control, Playback};
 use super::port::{Rtcp, Stream, Take, Told};
 use super::ports::Ports;
+use super::post::{self, HANDFUL, Moment, Post};
 use super::rtcp::REPORT;
 use super::source;
 use super::srtp::{Keys, TRAILER};
@@ -107,7 +111,9 @@ struct Shard {
     lines: Arc<AtomicUsize>,
     way: Way,
     handshakes: Handshakes,
+    /// Who is heard at every tick, and who is in no hurry.
     epoll: Epoll,
+    patient: Epoll,
     wires: Vec<Option<Box<Wire>>>,
     wheel: [Vec<usize>; SLOTS],
     outbox: Outbox,
@@ -115,6 +121,13 @@ struct Shard {
     /// The last tick done.
     tick: u64,
     datagram: Box<[u8; DATAGRAM]>,
+}
+
+/// How often a line's RTP socket is drained.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Tick,
+    Round,
 }
 
 /// A line and its sockets.
@@ -125,8 +138,7 @@ struct Wire {
     handshakes: Handshakes,
     reach: Reach,
     slot: Slot,
-    /// The tick at which something was received last.
-    ready: u64,
+    patience: Patience,
 }
 
 /// Who can reach the RTP socket.
@@ -166,6 +178,7 @@ impl Link {
             way: way.clone(),
             handshakes,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            patient: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             wires: Vec::new(),
             wheel: Default::default(),
             outbox,
@@ -265,6 +278,7 @@ impl Pair {
 
     fn at(bind: IpAddr, number: u16) -> io::Result<Self> {
         let audio = socket(SocketAddr::new(bind, number))?;
+        post::stamps(&audio);
         // Expedited forwarding (RFC 4594 §4.1): voice goes first where the network cares.
         match bind {
             IpAddr::V4(_) => audio.set_tos_v4(EXPEDITED)?,
@@ -287,17 +301,18 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 
 impl Shard {
     fn run(mut self) {
+        let mut post = Post::new();
         loop {
             self.sleep();
-            let now = Instant::now();
-            self.turn(now);
+            let moment = Moment::now();
+            self.turn(&moment, &mut post);
             // Commands come after the tick, so that a frame which ends a sound is not overtaken.
             while let Ok((index, command)) = self.commands.try_recv() {
                 if let Command::End = command {
                     self.outbox.close();
                     return;
                 }
-                self.obey(index, command, now);
+                self.obey(index, command, &moment, &mut post);
             }
             self.outbox.flush();
         }
@@ -317,15 +332,20 @@ impl Shard {
     }
 
     /// Does the ticks that are due.
-    fn turn(&mut self, now: Instant) {
+    fn turn(&mut self, moment: &Moment, post: &mut Post) {
+        let now = moment.now;
         let elapsed = now.saturating_duration_since(self.epoch).as_millis();
         let due = u64::try_from(elapsed).unwrap_or(u64::MAX) / TICK;
         if due <= self.tick {
             return;
         }
         // What is long past is not made up for: the sounds go on from here.
+        let before = self.tick;
         self.tick = self.tick.max(due.saturating_sub(CATCH_UP));
-        self.receive(due, now);
+        self.receive(Patience::Tick, moment, post);
+        if before / UNHURRIED < due / UNHURRIED {
+            self.receive(Patience::Round, moment, post);
+        }
         while self.tick < due {
             self.tick += 1;
             self.send_due();
@@ -334,13 +354,17 @@ impl Shard {
         self.outbox.tick(now);
     }
 
-    fn receive(&mut self, tick: u64, now: Instant) {
+    fn receive(&mut self, patience: Patience, moment: &Moment, post: &mut Post) {
         let mut events = [EpollEvent::empty(); EVENTS];
         // Level-triggered, which measured no dearer than edge-triggered and needs no reading until
         // the socket is empty: each round begins with those not seen in the last one. What a flood
         // leaves unread waits for the next tick, like everybody else.
         for _ in 0..=self.lines.load(Ordering::Relaxed) / EVENTS {
-            let count = self.epoll.wait(&mut events, 0_u8).unwrap_or(0);
+            let epoll = match patience {
+                Patience::Tick => &self.epoll,
+                Patience::Round => &self.patient,
+            };
+            let count = epoll.wait(&mut events, 0_u8).unwrap_or(0);
             for event in &events[..count] {
                 let (index, is_rtcp) = (event.data() >> 1, event.data() & 1 == 1);
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -348,14 +372,10 @@ impl Shard {
                     continue;
                 };
                 if is_rtcp {
-                    wire.hear_reports(&mut self.datagram[..], now);
-                    continue;
+                    wire.hear_reports(&mut self.datagram[..], moment.now);
+                } else {
+                    wire.drain(MOST_PACKETS, self.bind, moment, post, &mut self.outbox);
                 }
-                // Packets come every fourth tick: whoever is ready twice running has a backlog.
-                // Anybody else is spared the call that only tells that there is no more.
-                let most = if wire.ready + 1 >= tick { MOST_PACKETS } else { 1 };
-                wire.ready = tick;
-                wire.drain(most, self.bind, &mut self.datagram, now, &mut self.outbox);
             }
             if count < EVENTS {
                 return;
@@ -387,7 +407,9 @@ impl Shard {
     fn look_round(&mut self, now: Instant) {
         let first = usize::try_from(self.tick % ROUND).unwrap_or_default();
         let stride = usize::try_from(ROUND).unwrap_or(1);
-        for wire in self.wires.iter_mut().skip(first).step_by(stride).flatten() {
+        let lines = self.wires.iter_mut().enumerate().skip(first).step_by(stride);
+        for (index, wire) in lines.filter_map(|(index, wire)| Some((index, wire.as_mut()?))) {
+            wire.settle(index, &self.epoll, &self.patient);
             let ear = wire.line.tick(now, &mut self.outbox);
             wire.set_reach(&ear, self.bind);
             wire.begin_handshake();
@@ -395,7 +417,8 @@ impl Shard {
         }
     }
 
-    fn obey(&mut self, index: usize, command: Command, now: Instant) {
+    fn obey(&mut self, index: usize, command: Command, moment: &Moment, post: &mut Post) {
+        let now = moment.now;
         if let Command::Open(pair, line) = command {
             self.open(index, *pair, *line);
             return;
@@ -432,7 +455,7 @@ impl Shard {
             }
             Command::StopRecording => {
                 // What the caller said before hanging up may still lie in the socket.
-                wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
+                wire.drain(ALL, self.bind, moment, post, &mut self.outbox);
                 wire.line.stop_recording(now, &mut self.outbox);
             }
             Command::Transmit { ticket, to, datagram } => {
@@ -451,15 +474,18 @@ impl Shard {
                     wire.line.teller.tell(Told::Unkeyed(why));
                 }
             }
-            Command::Close => self.close(index, now),
+            Command::Close => self.close(index, moment, post),
             Command::Open(..) | Command::End => {}
+        }
+        if let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) {
+            wire.settle(index, &self.epoll, &self.patient);
         }
     }
 
     fn open(&mut self, index: usize, pair: Pair, line: Line) {
-        let event = |bit| EpollEvent::new(EpollFlags::EPOLLIN, (index as u64) << 1 | bit);
+        let (rtp, rtcp) = (readable(index, 0), readable(index, 1));
         // Fails only for want of kernel memory: then the call is silent, and its own timers end it.
-        let _ = self.epoll.add(&pair.rtp, event(0)).and(self.epoll.add(&pair.rtcp, event(1)));
+        let _ = self.epoll.add(&pair.rtp, rtp).and(self.epoll.add(&pair.rtcp, rtcp));
         if self.wires.len() <= index {
             self.wires.resize_with(index + 1, || None);
         }
@@ -470,14 +496,15 @@ impl Shard {
             handshakes: self.handshakes.clone(),
             reach: Reach::Anyone,
             slot: Slot::None,
-            ready: 0,
+            patience: Patience::Tick,
         };
         self.wires[index] = Some(Box::new(wire));
     }
 
-    fn close(&mut self, index: usize, now: Instant) {
+    fn close(&mut self, index: usize, moment: &Moment, post: &mut Post) {
+        let now = moment.now;
         let Some(mut wire) = self.wires.get_mut(index).and_then(Option::take) else { return };
-        wire.drain(ALL, self.bind, &mut self.datagram, now, &mut self.outbox);
+        wire.drain(ALL, self.bind, moment, post, &mut self.outbox);
         wire.line.stop_recording(now, &mut self.outbox);
         let (mut report, tick) = ([0; REPORT + TRAILER], self.tick);
         let part = report.first_chunk_mut();
@@ -512,24 +539,46 @@ impl Wire {
         &mut self,
         most: usize,
         bind: IpAddr,
-        datagram: &mut [u8; DATAGRAM],
-        now: Instant,
+        moment: &Moment,
+        post: &mut Post,
         outbox: &mut Outbox,
     ) {
-        for _ in 0..most {
-            match self.pair.rtp.recv_from(datagram) {
-                Ok((length, from)) => {
-                    let Some(length) = self.admit(&mut datagram[..length], from, bind) else {
-                        continue;
-                    };
-                    let ear = self.line.hear(&datagram[..length], from, now, outbox);
-                    self.set_reach(&ear, bind);
+        for _ in 0..most.div_ceil(HANDFUL) {
+            match post.fetch(&self.pair.rtp, moment) {
+                Ok(count) => {
+                    for n in 0..count {
+                        let Some((datagram, from, at)) = post.letter(n) else { continue };
+                        let Some(length) = self.admit(datagram, from, bind) else { continue };
+                        let ear = self.line.hear(&datagram[..length], from, at, outbox);
+                        self.set_reach(&ear, bind);
+                    }
+                    if count < HANDFUL {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // ECONNREFUSED: the peer's socket is not there, or not yet: it says so once for each packet that
                 // we sent. Whether the call lives is for signalling to say.
                 Err(_) => {}
             }
+        }
+    }
+
+    /// Puts the RTP socket among the patient ones while its line only records, and back.
+    fn settle(&mut self, index: usize, hurried: &Epoll, patient: &Epoll) {
+        let only_records = self.line.is_recording() && !self.line.is_playing();
+        let wanted = if only_records { Patience::Round } else { Patience::Tick };
+        if wanted == self.patience {
+            return;
+        }
+        let (from, to) = match wanted {
+            Patience::Round => (hurried, patient),
+            Patience::Tick => (patient, hurried),
+        };
+        // Where one of them fails, for want of memory, all stays as it is.
+        if to.add(&self.pair.rtp, readable(index, 0)).is_ok() {
+            let _ = from.delete(&self.pair.rtp);
+            self.patience = wanted;
         }
     }
 
@@ -682,8 +731,14 @@ impl Wire {
     }
 }
 
+fn readable(index: usize, is_rtcp: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN, (index as u64) << 1 | is_rtcp)
+}
+
 /// Milliseconds of a tick.
 const TICK: u64 = 5;
+/// Ticks after which those who are in no hurry are heard: two packets each, as a rule.
+const UNHURRIED: u64 = 8;
 /// Ticks that are made up for after a stall: 60 ms.
 const CATCH_UP: u64 = 12;
 /// Ticks in which every line has had its look at the clock.

@@ -1,0 +1,149 @@
+//! Datagrams by the handful: one call of the system for all that waits, each with the time at which
+//! the kernel got it.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::cmsg_space;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, setsockopt,
+    sockopt,
+};
+use nix::sys::time::TimeSpec;
+
+/// One time by both clocks: datagrams are stamped by the other one than ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub now: Instant,
+    unix: Duration,
+}
+
+/// Room for some datagrams, which all sockets of a thread share.
+pub(super) struct Post {
+    headers: MultiHeaders<SockaddrStorage>,
+    buffers: Box<[[u8; DATAGRAM]; HANDFUL]>,
+    letters: [Option<Letter>; HANDFUL],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Letter {
+    length: usize,
+    from: SocketAddr,
+    at: Instant,
+}
+
+impl Moment {
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { now: Instant::now(), unix }
+    }
+
+    /// When something was stamped. The clock on the wall may have been set meanwhile; so late as
+    /// that nothing is read.
+    fn when(&self, stamp: Duration) -> Instant {
+        let ago = self.unix.checked_sub(stamp).filter(|ago| *ago < LATEST);
+        ago.and_then(|ago| self.now.checked_sub(ago)).unwrap_or(self.now)
+    }
+}
+
+impl Post {
+    pub fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(HANDFUL, Some(cmsg_space!(TimeSpec))),
+            buffers: Box::new([[0; DATAGRAM]; HANDFUL]),
+            letters: [None; HANDFUL],
+        }
+    }
+
+    /// Takes up to [`HANDFUL`] datagrams, and says how many.
+    pub fn fetch(&mut self, socket: &UdpSocket, moment: &Moment) -> io::Result<usize> {
+        let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+        let fd = socket.as_raw_fd();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let received = recvmmsg(fd, &mut self.headers, slices.iter_mut(), flags, None)?;
+        let mut count = 0;
+        for message in received {
+            let from = message.address.and_then(|address| address_of(&address));
+            let at = stamp(&message).map_or(moment.now, |stamp| moment.when(stamp));
+            self.letters[count] = from.map(|from| Letter { length: message.bytes, from, at });
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// One of those that were just taken: what it says, from whom, and when it came.
+    pub fn letter(&mut self, n: usize) -> Option<(&mut [u8], SocketAddr, Instant)> {
+        let Letter { length, from, at } = self.letters.get_mut(n)?.take()?;
+        Some((self.buffers[n].get_mut(..length)?, from, at))
+    }
+}
+
+/// Has a socket's datagrams stamped. Without that they count as come when they are read.
+pub(super) fn stamps(socket: &socket2::Socket) {
+    let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);
+}
+
+fn stamp(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<Duration> {
+    message.cmsgs().ok()?.find_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(at) => Some(at.into()),
+        _ => None,
+    })
+}
+
+fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
+}
+
+/// Datagrams taken at once.
+pub(super) const HANDFUL: usize = 4;
+/// No packet of ours is longer, and a longer one is cut.
+const DATAGRAM: usize = 2048;
+const LATEST: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_come_by_the_handful_with_their_sender_and_time() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind(address).unwrap());
+            stamps(&socket2::SockRef::from(&ours));
+            let mut post = Post::new();
+            let before = Moment::now();
+            for n in 0..6 {
+                theirs.send_to(&[n; 3], ours.local_addr().unwrap()).unwrap();
+            }
+            let moment = Moment::now();
+            let mut said = vec![];
+            for expected in [HANDFUL, 2] {
+                assert_eq!(post.fetch(&ours, &moment).unwrap(), expected);
+                for n in 0..expected {
+                    let (datagram, from, at) = post.letter(n).unwrap();
+                    assert_eq!((datagram.len(), from), (3, theirs.local_addr().unwrap()));
+                    assert!(at <= moment.now && at + Duration::from_millis(1) >= before.now);
+                    said.push(datagram[0]);
+                    assert!(post.letter(n).is_none(), "once");
+                }
+            }
+            assert_eq!(said, [0, 1, 2, 3, 4, 5]);
+            let nothing = post.fetch(&ours, &moment).unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
+    fn a_stamp_that_cannot_be_true_is_not_believed() {
+        let moment = Moment::now();
+        let [early, late, ancient] = [
+            moment.unix.saturating_sub(Duration::from_millis(30)),
+            moment.unix + Duration::from_secs(5),
+            Duration::ZERO,
+        ];
+        assert_eq!(moment.when(early) + Duration::from_millis(30), moment.now);
+        assert_eq!([moment.when(late), moment.when(ancient)], [moment.now; 2]);
+    }
+}
