@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use sdp_types::{Media, Session};
 
+use super::text::is_token;
+
 pub use super::secure::{
     Crypto, Fingerprint, Hash, Ice, Profile, Protection, Secured, Setup, Suite,
 };
@@ -282,7 +284,7 @@ fn format(media: &Media, payload_type: u8) -> Option<Format> {
     let fmtp = of_type(media, "fmtp", payload_type).map(str::to_owned);
     if let Some(map) = of_type(media, "rtpmap", payload_type) {
         let mut parts = map.trim().split('/');
-        let name = parts.next().filter(|name| !name.is_empty())?.to_ascii_uppercase();
+        let name = parts.next().filter(|name| is_token(name))?.to_ascii_uppercase();
         let clock = parts.next()?.trim().parse().ok().filter(|clock| *clock > 0)?;
         let channels = parts.next().and_then(|c| c.trim().parse().ok()).unwrap_or(1);
         return Some(Format { payload_type, name, clock, channels, fmtp });
