@@ -18,9 +18,12 @@ use crate::directory::import::{House, Pin, Plan, csv, is_pin};
 use crate::directory::settings;
 use crate::mailbox::{Folder, MailboxId, MessageId, Stem};
 use crate::media::{self, file, trial, wav};
-use crate::sip::endpoint::{CallKey, Endpoint, Output};
+use crate::sip::endpoint::{CallKey, Census, Endpoint, Output};
 use crate::sip::framing::{self, Frame, MAX_MESSAGE};
-use crate::sip::{Event, Flow, Limits, Link, NameAddr, Reject, Ticket, Transport, Uri, sdp};
+use crate::sip::{
+    Announcement, Event, Flow, Limits, Link, NameAddr, Reason, Reject, SubscriptionKey, Ticket,
+    Transport, Uri, sdp,
+};
 use crate::spool::sidecar::{Fallback, Sidecar};
 
 pub type Target = fn(&[u8]);
@@ -67,7 +70,10 @@ pub fn message(data: &[u8]) {
                     assert_eq!(to.remote.ip(), flow.remote.ip(), "an answer to a stranger");
                     check_wire(&wire);
                 }
-                Output::Incoming(..) | Output::Dropped { .. } | Output::TurnedAway { .. } => {}
+                Output::Incoming(..)
+                | Output::Subscribing(..)
+                | Output::TurnedAway { .. }
+                | Output::Dropped { .. } => {}
                 other => panic!("{other:?} out of nothing"),
             }
         }
@@ -305,16 +311,17 @@ impl Drop for Scratch {
     }
 }
 
-/// Calls of several peers at once: any message in any state, any wish of their owners, any time
-/// between. No table outgrows its limit, no deadline lies in the past, and in the end nothing is
+/// Calls and subscriptions of several peers at once: any message in any state, any wish of their
+/// owners, any time between. No table outgrows its limit, no deadline lies in the past, and in the end nothing is
 /// left.
 pub fn dialog(data: &[u8]) {
-    let limits = Limits { calls: 8, transactions: 24, ..Limits::default() };
+    let limits = Limits { calls: 8, transactions: 24, subscriptions: 4, ..Limits::default() };
     let mut play = Play {
         endpoint: Endpoint::new("", limits, [1; 32]),
         now: Instant::now(),
         script: Script { rest: data },
         calls: Vec::new(),
+        subscriptions: Vec::new(),
         offers: Vec::new(),
         sent: Vec::new(),
         tags: Vec::new(),
@@ -336,6 +343,7 @@ struct Play<'a> {
     now: Instant,
     script: Script<'a>,
     calls: Vec<CallKey>,
+    subscriptions: Vec<SubscriptionKey>,
     offers: Vec<(CallKey, Ticket)>,
     /// What we said lately; a peer may answer it or send it back.
     sent: Vec<Vec<u8>>,
@@ -349,7 +357,7 @@ struct Play<'a> {
 
 impl Play<'_> {
     fn step(&mut self) {
-        let verb = self.script.below(25);
+        let verb = self.script.below(31);
         let key = self.calls.get(self.script.below(8)).or(self.calls.last()).copied();
         let now = self.now;
         match (verb, key) {
@@ -410,8 +418,41 @@ impl Play<'_> {
                     self.endpoint.leave(now, key, ticket);
                 }
             }
+            (25..=28, _) => self.tell_subscriber(verb),
+            (29, _) => self.announce(),
             (_, _) => {}
         }
+    }
+
+    /// The house does something about a subscription.
+    fn tell_subscriber(&mut self, verb: usize) {
+        let at = self.script.below(4);
+        let Some(key) = self.subscriptions.get(at).or(self.subscriptions.last()).copied() else {
+            return;
+        };
+        let now = self.now;
+        let body = vec![b'a' + u8::try_from(at).unwrap_or(0)];
+        match verb {
+            25 => self.endpoint.grant(now, key, body),
+            26 => self.endpoint.notify(now, key, body),
+            27 => self.endpoint.end_subscription(now, key, Reason::Deactivated),
+            _ => {
+                self.subscriptions.retain(|known| *known != key);
+                self.endpoint.decline_subscription(key, Reject::Forbidden);
+            }
+        }
+    }
+
+    fn announce(&mut self) {
+        let flow = self.flow();
+        let announcement = Announcement {
+            target: "sip:401@10.0.0.1".parse().expect("a URI"),
+            from: "<sip:vm@h>".parse().expect("a name"),
+            state: "terminated".to_owned(),
+            body: "x".to_owned(),
+            credentials: None,
+        };
+        let _there_may_be_no_room = self.endpoint.announce(self.now, flow, announcement);
     }
 
     /// An offer within a dialog, new or old.
@@ -431,9 +472,22 @@ impl Play<'_> {
 
     /// A request whose names come from a small world, so that they meet; perhaps damaged.
     fn request(&mut self) -> Vec<u8> {
-        const METHODS: [&str; 12] = [
-            "INVITE", "INVITE", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "UPDATE",
-            "PRACK", "REFER", "REFER",
+        const METHODS: [&str; 15] = [
+            "INVITE",
+            "INVITE",
+            "ACK",
+            "BYE",
+            "CANCEL",
+            "INFO",
+            "OPTIONS",
+            "UPDATE",
+            "UPDATE",
+            "PRACK",
+            "REFER",
+            "REFER",
+            "SUBSCRIBE",
+            "SUBSCRIBE",
+            "SUBSCRIBE",
         ];
         let script = &mut self.script;
         let method = METHODS[script.below(METHODS.len())];
@@ -446,6 +500,12 @@ impl Play<'_> {
         let tag = self.tags.get(script.below(8)).or(self.tags.last()).map_or("", String::as_str);
         let rseq = self.rseq.as_str();
         let more = match script.below(15) {
+            // Nothing else is of use to a subscriber.
+            n if method == "SUBSCRIBE" => {
+                let id = if n == 14 { ";id=2" } else { "" };
+                let time = [0, 60, 61, 600, 86_400][n % 5];
+                format!("Event: message-summary{id}\r\nExpires: {time}\r\n")
+            }
             0 => "Require: 100rel\r\n".to_owned(),
             1 => "Record-Route: <sip:10.0.0.7;lr>, <sip:10.0.0.8>\r\n".to_owned(),
             2 => "Contact: <sip:b@10.0.0.3;transport=tcp>\r\n".to_owned(),
@@ -524,12 +584,12 @@ impl Play<'_> {
                     self.offers.push((key, ticket));
                 }
                 Output::Event(key, Event::Refer(refer)) => self.offers.push((key, refer.ticket)),
+                Output::Subscribing(key, _) => self.subscriptions.push(key),
+                Output::Unsubscribed(key) => self.subscriptions.retain(|known| *known != key),
                 Output::Event(..)
                 | Output::Taken(..)
                 | Output::Locate(..)
                 | Output::Registration(..)
-                | Output::Subscribing(..)
-                | Output::Unsubscribed(..)
                 | Output::Announced(..)
                 | Output::TurnedAway { .. }
                 | Output::Dropped { .. } => {}
@@ -571,6 +631,10 @@ impl Play<'_> {
         assert!(census.calls + census.placings <= 8, "{census:?}");
         // Who has left a call that is being transferred has no dialog any more.
         assert!(census.dialogs <= census.calls, "{census:?}");
+        assert!(census.subscriptions <= 4, "{census:?}");
+        assert_eq!(census.subscribers, census.subscriptions, "{census:?}");
+        assert_eq!(self.subscriptions.len(), census.subscriptions, "told of all that come and go");
+        assert!(census.announcements <= census.transactions, "{census:?}");
         assert!(census.transactions <= 24 + self.byes, "{census:?}");
         assert!(census.keys == census.transactions, "{census:?}");
         assert!(census.merges <= census.transactions, "{census:?}");
@@ -580,17 +644,17 @@ impl Play<'_> {
 
     /// Everybody hangs up; 64·T1 for whatever they say, and again for what follows from that.
     fn end(&mut self) {
-        for _ in 0..4 {
+        for _ in 0..5 {
             for key in self.endpoint.call_keys() {
                 self.endpoint.bye(self.now, key);
+            }
+            for key in self.endpoint.subscription_keys() {
+                self.endpoint.end_subscription(self.now, key, Reason::NoResource);
             }
             self.pass(Duration::from_secs(70));
             self.drain();
         }
-        let census = self.endpoint.census();
-        let left = [census.calls, census.placings, census.dialogs, census.transactions];
-        let kept = [census.keys, census.merges, census.streamed, census.notes];
-        assert_eq!((left, kept), ([0; 4], [0; 4]), "{census:?}");
+        assert_eq!(self.endpoint.census(), Census::default());
     }
 }
 

@@ -360,10 +360,11 @@ impl Switchboard {
                 }
                 Output::Registration(key, standing) => self.note_standing(key, standing),
                 Output::Subscribing(key, subscribing) => {
-                    let told = self.subscribers.try_send(Subscriber::Wants(key, subscribing));
-                    if told.is_err() {
+                    let nobody_tells = lock(&self.listens).is_some();
+                    let wants = Subscriber::Wants(key, subscribing);
+                    if nobody_tells || self.subscribers.try_send(wants).is_err() {
                         let why = Reject::Overloaded { retry_after: BACKLOG_WAIT };
-                        board.endpoint.decline_subscription(Instant::now(), key, why);
+                        board.endpoint.decline_subscription(key, why);
                     }
                 }
                 Output::Unsubscribed(key) => {

@@ -13,8 +13,8 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 /// 64·T1: how long a transaction may take, and how long its stragglers may be about.
 pub const LIFETIME: Duration = Duration::from_secs(32);
-/// How often a session is looked at. A note in the agenda outlives its call, so none is made for
-/// the half hour that a session may last.
+/// How often a session or a subscription is looked at. A note in the agenda outlives its call, so
+/// none is made for the half hour, or the day, that they may last.
 const LOOK: Duration = Duration::from_mins(1);
 /// How long the other party of a transfer may take to answer: it is in a call already.
 const TRANSFER: Duration = Duration::from_secs(20);
@@ -83,19 +83,18 @@ impl Timer {
             | Self::Forgotten
             | Self::Unacknowledged
             | Self::Unpracked => LIFETIME,
-            Self::Session => LOOK,
+            Self::Session | Self::Expiry => LOOK,
             Self::Transfer => TRANSFER,
             // RFC 3261 table 4: zero over a reliable transport, where nothing comes twice.
             Self::D | Self::J if !reliable => LIFETIME,
             Self::I | Self::K if !reliable => T4,
-            // The last four wait as long as their registration or subscription says.
+            // The last three wait as long as their registration or subscription says.
             Self::D
             | Self::I
             | Self::J
             | Self::K
             | Self::Refresh
             | Self::KeepAlive
-            | Self::Expiry
             | Self::Notify => Duration::ZERO,
         }
     }
@@ -136,6 +135,12 @@ impl<const N: usize> Armed<N> {
                 *slot = None;
             }
         }
+    }
+
+    /// When a timer fires.
+    pub fn until(&self, timer: Timer) -> Option<Instant> {
+        let mut set = self.0.iter().flatten();
+        set.find(|(known, _)| *known == timer).map(|(_, at)| *at)
     }
 
     /// Whether a note of the agenda still holds; if so, the timer is taken.

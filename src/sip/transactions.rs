@@ -200,6 +200,11 @@ impl Transactions {
         id
     }
 
+    /// Its answer was given, and is given again when its request comes again.
+    pub fn forget(&mut self, id: TransactionKey) {
+        self.remove(id);
+    }
+
     pub fn client(&self, branch: &str, method: &Method) -> Option<TransactionKey> {
         self.keys.get(&client_key(branch, method)).copied()
     }

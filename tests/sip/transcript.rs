@@ -81,7 +81,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// `peer` and `local` lines at the top say who talks; `limit` and `rate` how many calls there may be.
+    /// `peer` and `local` lines at the top say who talks; `limit`, `rate` and `subscriptions` how
+    /// many calls and subscriptions there may be.
     fn new(name: &str, text: &str) -> Self {
         let setting = |key: &str, default: &str| {
             let found = text.lines().find_map(|line| line.strip_prefix(key));
@@ -90,6 +91,7 @@ impl Stage {
         let limits = Limits {
             calls: setting("limit ", "10").parse().expect("a limit"),
             calls_per_second_per_peer: setting("rate ", "100").parse().expect("a limit"),
+            subscriptions: setting("subscriptions ", "10").parse().expect("a limit"),
             transactions: setting("transactions ", "100").parse().expect("a limit"),
             session: Duration::from_secs(setting("session ", "0").parse().expect("seconds")),
             ..Limits::default()
@@ -282,7 +284,7 @@ impl Stage {
             }
             "grant" => self.endpoint.grant(now, self.subscriber(), argument.into()),
             "forbid" => {
-                self.endpoint.decline_subscription(now, self.subscriber(), Reject::Forbidden);
+                self.endpoint.decline_subscription(self.subscriber(), Reject::Forbidden);
             }
             "notify" => self.endpoint.notify(now, self.subscriber(), argument.into()),
             "end" => {
@@ -613,8 +615,9 @@ fn reject(name: &str) -> Reject {
     }
 }
 
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 13] = [
     "session",
+    "subscriptions",
     "#",
     "peer",
     "local",

@@ -104,11 +104,14 @@ pub enum Output {
 }
 
 /// The size of each table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Census {
     pub calls: usize,
     pub placings: usize,
     pub dialogs: usize,
+    pub subscriptions: usize,
+    pub subscribers: usize,
+    pub announcements: usize,
     pub transactions: usize,
     pub keys: usize,
     pub merges: usize,
@@ -265,6 +268,9 @@ impl Endpoint {
             calls: self.calls.len(),
             placings: self.placings.len(),
             dialogs: self.dialogs.len(),
+            subscriptions: self.subscriptions.len(),
+            subscribers: self.subscribers.len(),
+            announcements: self.announcements.len(),
             transactions,
             keys,
             merges,

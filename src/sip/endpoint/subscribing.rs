@@ -7,7 +7,7 @@ use rsip::headers::{self, UntypedHeader};
 
 use super::abilities::unsupported;
 use super::outside::kept;
-use super::{Arrival, Endpoint, Failure, Output, Owner, contact, retry_after};
+use super::{Arrival, Endpoint, Output, Owner, contact, retry_after};
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{Offer, Pending};
 use crate::sip::message::{NOTIFY, Request, Response, every, first};
@@ -40,11 +40,13 @@ impl Endpoint {
         let Arrival { request, flow, reply } = arrival;
         let tag = self.chance.token();
         let dialog = Dialog::as_server(&request, tag.clone(), flow);
-        let transaction =
-            dialog.as_ref().and_then(|_| self.transactions.open_server(&request, reply));
-        let (Some(dialog), Some(transaction)) = (dialog, transaction) else {
+        let Some(dialog) = dialog else {
             let arrival = Arrival { request, flow, reply };
             return self.respond(&arrival, 400, Vec::new());
+        };
+        let Some(transaction) = self.transactions.open_server(&request, reply) else {
+            let arrival = Arrival { request, flow, reply };
+            return self.respond(&arrival, 503, vec![retry_after(self.limits.retry_after)]);
         };
         let pending = Pending {
             transaction,
@@ -57,8 +59,11 @@ impl Endpoint {
         self.last_subscription += 1;
         let key = SubscriptionKey(self.last_subscription);
         let phase = Phase::Asked(Box::new(pending), wanted.expires);
-        self.subscriptions.insert(key, Subscription::new(dialog, wanted.id, phase, now));
+        let mut subscription = Subscription::new(dialog, wanted.id, phase, now);
+        subscription.expires = now + PATIENCE;
+        self.subscriptions.insert(key, subscription);
         self.subscribers.insert(tag, key);
+        self.watch(now, key);
         let subscribing = Subscribing {
             request_uri: request.uri,
             to: request.identity.to,
@@ -89,12 +94,19 @@ impl Endpoint {
         self.prolong(now, key, expires, Some(body));
     }
 
-    /// The house does not.
-    pub fn decline_subscription(&mut self, now: Instant, key: SubscriptionKey, why: Reject) {
+    /// The house does not. Nothing of it is kept: its copies are asked about again, so that a flood
+    /// of strangers fills no table.
+    pub fn decline_subscription(&mut self, key: SubscriptionKey, why: Reject) {
         let Some(subscription) = self.remove_subscription(key) else { return };
         if let Phase::Asked(pending, _) = &subscription.phase {
-            let tag = &subscription.dialog.local_tag;
-            self.conclude(now, pending, tag, Failure::plain(why.code()));
+            let more = match why {
+                Reject::Overloaded { retry_after: wait } => vec![retry_after(wait)],
+                _ => Vec::new(),
+            };
+            let tag = self.chance.token_for(&subscription.dialog.call_id);
+            let wire = self.print(&pending.headers, why.code(), None, &tag, more, &[]);
+            self.transactions.forget(pending.transaction);
+            self.post.transmit(pending.reply, wire);
         }
     }
 
@@ -134,6 +146,10 @@ impl Endpoint {
             Phase::Asked(..) => return self.respond(arrival, 491, Vec::new()),
             Phase::Ending(_) => return self.respond(arrival, 481, Vec::new()),
         }
+        // Each takes a place among the transactions for a while.
+        if !self.subscribe_gate.lets_in(now, arrival.flow.remote.ip()) {
+            return self.respond(arrival, 503, vec![retry_after(self.limits.retry_after)]);
+        }
         if !subscription.dialog.admit(request.identity.sequence) {
             return self.respond(arrival, 500, Vec::new());
         }
@@ -165,11 +181,20 @@ impl Endpoint {
             subscription.end(Reason::Timeout);
         } else {
             subscription.expires = now + expires;
-            subscription.armed.set(Timer::Expiry, subscription.expires);
-            let owner = Owner::Subscription(key);
-            self.post.agenda.note(subscription.expires, Timer::Expiry, owner);
+            self.watch(now, key);
         }
         self.tell_subscriber(now, key);
+    }
+
+    /// Looks again when it expires, or in a while. A note in the agenda outlives what it is for:
+    /// one that is under way is enough, and none is made for the day that a subscription may last.
+    fn watch(&mut self, now: Instant, key: SubscriptionKey) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let at = subscription.expires.min(now + Timer::Expiry.first(false));
+        if subscription.armed.until(Timer::Expiry).is_none_or(|noted| at < noted) {
+            subscription.armed.set(Timer::Expiry, at);
+            self.post.agenda.note(at, Timer::Expiry, Owner::Subscription(key));
+        }
     }
 
     /// Sends what is owed, if it may be sent now.
@@ -236,8 +261,16 @@ impl Endpoint {
         if !subscription.armed.take(timer, at) {
             return;
         }
-        if timer == Timer::Expiry {
-            subscription.end(Reason::Timeout);
+        if timer == Timer::Expiry && now < subscription.expires {
+            return self.watch(now, key);
+        }
+        match (timer, &subscription.phase) {
+            (Timer::Expiry, Phase::Asked(..)) => {
+                self.decline_subscription(key, Reject::ServerError);
+                return self.post.outputs.push_back(Output::Unsubscribed(key));
+            }
+            (Timer::Expiry, Phase::Active) => subscription.end(Reason::Timeout),
+            (_, _) => {}
         }
         self.tell_subscriber(now, key);
     }
@@ -255,6 +288,8 @@ impl Endpoint {
     }
 }
 
+/// How long the house may take to answer: RFC 4320 §4.2, later nobody listens.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after a refusal that says nothing else a NOTIFY is sent again.
 const LATER: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -313,4 +348,98 @@ pub(super) fn said(id: Option<&str>, state: &str) -> Vec<Header> {
 
 pub(super) fn allow_events() -> Header {
     Header::Other("Allow-Events".to_owned(), PACKAGE.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::endpoint::Census;
+    use crate::sip::{Flow, Limits, Link, Transport};
+
+    #[test]
+    fn a_subscriber_that_never_rests_leaves_nothing_behind() {
+        let mut endpoint = Endpoint::new("", Limits::default(), [1; 32]);
+        let mut now = Instant::now();
+        let mut tag = String::new();
+        for sequence in 1..=2_000 {
+            // Each for a day.
+            endpoint.receive(now, flow(), &subscribe(sequence, &tag, 86_400));
+            tag = settle(&mut endpoint, now).unwrap_or(tag);
+            now += Duration::from_secs(2);
+            endpoint.wake(now);
+            settle(&mut endpoint, now);
+        }
+        let census = endpoint.census();
+        assert_eq!((census.subscriptions, census.subscribers), (1, 1));
+        assert!(census.notes < 100, "{census:?}");
+        endpoint.receive(now, flow(), &subscribe(2_001, &tag, 0));
+        settle(&mut endpoint, now);
+        for _ in 0..3 {
+            now += Duration::from_secs(40);
+            endpoint.wake(now);
+            settle(&mut endpoint, now);
+        }
+        assert_eq!(endpoint.census(), Census::default());
+    }
+
+    #[test]
+    fn a_house_that_says_nothing_and_one_that_says_no_keep_nothing() {
+        let mut endpoint = Endpoint::new("", Limits::default(), [1; 32]);
+        let mut now = Instant::now();
+        endpoint.receive(now, flow(), &subscribe(1, "", 600));
+        assert!(matches!(endpoint.poll(), Some(Output::Subscribing(..))));
+        now += PATIENCE;
+        endpoint.wake(now);
+        let Some(Output::Transmit(_, wire)) = endpoint.poll() else { panic!("no answer") };
+        assert!(wire.starts_with(b"SIP/2.0 500 "));
+        assert!(matches!(endpoint.poll(), Some(Output::Unsubscribed(_))));
+        assert_eq!(endpoint.census(), Census::default());
+
+        endpoint.receive(now, flow(), &subscribe(2, "", 600));
+        let Some(Output::Subscribing(key, _)) = endpoint.poll() else { panic!("nobody asked") };
+        endpoint.decline_subscription(key, Reject::Forbidden);
+        let census = endpoint.census();
+        assert_eq!((census.subscriptions, census.transactions), (0, 0), "{census:?}");
+    }
+
+    /// Grants what is asked and answers every NOTIFY; our tag in a new subscription.
+    fn settle(endpoint: &mut Endpoint, now: Instant) -> Option<String> {
+        let mut tag = None;
+        while let Some(output) = endpoint.poll() {
+            match output {
+                Output::Subscribing(key, _) => endpoint.grant(now, key, vec![b'x']),
+                Output::Transmit(_, wire) => {
+                    let text = String::from_utf8_lossy(&wire).into_owned();
+                    if let Some((_, head)) =
+                        text.split_once("\r\n").filter(|_| text.starts_with("NOTIFY"))
+                    {
+                        let answer = format!("SIP/2.0 200 OK\r\n{head}");
+                        endpoint.receive(now, flow(), answer.as_bytes());
+                    } else {
+                        let to = text.lines().find(|line| line.starts_with("To:"))?;
+                        tag = to.split_once(";tag=").map(|(_, tag)| tag.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        tag
+    }
+
+    fn subscribe(sequence: u32, tag: &str, expires: u32) -> Vec<u8> {
+        let to = if tag.is_empty() { String::new() } else { format!(";tag={tag}") };
+        format!(
+            "SUBSCRIBE sip:1000@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK{sequence}\r\n\
+             From: <sip:a@h>;tag=a\r\nTo: <sip:1000@h>{to}\r\nCall-ID: c\r\nCSeq: {sequence} SUBSCRIBE\r\n\
+             Event: message-summary\r\nExpires: {expires}\r\nContact: <sip:a@10.0.0.1>\r\n\
+             Content-Length: 0\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    fn flow() -> Flow {
+        let address = |text: &str| text.parse().expect("an address");
+        let (local, remote) = (address("192.0.2.9:5060"), address("10.0.0.1:5060"));
+        Flow { transport: Transport::Udp, local, remote, link: Link::Socket(0) }
+    }
 }

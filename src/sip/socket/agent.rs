@@ -123,7 +123,7 @@ impl Agent {
     }
 
     pub fn decline(&self, key: SubscriptionKey, why: Reject) {
-        self.board.with(|endpoint, now| endpoint.decline_subscription(now, key, why));
+        self.board.with(|endpoint, _| endpoint.decline_subscription(key, why));
     }
 
     /// This is now so: told at once, or as soon as a second has passed.
