@@ -188,7 +188,9 @@ const TERMINATED: Step = Some((Machine::Terminated, &[]));
 const FAILED: Step = Some((Machine::Terminated, &[Action::Fail]));
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// Every arrow of the four figures: state, input, next state, actions.
@@ -267,6 +269,13 @@ mod tests {
         drawn.sort();
         assert_eq!(drawn, wanted);
         assert!(inputs().iter().all(|input| Machine::Terminated.step(*input).is_none()));
+    }
+
+    /// Each state with each input that does something there.
+    pub(in crate::sip) fn arrows() -> BTreeSet<String> {
+        let pairs = machines().into_iter().flat_map(|m| inputs().into_iter().map(move |i| (m, i)));
+        let drawn = pairs.filter(|(machine, input)| machine.step(*input).is_some());
+        drawn.map(|(machine, input)| format!("{machine:?} {input:?}")).collect()
     }
 
     /// `Client Trying`.

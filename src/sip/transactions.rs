@@ -1,5 +1,8 @@
 //! All transactions in progress: their keys, timers and last messages (RFC 3261 §17).
 
+#[cfg(test)]
+mod pair;
+
 use std::collections::VecDeque;
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::collections::{HashMap, HashSet};
