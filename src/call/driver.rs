@@ -31,6 +31,8 @@ pub(super) struct Conversation<'h> {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) envelope: Envelope,
     pub(super) draft: Option<Draft>,
+    /// With whom the call may go on instead.
+    pub(super) elsewhere: Option<Talk>,
     /// What was last agreed; known before the ACK where the caller made the offer.
     pub(super) stream: Option<Stream>,
     /// What is being said now, for a codec that changes in the middle of it.
@@ -300,14 +302,20 @@ impl Conversation<'_> {
                 self.refer(&refer);
                 None
             }
-            sip::Event::Reached { ticket, answer } => match self.talk.answered(&answer) {
-                Ok(stream) if self.dialog.take(ticket) => self.connect(stream).await,
-                Ok(_) => None,
-                Err(_) => {
-                    self.dialog.leave(ticket);
-                    None
+            sip::Event::Reached { ticket, answer } => {
+                let mut talk = self.elsewhere.take()?;
+                match talk.answered(&answer) {
+                    Ok(stream) if self.dialog.take(ticket) => {
+                        self.talk = talk;
+                        self.connect(stream).await
+                    }
+                    Ok(_) => None,
+                    Err(_) => {
+                        self.dialog.leave(ticket);
+                        None
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -315,7 +323,10 @@ impl Conversation<'_> {
     fn refer(&mut self, refer: &sip::Refer) {
         match route::may_refer(refer, &self.house.config.sip) {
             Some(peer) => {
-                let offer = self.talk.offer();
+                let sdes = refer.is_private() || self.house.config.media.srtp_keys_in_clear;
+                let mut talk = self.talk.elsewhere(sdes);
+                let offer = talk.offer();
+                self.elsewhere = Some(talk);
                 self.dialog.transfer(refer, offer, move |address| peer.contains(address));
             }
             None => self.dialog.decline(refer),

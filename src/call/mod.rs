@@ -221,6 +221,7 @@ impl Inner {
             dialog,
             port,
             talk,
+            elsewhere: None,
             id,
             mailbox,
             envelope,

@@ -20,7 +20,7 @@ pub(crate) struct Rules {
 }
 
 /// One side's part in protecting a call.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Guarded {
     /// `None`: nothing is protected.
     rules: Option<Rules>,
@@ -38,6 +38,15 @@ enum How<'a> {
 impl Guarded {
     pub fn new(rules: Rules) -> Self {
         Self { rules: Some(rules), ..Self::default() }
+    }
+
+    /// The same towards another party: a browser cannot be called.
+    pub fn elsewhere(&self, sdes: bool) -> Self {
+        let rules = self.rules.clone();
+        Self {
+            rules: rules.map(|rules| Rules { sdes, browser: false, ..rules }),
+            ..Self::default()
+        }
     }
 
     /// What was agreed last.
@@ -369,5 +378,24 @@ mod tests {
         assert!(
             answer.contains(&format!("a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n", ice.ufrag, ice.pwd))
         );
+    }
+
+    #[test]
+    fn a_transfer_takes_keys_along_only_where_nobody_reads_them_and_changes_nothing_here() {
+        let mut here = talk(Rules { browser: true, ..rules(Srtp::Required) });
+        here.answer(&offer(&[("RTP/SAVP", KEY)])).map(|_| ()).unwrap();
+        let before = here.security().clone();
+        let readable = here.elsewhere(false).offer();
+        assert!(!readable.contains("a=crypto"), "{readable}");
+        assert!(
+            readable.contains("UDP/TLS/RTP/SAVP ") && !readable.contains("a=ice"),
+            "{readable}"
+        );
+        let mut there = here.elsewhere(true);
+        assert!(there.offer().contains(" RTP/SAVP "));
+        there.answered(&offer(&[("RTP/SAVP", KEY)])).map(|_| ()).unwrap();
+        assert_eq!(name(there.security()), "SDES");
+        assert_ne!(there.security(), &Security::default());
+        assert_eq!(here.security(), &before);
     }
 }

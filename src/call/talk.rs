@@ -20,6 +20,7 @@ pub(crate) enum Disagreement {
 }
 
 /// One side of one call's negotiation: our address, and how often we have described ourselves.
+#[derive(Clone)]
 pub(crate) struct Talk {
     local: Local,
     /// The last description.
@@ -43,6 +44,11 @@ impl Talk {
     /// With keys, as these rules want it.
     pub(crate) fn guarded(self, rules: Rules) -> Self {
         Self { guarded: Guarded::new(rules), ..self }
+    }
+
+    /// The same with another party, whom our keys may reach in a description or may not.
+    pub(super) fn elsewhere(&self, sdes: bool) -> Self {
+        Self { guarded: self.guarded.elsewhere(sdes), ..self.clone() }
     }
 
     /// How the stream that was agreed on last is protected.

@@ -251,6 +251,13 @@ pub struct Refer {
     pub source: IpAddr,
 }
 
+impl Refer {
+    /// Whether nobody on the way there can read what we say.
+    pub fn is_private(&self) -> bool {
+        Transport::wanted_by(&self.target).is_some_and(Transport::is_secure)
+    }
+}
+
 /// What happens in a dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
