@@ -355,7 +355,8 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
 
 /// What `log.level` lets through.
 pub fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(level)
+    // What a decoder thinks of a file is ours to tell, once and with the file's name.
+    EnvFilter::try_new(format!("symphonia_core=off,{level}"))
         .with_context(|| format!("log.level: `{}` is no level or filter", level.escape_debug()))
 }
 

@@ -47,6 +47,10 @@ impl Greeting {
     fn key(self, key: char, cx: &mut Cx) -> Menu {
         let exits = self.callee.exits;
         match cx.act(Place::Greeting, key) {
+            // Who skips the greeting must not go without knowing that nothing can be left.
+            Some(Act::Skip) if self.callee.full => {
+                cx.leave(vec![Sound("vm-mailboxfull"), Sound("vm-goodbye")])
+            }
             Some(Act::Skip) if !self.callee.screen => self.done(cx),
             Some(Act::Operator) if exits.operator => Leaving::enter(Target::Operator, cx),
             Some(Act::LogIn) if exits.log_in => {

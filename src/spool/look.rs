@@ -111,6 +111,8 @@ struct Pair {
     seen: Seen,
     /// Tells a message of another program's from its neighbours, whatever its files are called.
     key: String,
+    /// Why its audio cannot be played.
+    unreadable: Option<String>,
 }
 
 impl Pair {
@@ -264,11 +266,12 @@ fn pair(
         }
         Stamp { .. } => return Err(format!("{} is too large for a sidecar", sidecar.display())),
     };
+    let mut unreadable = None;
     let (rate, duration, data_at) = match info(audio) {
         Ok(audio) => (audio.rate, audio.duration, audio.data_at),
         // The message is still there to be listed, and its audio to be fetched.
         Err(error) => {
-            warn!("{} is no audio file that can be read: {error}", audio.display());
+            unreadable = Some(format!("{} cannot be played: {error}", audio.display()));
             (0, Duration::ZERO, 0)
         }
     };
@@ -283,7 +286,7 @@ fn pair(
         (None, msg_id) => msg_id.to_owned(),
     };
     let fallback = Fallback { received, duration, rate, formats, bytes: meta.len() };
-    Ok(Pair { folder: folder.clone(), stem, fields, fallback, seen, key })
+    Ok(Pair { folder: folder.clone(), stem, fields, fallback, seen, key, unreadable })
 }
 
 fn copy_key(id: MessageId, folder: &Folder, stem: &Stem) -> String {
@@ -350,6 +353,10 @@ fn still_so(
         looked.unsettled |= glance.unsettled;
         let dir = spool.0.layout.folder(mailbox, &glance.folder);
         for pair in std::mem::take(&mut glance.pairs) {
+            // In a first reading strangers are looked at once more, and told of then.
+            if let Some(why) = pair.unreadable.as_ref().filter(|_| !first || pair.own().is_some()) {
+                warn!("{why}");
+            }
             if first || seen_of(&dir, &pair.stem, pair.fallback.formats) == pair.seen {
                 pairs.push(pair);
             } else {

@@ -226,7 +226,7 @@ fn a_full_mailbox_says_so_and_records_nothing() {
 
     let phone = Phone::new(&house);
     let mut call = phone.call("1000");
-    // It skips nothing: "…is unavailable. The mailbox is full. Goodbye."
+    // It skips only who is not there: "The mailbox is full. Goodbye."
     call.press_pound();
     assert!(call.listen_until_silence().len() / FRAME > 200);
     call.expect_bye();
