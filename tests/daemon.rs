@@ -20,8 +20,16 @@ mod dialogs;
 mod faces;
 #[path = "daemon/flood.rs"]
 mod flood;
+#[path = "daemon/hook.rs"]
+mod hook;
 #[path = "daemon/house.rs"]
 mod house;
+#[path = "daemon/lamps.rs"]
+mod lamps;
+#[path = "daemon/mail.rs"]
+mod mail;
+#[path = "daemon/notices.rs"]
+mod notices;
 #[path = "daemon/operator.rs"]
 mod operator;
 #[path = "daemon/phone.rs"]

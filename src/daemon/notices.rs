@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::read_secret;
+use super::{FORMS, read_secret};
 use crate::call;
 use crate::config::{self, Config};
 use crate::control::Stores;
@@ -21,7 +21,7 @@ use crate::notice::office::Office;
 use crate::notice::template::{Own, Templates};
 use crate::notice::webhook::Poster;
 use crate::sip::{Agent, Credentials};
-use crate::spool::Herald;
+use crate::spool::{Form, Herald};
 use crate::state::outbox::Intents;
 
 /// Starts the office and the switchman.
@@ -72,8 +72,17 @@ fn office(config: &Config, stores: &Stores) -> anyhow::Result<Office> {
         hooks,
         extern_notify: config.notices.extern_notify.clone(),
         largest: u64::from(config.mail.max_attachment_mb) * 1_000_000,
-        enclose: |wav| Some((wav.to_vec(), "audio/wav", "wav")),
+        attach: attach(config.mail.attach),
     })
+}
+
+fn attach(form: config::Form) -> Option<Form> {
+    let extension = match form {
+        config::Form::Wav => return None,
+        config::Form::Mp3 => "mp3",
+        config::Form::Opus => "ogg",
+    };
+    FORMS.iter().find(|form| form.extension == extension).copied()
 }
 
 fn wishes(config: &Config) -> Wishes {

@@ -4,6 +4,7 @@
 //! their one reader and writer. A directory without one holds messages but takes no calls.
 
 mod file;
+mod happening;
 pub mod import;
 mod owner;
 mod secret;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
+use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::mailbox::greeting::{Greeting, Recorded};
@@ -26,6 +28,7 @@ use crate::mailbox::{Formats, Mailbox, MailboxId, pin, settled};
 use crate::state::{self, Counter, State};
 
 pub use crate::state::attempt::{Door, Locked};
+pub use happening::Happening;
 pub use secret::{Login, NewPin};
 pub use sound::Sound;
 use table::Table;
@@ -80,6 +83,7 @@ struct Inner {
     table: RwLock<Table>,
     /// Held while a mailbox is made, changed or removed: two at once must not undo each other.
     turn: Mutex<()>,
+    happenings: broadcast::Sender<Happening>,
 }
 
 /// Integers that file names and vendors' interfaces use for owners start above this.
@@ -118,7 +122,8 @@ impl Directory {
         }
         let (root, state) = (root.to_owned(), state.clone());
         let turn = Mutex::default();
-        let inner = Inner { root, state, table: RwLock::new(table), turn };
+        let happenings = happening::channel();
+        let inner = Inner { root, state, table: RwLock::new(table), turn, happenings };
         Ok((Self(Arc::new(inner)), problems))
     }
 
@@ -319,8 +324,8 @@ impl Directory {
             path: from,
             source,
         })?;
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         let mut mailbox = (*kept).clone();
+        self.forget(id, kept);
         mailbox.modified = now;
         self.write(to, mailbox)
     }
@@ -358,7 +363,7 @@ impl Directory {
             path: from,
             source,
         })?;
-        self.0.table.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.forget(id, mailbox);
         Ok(())
     }
 
@@ -372,8 +377,15 @@ impl Directory {
 
     fn write(&self, id: &MailboxId, mailbox: Mailbox) -> Result<(), Error> {
         file::write(&self.dir(id), &mailbox)?;
+        let was = self.find(id);
         self.0.table.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), mailbox);
+        self.tell(Happening::Settings { mailbox: id.clone(), was, is: self.find(id) });
         Ok(())
+    }
+
+    fn forget(&self, id: &MailboxId, was: Arc<Mailbox>) {
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.tell(Happening::Settings { mailbox: id.clone(), was: Some(was), is: None });
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {

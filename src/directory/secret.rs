@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Directory, Error};
+use super::{Directory, Error, Happening};
 use crate::mailbox::{Mailbox, MailboxId, pin};
 use crate::state;
 use crate::state::attempt::{Door, Locked};
@@ -73,7 +73,11 @@ impl Directory {
             attempt.right().await?;
             return Ok(Login::Right);
         }
-        Ok(Login::Wrong { shut: attempt.wrong().await? })
+        let shut = attempt.wrong().await?;
+        if let Some(until) = shut {
+            self.tell(Happening::Shut { mailbox: id.clone(), until });
+        }
+        Ok(Login::Wrong { shut })
     }
 
     /// Opens the doors that wrong PINs have shut.

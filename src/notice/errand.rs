@@ -226,7 +226,8 @@ pub fn of_settings(was: &Mailbox, is: &Mailbox, chance: &str, wishes: &Wishes) -
             changed.push(name);
         }
     }
-    if changed.is_empty() || !wishes.mail {
+    // Who had no address is only being set up.
+    if changed.is_empty() || was.email.is_empty() || !wishes.mail {
         return vec![];
     }
     let what = changed.join(", ");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tracing::{debug, info};
 
 use super::mwi::{Answer, Lamps, summary};
-use crate::directory::{Dialled, Directory};
-use crate::mailbox::{Change, Counts, MailboxId};
+use crate::directory::{Dialled, Directory, Happening};
+use crate::mailbox::{Change, Counts, Mailbox, MailboxId};
 use crate::sip::{
     Agent, Announcement, Credentials, Refusal, Reject, Subscriber, Subscribing, SubscriptionKey,
     Uri,
@@ -48,9 +48,6 @@ struct Watcher {
 
 type Told = (String, Result<(), Refusal>);
 
-/// Settings are looked at so often for lamps that came or went.
-const LOOK: Duration = Duration::from_secs(5);
-
 impl Switchman {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         let mut changes = self.spool.changes();
@@ -59,7 +56,8 @@ impl Switchman {
         let mut lamps = Lamps::default();
         let mut known: HashMap<MailboxId, Vec<String>> = HashMap::new();
         let mut telling: JoinSet<Told> = JoinSet::new();
-        let mut look = tokio::time::interval(LOOK);
+        let mut happenings = self.directory.happenings();
+        self.look(&mut known, &mut lamps);
         loop {
             for (address, owner, counts) in lamps.next(Instant::now()) {
                 self.tell(&mut telling, address, &owner, counts);
@@ -87,7 +85,14 @@ impl Switchman {
                         lamps.answered(&address, answer(&address, outcome), Instant::now());
                     }
                 }
-                _ = look.tick() => self.look(&mut known, &mut lamps),
+                happening = happenings.recv() => match happening {
+                    Ok(Happening::Settings { mailbox, is, .. }) => {
+                        self.set(&mailbox, is.as_deref(), &mut known, &mut lamps);
+                    }
+                    Ok(Happening::Shut { .. }) => {}
+                    Err(RecvError::Lagged(_)) => self.look(&mut known, &mut lamps),
+                    Err(RecvError::Closed) => return,
+                },
                 () = due => {}
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
@@ -127,24 +132,37 @@ impl Switchman {
         }
     }
 
-    /// Finds lamps that came or went with the settings of mailboxes.
+    /// Finds lamps that came or went with the settings of all mailboxes.
     fn look(&self, known: &mut HashMap<MailboxId, Vec<String>>, lamps: &mut Lamps) {
-        let now = Instant::now();
-        let mut is: HashMap<MailboxId, Vec<String>> = HashMap::new();
-        for (id, mailbox) in self.directory.all() {
-            if mailbox.enabled && !mailbox.mwi.is_empty() {
-                is.insert(id, mailbox.mwi.clone());
-            }
+        let all: HashMap<_, _> = self.directory.all().into_iter().collect();
+        let gone: Vec<_> = known.keys().filter(|id| !all.contains_key(*id)).cloned().collect();
+        for id in gone {
+            self.set(&id, None, known, lamps);
         }
-        for gone in known.keys().filter(|id| !is.contains_key(*id)) {
-            lamps.set(gone, &[], Counts::default(), now);
+        for (id, mailbox) in &all {
+            self.set(id, Some(mailbox), known, lamps);
         }
-        for (id, wanted) in &is {
-            if known.get(id) != Some(wanted) {
-                lamps.set(id, wanted, self.spool.counts(id), now);
-            }
+    }
+
+    /// A mailbox has these settings now, or is gone.
+    fn set(
+        &self,
+        id: &MailboxId,
+        mailbox: Option<&Mailbox>,
+        known: &mut HashMap<MailboxId, Vec<String>>,
+        lamps: &mut Lamps,
+    ) {
+        let wanted = mailbox.filter(|mailbox| mailbox.enabled).map_or(&[][..], |m| &m.mwi);
+        if known.get(id).map_or(&[][..], Vec::as_slice) == wanted {
+            return;
         }
-        *known = is;
+        let counts = if wanted.is_empty() { Counts::default() } else { self.spool.counts(id) };
+        lamps.set(id, wanted, counts, Instant::now());
+        if wanted.is_empty() {
+            known.remove(id);
+        } else {
+            known.insert(id.clone(), wanted.to_vec());
+        }
     }
 
     fn tell(

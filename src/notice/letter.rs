@@ -69,7 +69,10 @@ impl Letter<'_> {
         let Some(Enclosure { name, mime, content }) = self.enclosure else {
             return Ok(builder.multipart(both)?);
         };
-        let mime = ContentType::parse(mime).unwrap_or(ContentType::TEXT_PLAIN);
+        // Older mail programs do not read a Content-Disposition that is folded by RFC 2231.
+        let mime = ContentType::parse(&format!("{mime}; name=\"{name}\""))
+            .or_else(|_| ContentType::parse(mime))
+            .unwrap_or(ContentType::TEXT_PLAIN);
         let recording = Attachment::new(name).body(content, mime);
         Ok(builder.multipart(MultiPart::mixed().multipart(both).singlepart(recording))?)
     }

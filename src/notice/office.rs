@@ -1,6 +1,7 @@
 //! The office that sends what waits: it settles intents, keeps the lanes, and hands letters over.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,13 +18,13 @@ use super::letter::{Address, Enclosure, Letter, file_name};
 use super::mailer::{Failure, Mailer};
 use super::template::{Kind, Templates};
 use super::webhook::Poster;
-use crate::directory::Directory;
+use crate::directory::{Directory, Happening};
 use crate::mailbox::edit::{By, Edit};
 use crate::mailbox::{Change, Counts, Mailbox, MailboxId, Message, MessageId};
 use crate::pii::Secret;
-use crate::spool::Spool;
+use crate::spool::{Form, Recording, Spool};
 use crate::state::State;
-use crate::state::outbox::Posted;
+use crate::state::outbox::{Posted, Posting};
 
 /// Everything that sending needs.
 pub struct Office {
@@ -42,17 +43,16 @@ pub struct Office {
     pub extern_notify: Vec<String>,
     /// A larger recording is not attached, in bytes.
     pub largest: u64,
-    /// A recording as it is attached: content, type and extension.
-    pub enclose: fn(&[u8]) -> Option<Form>,
+    /// What recordings are attached as; `None`: as they are kept.
+    pub attach: Option<Form>,
 }
-
-/// Content, MIME type and extension of a recording as it is attached.
-pub type Form = (Vec<u8>, &'static str, &'static str);
 
 /// Rows that are looked at together.
 const PAGE: i64 = 64;
 /// Nothing happens by itself for longer than this, whatever the clock does.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Shut for so many seconds, a mailbox counts as locked.
+const LOCKED: i64 = 600;
 /// External programs at one time.
 const PROGRAMS: usize = 4;
 
@@ -61,13 +61,15 @@ impl Office {
     pub async fn run(self, mut stopped: watch::Receiver<bool>) {
         let office = Arc::new(self);
         let wake = Arc::new(Notify::new());
-        let changes = office.spool.changes();
+        let (changes, happenings) = (office.spool.changes(), office.directory.happenings());
         office.settle_all().await;
         office.finish_deletions().await;
         let hears = tokio::spawn(office.clone().hear(changes, wake.clone()));
+        let watches = tokio::spawn(office.clone().hear_directory(happenings, wake.clone()));
         let sends = tokio::spawn(office.send(wake));
         let _ = stopped.wait_for(|stopped| *stopped).await;
         hears.abort();
+        watches.abort();
         sends.abort();
     }
 
@@ -92,6 +94,45 @@ impl Office {
                 Err(RecvError::Closed) => return,
             }
             wake.notify_one();
+        }
+    }
+
+    async fn hear_directory(
+        self: Arc<Self>,
+        mut happenings: broadcast::Receiver<Happening>,
+        wake: Arc<Notify>,
+    ) {
+        loop {
+            let happening = match happenings.recv().await {
+                Ok(happening) => happening,
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return,
+            };
+            let postings = self.of_happening(&happening, now());
+            if postings.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.state.post(None, &postings, now()).await {
+                warn!("a notice was not written down: {error}");
+            }
+            wake.notify_one();
+        }
+    }
+
+    fn of_happening(&self, happening: &Happening, now: i64) -> Vec<Posting> {
+        let chance = ulid(now);
+        match happening {
+            Happening::Settings { was: Some(was), is: Some(is), .. } => {
+                errand::of_settings(was, is, &chance, &self.wishes)
+            }
+            Happening::Shut { mailbox, until } if until - now >= LOCKED => {
+                let Some(settings) = self.directory.find(mailbox) else { return vec![] };
+                let until = self.style.date(&settings, *until);
+                let of = (&*settings, mailbox.context());
+                errand::of_lock(of, &until, (now, &chance), &self.wishes)
+            }
+            // A pause between two guesses.
+            Happening::Settings { .. } | Happening::Shut { .. } => vec![],
         }
     }
 
@@ -350,16 +391,11 @@ impl Office {
         mailbox: &Mailbox,
     ) -> Result<Option<Enclosure>, Failure> {
         let recording = match self.spool.audio(&message.mailbox, message.id).await {
-            Ok(recording) if recording.bytes() <= self.largest => recording,
-            Ok(_) => return Ok(None),
+            Ok(recording) => recording,
             Err(error) => return Err(Failure::Later(error.to_string())),
         };
-        let enclose = self.enclose;
-        let read = move || {
-            let all = usize::try_from(recording.bytes()).unwrap_or(usize::MAX);
-            recording.read(0, all).map(|content| enclose(&content))
-        };
-        let read = tokio::task::spawn_blocking(read).await;
+        let (form, largest) = (self.attach, self.largest);
+        let read = tokio::task::spawn_blocking(move || enclosed(&recording, form, largest)).await;
         let enclosed = match read {
             Ok(Ok(enclosed)) => enclosed,
             Ok(Err(error)) => return Err(Failure::Later(error.to_string())),
@@ -374,6 +410,25 @@ impl Office {
             content,
         }))
     }
+}
+
+/// Content, MIME type and extension of a recording as it is attached; none where it is too large.
+fn enclosed(
+    recording: &Recording,
+    form: Option<Form>,
+    largest: u64,
+) -> io::Result<Option<(Vec<u8>, &'static str, &'static str)>> {
+    let made = form.and_then(|form| Some((form, (form.make)(recording.path()).ok()?)));
+    let enclosed = match made {
+        Some((form, content)) => (content, form.media_type, form.extension),
+        None if recording.bytes() > largest => return Ok(None),
+        // What cannot be made into another form is sent as it is.
+        None => {
+            let all = usize::try_from(recording.bytes()).unwrap_or(usize::MAX);
+            (recording.read(0, all)?, "audio/wav", "wav")
+        }
+    };
+    Ok((enclosed.0.len() as u64 <= largest).then_some(enclosed))
 }
 
 /// Programs that tell the counts: the newest only, one at a time for a mailbox.

@@ -9,7 +9,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Client, StatusCode, Url, redirect};
 use sha2::Sha256;
 
-use super::mailer::Failure;
+use super::mailer::{Failure, told};
 use crate::pii::Secret;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ impl Poster {
             .body(body)
             .send()
             .await
-            .map_err(|error| Failure::Server(error.without_url().to_string()))?;
+            .map_err(|error| Failure::Server(told(&error.without_url())))?;
         match answer.status() {
             status if status.is_success() => Ok(()),
             // Gone: the receiver wants no more of it.

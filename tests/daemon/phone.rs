@@ -133,8 +133,13 @@ impl Phone {
 
     /// Sends a request outside of any call, and says what was answered.
     pub fn request(&self, method: &str) -> String {
-        let head = self.head(method, "1", "1000", 1, "");
-        self.send(format!("{head}Content-Length: 0\r\n\r\n"));
+        self.request_to(method, "1000", "")
+    }
+
+    /// The same to anybody, with more header fields.
+    pub fn request_to(&self, method: &str, to: &str, more: &str) -> String {
+        let head = self.head(method, "1", to, 1, "");
+        self.send(format!("{head}{more}Content-Length: 0\r\n\r\n"));
         self.answer(method)
     }
 

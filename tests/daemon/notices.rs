@@ -1,0 +1,297 @@
+//! Owners are told by mail and page, whatever the mail server does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::UdpSocket;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::authority::Authority;
+use crate::hook::Sink;
+use crate::house::{House, names};
+use crate::mail::{Liar, Lie, OpenSmtpd, free_port};
+use crate::phone::Phone;
+use crate::voice::{Law, Voice, wav_samples, write_wav};
+
+#[test]
+fn a_message_is_mailed_to_every_address_and_leaves_when_all_have_it() {
+    let server = OpenSmtpd::start();
+    let house = mailing(server.port, "");
+    let to = ["--email", "ada@example.com", "--email", "countess@example.com"];
+    let more = ["--notify-email", "attach", "--time-zone", "Europe/Berlin"];
+    let page = ["--notify-pager", "true", "--pager", "pager@example.com"];
+    house.ok(&[&["mailbox", "edit", "1000"], &to[..], &more, &page].concat());
+    leave_as(&house, "Zoë Ünlü 😀");
+    let [mine, theirs] = ["ada", "countess"].map(|user| server.letters(user, 1).remove(0));
+    let kept = house.message();
+    for (letter, to) in [(&mine, "ada@example.com"), (&theirs, "countess@example.com")] {
+        let head = &letter["headers"];
+        assert_eq!(letter["defects"], Value::Array(vec![]), "{letter:#}");
+        assert!(head["to"].as_str().unwrap().contains(to), "{head}");
+        assert!(head["from"].as_str().unwrap().contains("voicemail@pbx.example"), "{head}");
+        assert!(head["subject"].as_str().unwrap().contains("Zoë Ünlü 😀"), "{head}");
+        assert_eq!(head["auto-submitted"], "auto-generated");
+        assert!(head["message-id"].as_str().unwrap().ends_with("@pbx.example>"), "{head}");
+        let now = jiff::Timestamp::now().as_second();
+        assert!((now - letter["at"].as_i64().unwrap()).abs() < 60, "{letter:#}");
+        let body = &letter["body"];
+        assert_eq!(
+            shape(body),
+            "multipart/mixed(multipart/alternative(text/plain text/html) audio/wav)"
+        );
+        let [text, html] = [0, 1].map(|n| &body["parts"][0]["parts"][n]);
+        for part in [text, html] {
+            assert_eq!(part["charset"], "utf-8");
+            for said in ["Zoë Ünlü 😀", "12125550142", "0:03"] {
+                assert!(part["text"].as_str().unwrap().contains(said), "{said} in {part}");
+            }
+        }
+        let audio = &body["parts"][1];
+        assert_eq!(audio["disposition"], "attachment");
+        assert_eq!(
+            usize::try_from(audio["samples"].as_u64().unwrap()).unwrap(),
+            wav_samples(&kept).len()
+        );
+        assert!((2.9..3.2).contains(&audio["seconds"].as_f64().unwrap()), "{audio}");
+        let name = audio["name"].as_str().unwrap();
+        assert!(name.ends_with("_+12125550142_0m03s.wav"), "{name}");
+    }
+    assert_ne!(mine["headers"]["message-id"], theirs["headers"]["message-id"]);
+
+    let page = &server.letters("pager", 1)[0]["body"];
+    assert_eq!(shape(page), "text/plain");
+    assert!(page["text"].as_str().unwrap().trim().chars().count() <= 160, "{page}");
+
+    // Mailed and taken by both, it need not stay. That this was changed is told too.
+    let edit = ["mailbox", "edit", "1000", "--notify-email", "delete"];
+    house.ok(&edit);
+    for user in ["ada", "countess"] {
+        let changed = &server.letters(user, 2)[1];
+        let text = changed["body"]["parts"][0]["text"].as_str().unwrap();
+        assert!(text.contains("notify_email"), "{changed:#}");
+    }
+    leave_as(&house, "Alan Turing");
+    server.letters("ada", 3);
+    server.letters("countess", 3);
+    house.until("it leaves", || names(&house.mailbox().join("Deleted")).len() == 2);
+    assert_eq!(house.message(), kept, "the first was to stay");
+    house.until("all is sent", || waiting(&house).is_empty());
+}
+
+#[test]
+fn a_server_that_encrypts_with_a_certificate_of_its_own_is_not_refused_where_a_bare_one_is_not() {
+    let authority = Authority::new();
+    // As Debian makes one at an installation: nobody has signed it whom we know.
+    let liar = Liar::encrypting(&authority.sign("mail", &["mail.example"]));
+    let house = mailing(liar.port, "[mail]\nattach = 'mp3'");
+    let more = ["--email", "ada@example.com", "--notify-email", "attach"];
+    house.ok(&[&["mailbox", "edit", "1000"], &more[..]].concat());
+    leave(&house);
+    house.until("it is mailed", || liar.had().len() == 1);
+    let text = liar.texts().remove(0);
+    // In both ways: some mail programs know only the old one.
+    let name = "_+12125550142_0m00s.mp3\"";
+    assert!(text.contains("audio/mpeg; name=") && text.matches(name).count() == 2, "{text}");
+}
+
+#[test]
+fn whatever_a_mail_server_does_no_letter_is_lost_and_nothing_else_waits() {
+    let (port, sink) = (free_port(), Sink::start());
+    let mut house = mailing(port, &webhook(&sink));
+    let to = ["--email", "a@example.com", "--email", "b@example.com"];
+    house.ok(&[&["mailbox", "edit", "1000", "--notify-email", "delete"], &to[..]].concat());
+    let told = |many: usize| house.until("the hook hears", || sink.count("new") == many);
+    let stays = |many: usize| assert_eq!(house.messages(many).len(), many);
+    let waits = |why: &str| {
+        let is_told = || waiting(&house).iter().any(|line| line.contains(why));
+        house.until(why, is_told);
+    };
+    let retry = || house.ok(&["outbox", "retry"]);
+    let leaves = |liar: &Liar, letters: usize| {
+        house.until("all is mailed", || liar.had().len() >= letters && waiting(&house).is_empty());
+        house.until("it leaves", || house.ok(&["messages", "list", "1000", "--json"]).is_empty());
+    };
+
+    // Nobody listens.
+    leave(&house);
+    told(1);
+    waits("refused");
+    stays(1);
+    let liar = Liar::start(port);
+    retry();
+    leaves(&liar, 2);
+
+    // It hangs: callers and hooks do not.
+    liar.lies(Lie::Hang);
+    leave(&house);
+    told(2);
+    leave(&house);
+    told(3);
+    stays(2);
+    assert_eq!(waiting(&house).len(), 4, "two letters of two messages");
+    liar.lies(Lie::None);
+    let failed = || waiting(&house).iter().filter(|line| line.contains("incomplete")).count();
+    house.until("it gave no answer", || failed() == 4);
+    retry();
+    leaves(&liar, 6);
+
+    liar.lies(Lie::Closing);
+    leave(&house);
+    waits("421");
+    stays(1);
+    liar.lies(Lie::None);
+    retry();
+    leaves(&liar, 8);
+
+    // One recipient must wait; the other need not, but the message stays for both.
+    liar.lies(Lie::LaterOnce);
+    leave(&house);
+    waits("451");
+    house.until("the other has it", || liar.had().len() == 9 && waiting(&house).len() == 1);
+    stays(1);
+    retry();
+    leaves(&liar, 10);
+
+    liar.lies(Lie::Nobody("b@"));
+    leave(&house);
+    waits("given up");
+    house.until("the other has it", || liar.had().len() == 11 && waiting(&house).len() == 1);
+    stays(1);
+    let dead = waiting(&house).remove(0);
+    assert!(dead.contains("550"), "{dead}");
+    liar.lies(Lie::None);
+    assert_eq!(retry(), "1 notices are tried again\n");
+    leaves(&liar, 12);
+
+    liar.lies(Lie::GoneOnce);
+    leave(&house);
+    house.until("it is mailed in part", || liar.had().len() >= 13);
+    waits("incomplete");
+    stays(1);
+    retry();
+    leaves(&liar, 15);
+    let mut times = BTreeMap::new();
+    for letter in liar.had() {
+        *times.entry(letter).or_insert(0) += 1;
+    }
+    assert_eq!(times.len(), 14, "{times:#?}");
+    assert_eq!(times.values().max(), Some(&2), "the same letter, by its Message-ID");
+
+    liar.lies(Lie::Slow);
+    leave(&house);
+    leaves(&liar, 17);
+    assert!(house.runs());
+}
+
+#[test]
+fn whenever_the_daemon_dies_each_letter_is_mailed_once_or_twice_and_the_lamp_is_right() {
+    let liar = Liar::start(0);
+    let mut house = mailing(liar.port, "");
+    let lamp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    lamp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mwi = format!("sip:lamp@{}", lamp.local_addr().unwrap());
+    let more = ["--notify-email", "attach", "--email", "a@example.com", "--mwi", &mwi];
+    house.ok(&[&["mailbox", "edit", "1000"], &more[..]].concat());
+    for round in 0..KILLS {
+        leave(&house);
+        // Anywhere between the BYE and the last word of the mail server.
+        thread::sleep(Duration::from_millis(round * 7 % 41));
+        house.kill();
+        house.start();
+    }
+    let messages = house.ok(&["messages", "list", "1000", "--json"]).lines().count();
+    assert!(messages > 0 && messages <= usize::try_from(KILLS).unwrap());
+    let mut times = BTreeMap::new();
+    house.until("all is mailed", || {
+        times.clear();
+        for letter in liar.had() {
+            *times.entry(letter).or_insert(0) += 1;
+        }
+        times.len() >= messages && house.ok(&["outbox", "list"]).contains("nothing waits")
+    });
+    assert_eq!(times.len(), messages, "{times:#?}");
+    assert!(times.values().all(|times| *times <= 2), "{times:#?}");
+    let shows = format!("Voice-Message: {messages}/0 (0/0)");
+    let mut notify = [0; 2048];
+    loop {
+        let size = lamp.recv(&mut notify).expect("the lamp is told the last counts");
+        if String::from_utf8_lossy(&notify[..size]).contains(&shows) {
+            break;
+        }
+    }
+}
+
+/// How often the daemon is killed.
+const KILLS: u64 = 20;
+
+/// A daemon that mails to this port, and where a call is short.
+fn mailing(port: u16, more: &str) -> House {
+    let (mail, more) = match more.strip_prefix("[mail]") {
+        Some(mail) => (mail, ""),
+        None => ("", more),
+    };
+    let house = House::new(&format!(
+        "[mail]{mail}\nserver = 'smtp://127.0.0.1:{port}'\nfrom = 'voicemail@pbx.example'\n\
+         [deposit]\ninstructions = false\nmin_seconds = 0\n{more}"
+    ));
+    write_wav(&house.mailbox().join("unavail.wav"), &Voice::new(Law::Mu, 0.3, 4).samples());
+    house
+}
+
+pub fn webhook(sink: &Sink) -> String {
+    let secret = std::env::temp_dir().join(format!("afterbeep-hook-{}", sink.port));
+    fs::write(&secret, crate::hook::SECRET).unwrap();
+    format!(
+        "[[notices.webhooks]]\nurl = 'http://127.0.0.1:{}/'\nallow_private = true\nsecret_file = '{}'\n",
+        sink.port,
+        secret.display()
+    )
+}
+
+/// A short message, left by a telephone.
+pub fn leave(house: &House) {
+    let phone = Phone::new(house);
+    let mut call = phone.call("1000");
+    call.skip_to_the_end_of_the_beep();
+    let voice = Voice::new(Law::Mu, 0.4, 6);
+    call.say(&voice, 0..voice.len());
+    call.hang_up();
+}
+
+/// Three seconds, left by our own caller.
+fn leave_as(house: &House, name: &str) {
+    let wav = house.dir.path().join("said.wav");
+    write_wav(&wav, &Voice::new(Law::Mu, 3.0, 5).samples());
+    let target = format!("sip:1000@{}", house.sip("UDP"));
+    let wav = wav.to_str().unwrap();
+    house.ok(&[
+        "call",
+        &target,
+        "--wav",
+        wav,
+        "--keys",
+        "#",
+        "--from",
+        "+12125550142",
+        "--name",
+        name,
+    ]);
+}
+
+/// What `afterbeep outbox list` shows of letters that nobody has accepted.
+pub fn waiting(house: &House) -> Vec<String> {
+    let list = house.ok(&["outbox", "list"]);
+    let lines = list.lines().filter(|line| *line != "nothing waits" && !line.contains("accepted"));
+    lines.map(str::to_owned).collect()
+}
+
+/// The types of a letter's parts.
+fn shape(part: &Value) -> String {
+    let name = part["type"].as_str().unwrap();
+    match part["parts"].as_array() {
+        Some(parts) => format!("{name}({})", parts.iter().map(shape).collect::<Vec<_>>().join(" ")),
+        None => name.to_owned(),
+    }
+}
