@@ -94,9 +94,9 @@ fn our_own_caller_leaves_a_message_that_can_be_listed_and_exported() {
     assert!(loud_seconds(&wav_samples(&heard)) > 0.2);
 
     let audio = house.message();
-    // A caller whose processor is busy elsewhere pauses, and RTP time tells that it did.
+    // Our caller plays as we do: the edges of a sound are faded, which changes its outermost frames.
     let Kept { head, middle, tail, .. } = voice.kept_in(&wav_samples(&audio));
-    assert!(head <= 1 && middle == 0 && tail == 0, "{head} {middle} {tail}");
+    assert!(head <= 1 && middle == 0 && tail <= 1, "{head} {middle} {tail}");
     let listed = house.ok(&["messages", "list", "1000"]);
     assert!(listed.contains("2125550143") && listed.contains("3.0 s"), "{listed}");
     let export = |house: &House, name: &str| {
