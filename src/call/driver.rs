@@ -1,25 +1,28 @@
 //! One call, from the ACK to the last byte on disk: the only place that knows signalling, media,
 //! the conversation and the spool at once. It decides nothing.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::select;
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::keys::{Keys, Way};
 use super::record::{End, Spoken};
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
-use crate::config::Deposit;
 use crate::ivr::{self, Command, Session};
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
-use crate::media::{self, Codec, Direction, Ended, Port, Stream, Take};
+use crate::media::{self, Codec, Direction, Ended, Port, Speed, Stream, Volume};
 use crate::pii::Pii;
-use crate::say::{Prompt, Voice};
+use crate::say::Prompt;
 use crate::sip::{self, Dialog, Party};
 use crate::spool::Draft;
+
+/// A phone that does not answer a REFER within this is left alone.
+const REFERRED: Duration = Duration::from_secs(8);
 
 /// A call that was answered.
 pub(super) struct Conversation<'h> {
@@ -30,9 +33,16 @@ pub(super) struct Conversation<'h> {
     pub(super) id: MailboxId,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) envelope: Envelope,
+    /// The recording that is not yet a message.
     pub(super) draft: Option<Draft>,
     /// With whom the call may go on instead.
     pub(super) elsewhere: Option<Talk>,
+    /// The recording that is none, but a greeting or an introduction.
+    pub(super) take: Option<PathBuf>,
+    /// Mailboxes that get the same message.
+    pub(super) also: Vec<MailboxId>,
+    /// Who tries a PIN.
+    pub(super) source: String,
     /// What was last agreed; known before the ACK where the caller made the offer.
     pub(super) stream: Option<Stream>,
     /// What is being said now, for a codec that changes in the middle of it.
@@ -40,10 +50,13 @@ pub(super) struct Conversation<'h> {
     /// How it ends, as far as is known.
     pub(super) end: End,
     pub(super) keys: Keys,
+    /// How the owner likes to hear messages.
+    pub(super) speed: Speed,
+    pub(super) volume: Volume,
 }
 
 /// What the session hears of something, if it concerns it.
-type Heard = Option<ivr::Event>;
+pub(super) type Heard = Option<ivr::Event>;
 
 impl Conversation<'_> {
     pub(super) async fn run(mut self, begin: impl FnOnce(Instant) -> Session) -> Spoken {
@@ -68,9 +81,13 @@ impl Conversation<'_> {
                 () = deadline(&session) => Some(ivr::Event::TimedOut),
             };
             if let Some(event) = event {
+                if event == ivr::Event::HungUp {
+                    self.note_place().await;
+                }
                 session.handle(event, Instant::now());
             }
         }
+        self.put_away().await;
         self.spoken(since)
     }
 
@@ -116,7 +133,7 @@ impl Conversation<'_> {
         if before == stream.codec || self.saying.is_empty() { None } else { self.say().await }
     }
 
-    fn codec(&self) -> Codec {
+    pub(super) fn codec(&self) -> Codec {
         self.stream.map_or(Codec::Pcmu, |stream| stream.codec)
     }
 
@@ -139,126 +156,52 @@ impl Conversation<'_> {
                 self.saying.clear();
                 self.port.stop_playing();
             }
-            // Nobody controls a greeting.
-            Command::Control(_) | Command::Heard(_) => {}
-            Command::Record { limit, silence, .. } => return self.record(limit, silence).await,
-            Command::StopRecording => self.port.stop_recording(),
-            Command::Deliver(_) => {
-                return Some(ivr::Event::Delivered { saved: self.deliver().await });
+            Command::Control(control) => self.control(control),
+            Command::Record { what, limit, silence } => {
+                return self.record(what, limit, silence).await;
             }
+            Command::StopRecording => self.port.stop_recording(),
             Command::Keep => self.keep(),
             Command::Discard => self.discard().await,
             Command::HangUp => self.dialog.bye(),
-            Command::Send { .. } | Command::Forward { .. } => {
-                return Some(ivr::Event::Delivered { saved: false });
-            }
-            Command::Identify { .. } => return Some(ivr::Event::Identified(None)),
-            Command::Load(_) => return Some(ivr::Event::Loaded(vec![])),
-            Command::Find(_) | Command::Search(_) => return Some(ivr::Event::Found(vec![])),
-            Command::KeepGreeting(_)
-            | Command::EraseGreeting(_)
-            | Command::ExpireGreeting { .. }
-            | Command::ChangePin(_)
-            | Command::SetUp
-            | Command::Edit(..)
-            | Command::Transfer(_) => return Some(ivr::Event::Done { done: false }),
+            Command::Heard(id) => self.heard(id),
+            question => return Some(self.answer(question).await),
         }
         None
     }
 
-    async fn say(&mut self) -> Heard {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let language = self.mailbox.language.as_str();
-        let voice = Voice::new(self.house.sounds.grammar(language), now);
-        let clips = voice.clips(&self.saying);
-        let owner = (&self.house.directory, &self.id);
-        let sounds = self.house.sounds.of(&clips, owner, language, self.codec()).await;
-        // Nothing to say is said at once.
-        if sounds.is_empty() {
-            return Some(self.said());
-        }
-        self.port.play(sounds);
-        None
-    }
-
-    fn said(&mut self) -> ivr::Event {
-        self.saying.clear();
-        ivr::Event::PlaybackFinished
-    }
-
-    async fn record(&mut self, limit: Duration, silence: Option<Duration>) -> Heard {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.envelope.received = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        let envelope = self.envelope.clone();
-        match self.house.spool.draft(&self.id, self.mailbox.id, envelope, now_ms).await {
-            Ok(draft) => {
-                let Deposit { silence_level, silence_adapts: adapts, trim_silence: trims, .. } =
-                    self.house.config.deposit;
-                let open = Box::new(draft.opener());
-                self.port.record(Take { open, limit, silence, silence_level, adapts, trims });
-                self.draft = Some(draft);
-                None
+    async fn answer(&mut self, question: Command) -> ivr::Event {
+        let done = |done| ivr::Event::Done { done };
+        let delivered = |saved| ivr::Event::Delivered { saved };
+        match question {
+            Command::Deliver(marks) => delivered(self.deliver(marks).await),
+            Command::Send { to, marks } => delivered(self.send(&to, marks).await),
+            Command::Forward { message, to, intro } => {
+                delivered(self.forward(message, &to, intro).await)
             }
-            Err(error) => {
-                error!(mailbox = %self.id, "nothing can be recorded for {}: {error}", self.id);
-                let (duration, ended) = (Duration::ZERO, ivr::Ended::Failed);
-                Some(ivr::Event::RecordingFinished { duration, ended })
+            Command::Identify { number, pin } => {
+                ivr::Event::Identified(self.identify(&number, &pin).await.map(Box::new))
             }
-        }
-    }
-
-    async fn deliver(&mut self) -> bool {
-        let Some(draft) = self.draft.take() else { return false };
-        self.level(&draft).await;
-        match self.house.spool.deliver(draft).await {
-            Ok(message) => {
-                let seconds = message.duration.as_secs_f32();
-                info!(
-                    mailbox = %self.id,
-                    message_id = %message.id,
-                    caller = %Pii(&message.envelope.caller.number),
-                    seconds,
-                    "stored a message of {seconds:.1} s for {}",
-                    self.id
-                );
-                true
-            }
-            Err(error) => {
-                error!(
-                    mailbox = %self.id,
-                    "a message for {} could not be stored; its recording stays in tmp and is tried again: {error}",
-                    self.id
-                );
-                false
-            }
-        }
-    }
-
-    /// Makes the message as loud as the house wants it. One that cannot be is delivered as it is.
-    async fn level(&self, draft: &Draft) {
-        let Some(target) = self.house.config.deposit.level_dbfs else { return };
-        let audio = draft.audio().to_owned();
-        let levelled =
-            tokio::task::spawn_blocking(move || media::wav::level(&audio, target.into())).await;
-        match levelled.map_err(std::io::Error::other).flatten() {
-            Ok(()) => {}
-            Err(error) => warn!("a message is left as loud as it was: {error}"),
-        }
-    }
-
-    fn keep(&mut self) {
-        if let Some(draft) = self.draft.take() {
-            self.house.spool.keep(draft);
-        }
-    }
-
-    async fn discard(&mut self) {
-        if let Some(draft) = self.draft.take()
-            && let Err(error) = self.house.spool.discard(draft).await
-        {
-            warn!(mailbox = %self.id, "a recording too short to keep could not be removed: {error}");
+            Command::Load(shelf) => ivr::Event::Loaded(self.load(&shelf).await),
+            Command::Find(number) => ivr::Event::Found(self.find(&number)),
+            Command::Search(keys) => ivr::Event::Found(self.search(&keys)),
+            Command::KeepGreeting(greeting) => done(self.keep_greeting(greeting).await),
+            Command::EraseGreeting(greeting) => done(self.erase_greeting(greeting).await),
+            Command::ExpireGreeting { days } => done(self.expire_greeting(days)),
+            Command::ChangePin(pin) => done(self.change_pin(&pin)),
+            Command::Edit(ids, edit) => done(self.edit(&ids, &edit).await),
+            Command::Transfer(target) => done(self.transfer(&target).await),
+            // What the first visit asked for is asked by what there is: nothing else to note.
+            Command::SetUp
+            | Command::Play(_)
+            | Command::StopPlayback
+            | Command::Control(_)
+            | Command::Record { .. }
+            | Command::StopRecording
+            | Command::Keep
+            | Command::Discard
+            | Command::HangUp
+            | Command::Heard(_) => done(true),
         }
     }
 
@@ -298,6 +241,8 @@ impl Conversation<'_> {
                 self.transferred(&party);
                 None
             }
+            // Nobody waits for it any more.
+            sip::Event::Referred { .. } => None,
             sip::Event::Refer(refer) => {
                 self.refer(&refer);
                 None
@@ -317,6 +262,26 @@ impl Conversation<'_> {
                 }
             }
         }
+    }
+
+    /// Asks the other side to call somebody else; whether it will.
+    pub(super) async fn refer_to(&mut self, uri: &str) -> bool {
+        if !self.dialog.refer(uri) {
+            return false;
+        }
+        let answer = async {
+            loop {
+                match self.dialog.next().await {
+                    sip::Event::Referred { accepted } => return accepted,
+                    // It has hung up because it calls already.
+                    sip::Event::Bye | sip::Event::Lost => return true,
+                    event => {
+                        self.signalled(event).await;
+                    }
+                }
+            }
+        };
+        timeout(REFERRED, answer).await.unwrap_or(false)
     }
 
     /// The other side wants the call to go on with another party.

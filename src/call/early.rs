@@ -76,12 +76,13 @@ impl Early {
                     self.caller = caller;
                 }
             }
-            // The last two concern calls that are answered.
+            // The last ones concern calls that are answered.
             Event::Confirmed { .. }
             | Event::Info { .. }
             | Event::Bye
             | Event::Lost
             | Event::Refer(_)
+            | Event::Referred { .. }
             | Event::Reached { .. } => {}
         }
     }

@@ -3,6 +3,8 @@
 //! One small task for each call; its audio passes through none.
 
 pub(crate) mod choice;
+mod clock;
+mod desk;
 mod driver;
 mod early;
 mod keys;
@@ -11,19 +13,24 @@ mod record;
 mod route;
 pub(crate) mod secure;
 pub mod sounds;
+mod speech;
+mod takes;
 pub(crate) mod talk;
+pub mod terms;
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::config::{Config, Deposit};
 use crate::directory::{Directory, NotFound};
-use crate::ivr::{Callee, Policy, Session};
-use crate::mailbox::{Envelope, Limits, Mailbox, MailboxId};
-use crate::media::{Media, OpenError, Secrets};
+use crate::ivr::keys::KeyMap;
+use crate::ivr::{Door, Session};
+use crate::mailbox::{Envelope, Limits, Mailbox, MailboxId, MessageId};
+use crate::media::{Media, OpenError, Secrets, Speed, Volume};
 use crate::pii::Pii;
 use crate::sip::{Invite, Reject, Transport};
 use crate::spool::Spool;
@@ -48,7 +55,15 @@ struct Inner {
     media: Media,
     sounds: Sounds,
     live: Live,
+    keys: Arc<KeyMap>,
+    /// Where visits broke off.
+    places: Mutex<Places>,
+    /// Calls from the menus: the day, and how many of each mailbox.
+    calls: Mutex<Calls>,
 }
+
+type Places = HashMap<MailboxId, (MessageId, Duration)>;
+type Calls = (i64, HashMap<MailboxId, u32>);
 
 impl Reception {
     pub fn new(
@@ -59,7 +74,19 @@ impl Reception {
         live: Live,
     ) -> Self {
         let sounds = Sounds::new(config.sounds.path.clone());
-        Self(Arc::new(Inner { config: config.clone(), directory, spool, media, sounds, live }))
+        // `check-config` and the start have told what is wrong with them.
+        let keys = Arc::new(terms::keys(&config.menus).unwrap_or_default());
+        Self(Arc::new(Inner {
+            config: config.clone(),
+            directory,
+            spool,
+            media,
+            sounds,
+            live,
+            keys,
+            places: Mutex::default(),
+            calls: Mutex::default(),
+        }))
     }
 
     /// Reads what callers hear most, so that the first one need not wait for it.
@@ -110,6 +137,15 @@ struct Admitted {
     mailbox: Arc<Mailbox>,
     /// Still without the times of a recording.
     envelope: Envelope,
+    errand: Errand,
+}
+
+/// What a caller wants.
+enum Errand {
+    /// To leave a message: for the mailbox, and for others too.
+    Deposit { also: Vec<MailboxId> },
+    /// To hear messages.
+    Visit { door: Door, caller: String },
 }
 
 impl Inner {
@@ -122,6 +158,10 @@ impl Inner {
             debug!("refused a call from {}, which is no peer", invite.source);
             return Err(Reject::Forbidden);
         }
+        if let Some((id, mailbox, errand)) = self.visitor(invite) {
+            let envelope = self.envelope(invite);
+            return Ok(Admitted { seat, id, mailbox, envelope, errand });
+        }
         let (id, mailbox) = match self.taken_over(invite) {
             Some(found) => found,
             None => self.mailbox(invite)?,
@@ -130,14 +170,63 @@ impl Inner {
             debug!(mailbox = %id, "refused a call: mailbox {id} is disabled");
             return Err(Reject::TemporarilyUnavailable);
         }
-        seat.deposits_in(&id, &invite.call_id);
-        let envelope = Envelope {
+        let (envelope, errand) = (self.envelope(invite), self.errand(invite, &id));
+        if let Errand::Deposit { .. } = errand {
+            seat.deposits_in(&id, &invite.call_id);
+        }
+        Ok(Admitted { seat, id, mailbox, envelope, errand })
+    }
+
+    fn envelope(&self, invite: &Invite) -> Envelope {
+        Envelope {
             caller: route::caller(invite, &self.config.sip),
             to: route::clean(&invite.request_uri.user, LONGEST),
             sip_call_id: route::clean(&invite.call_id, LONGEST),
             ..Envelope::default()
+        }
+    }
+
+    /// One who dials the own mailbox wants to hear it.
+    fn errand(&self, invite: &Invite, id: &MailboxId) -> Errand {
+        let caller = route::caller(invite, &self.config.sip).number;
+        let own = self.config.menus.own_calls
+            && caller == id.number()
+            && route::is_dialled(invite, id.number())
+            && invite.replaces.is_none();
+        if own {
+            return Errand::Visit { door: self.door(Some(&caller), id.context(), invite), caller };
+        }
+        let context = id.context();
+        let listed = self.config.menus.lists.get(&invite.request_uri.user);
+        let also = listed
+            .into_iter()
+            .flatten()
+            .filter_map(|member| MailboxId::new(context, member).ok().filter(|other| other != id));
+        Errand::Deposit { also: also.filter(|id| self.directory.find(id).is_some()).collect() }
+    }
+
+    /// A number that owners dial for their messages.
+    fn visitor(&self, invite: &Invite) -> Option<(MailboxId, Arc<Mailbox>, Errand)> {
+        let sip = &self.config.sip;
+        let caller = route::caller(invite, sip).number;
+        let number = match route::messages(invite, sip)? {
+            route::Messages::Of(number) => Some(number),
+            route::Messages::Own => Some(caller.clone()).filter(|number| !number.is_empty()),
+            route::Messages::Ask => None,
         };
-        Ok(Admitted { seat, id, mailbox, envelope })
+        let has_context = |context: &str| self.directory.has_context(context);
+        let context = route::home(invite, sip, has_context);
+        let door = self.door(number.as_deref(), &context, invite);
+        let (id, mailbox) = match &door {
+            Door::Open(owner) => (owner.id.clone(), self.directory.find(&owner.id)?),
+            Door::Ask | Door::Pin(_) => {
+                // Nobody's, until somebody has logged in.
+                let mut mailbox = Mailbox::new(uuid::Uuid::nil(), 0, 0);
+                mailbox.language.clone_from(&self.config.menus.language);
+                (MailboxId::new(&context, "nobody").ok()?, Arc::new(mailbox))
+            }
+        };
+        Some((id, mailbox, Errand::Visit { door, caller }))
     }
 
     /// An attended transfer goes on where the call that it replaces was.
@@ -150,7 +239,13 @@ impl Inner {
     fn mailbox(&self, invite: &Invite) -> Result<(MailboxId, Arc<Mailbox>), Reject> {
         let has_context = |context: &str| self.directory.has_context(context);
         for choice in route::dialled(invite, &self.config.sip, has_context) {
-            match self.directory.resolve(&choice.dialled) {
+            let mut dialled = choice.dialled.clone();
+            // A list greets as its first member.
+            if let Some(first) = self.config.menus.lists.get(&dialled.user).and_then(|l| l.first())
+            {
+                dialled.user.clone_from(first);
+            }
+            match self.directory.resolve(&dialled) {
                 Ok(found) if choice.permits(&found.0) => return Ok(found),
                 Ok(_) | Err(NotFound::Nobody) => {}
                 Err(NotFound::Ambiguous(ids)) => {
@@ -190,7 +285,7 @@ impl Inner {
             },
             None => (talk.offer(), None),
         };
-        let Admitted { seat, id, mailbox, envelope } = admitted;
+        let Admitted { seat, id, mailbox, envelope, errand } = admitted;
         let mut early = Early { port, talk, stream, caller: envelope.caller.clone() };
         let Ok(()) = early.ring(&mut invite, &description, &self.config.sip).await else {
             return Err(End::Gone);
@@ -203,20 +298,13 @@ impl Inner {
             );
         }
         let envelope = Envelope { caller, ..envelope };
+        let callee = self.callee(&id, &mailbox, &invite);
+        let source = invite.source.ip().to_string();
         let Ok(dialog) = invite.answer(description).await else {
             return Err(End::Gone);
         };
-        let limits = self.limits(&mailbox);
-        // This call's own place is not yet a message.
-        let others = self.live.depositing(&id).saturating_sub(1);
-        let callee = Callee {
-            number: id.number().to_owned(),
-            greeting: self.directory.recorded(&id).for_no_answer(),
-            beep: mailbox.beep,
-            full: self.spool.kept(&id) + others >= limits.max_messages as usize,
-            ..Callee::default()
-        };
-        let conversation = Conversation {
+        let policy = self.policy(self.limits(&mailbox));
+        let mut conversation = Conversation {
             house: self,
             dialog,
             port,
@@ -226,13 +314,25 @@ impl Inner {
             mailbox,
             envelope,
             draft: None,
+            take: None,
+            also: vec![],
+            source,
             stream,
             saying: vec![],
             end: End::Here,
             keys: keys::Keys::default(),
+            speed: Speed::default(),
+            volume: Volume::default(),
         };
-        let policy = policy(&self.config.deposit, limits);
-        let spoken = conversation.run(|now| Session::deposit(&callee, policy, now)).await;
+        let spoken = match errand {
+            Errand::Deposit { also } => {
+                conversation.also = also;
+                conversation.run(|now| Session::deposit(&callee, policy, now)).await
+            }
+            Errand::Visit { door, caller } => {
+                conversation.run(|now| Session::visit(door, caller, policy, now)).await
+            }
+        };
         // Only now may another caller have the place.
         drop(seat);
         Ok(spoken)
@@ -251,6 +351,14 @@ impl Inner {
             secrets: secrets?,
             fingerprint: self.media.fingerprint(),
         })
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn limits(&self, mailbox: &Mailbox) -> Limits {
@@ -276,28 +384,8 @@ fn refusal(why: Disagreement) -> Reject {
     }
 }
 
-fn policy(deposit: &Deposit, limits: Limits) -> Policy {
-    let seconds = |n: u32| Duration::from_secs(n.into());
-    Policy {
-        shortest: seconds(limits.min_seconds),
-        longest: seconds(limits.max_seconds),
-        silence: (deposit.silence_seconds > 0).then(|| seconds(deposit.silence_seconds)),
-        patience: PATIENCE,
-        retries: deposit.retries,
-        instructions: deposit.instructions,
-        longest_greeting: LONGEST_GREETING,
-        rounds: 3,
-        logins: 3,
-        keys: Arc::default(),
-    }
-}
-
 /// Characters that are kept of a Call-ID and of what was dialled.
 const LONGEST: usize = 256;
-/// How long a caller may stay silent where a key is asked for.
-const PATIENCE: Duration = Duration::from_secs(6);
-const LONGEST_GREETING: Duration = Duration::from_secs(60);
-
 /// The same for the whole call, and another for each (RFC 8866 §5.2).
 fn session_id(call_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();

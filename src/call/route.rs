@@ -35,6 +35,17 @@ impl Choice {
     }
 }
 
+/// What an owner who dials a service's prefix wants to hear.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Messages {
+    /// Of the mailbox with this number.
+    Of(String),
+    /// Of the caller's own.
+    Own,
+    /// Of a mailbox that is asked for.
+    Ask,
+}
+
 /// Where a call comes from, as far as that is proven.
 enum Origin<'s> {
     Registrar(&'s Registration),
@@ -77,6 +88,63 @@ pub(super) fn dialled(
     choices
 }
 
+/// Whether a call is for somebody who wants to hear messages.
+pub(super) fn messages(call: &Incoming, sip: &Sip) -> Option<Messages> {
+    let user = &call.request_uri.user;
+    let fitting = sip.prefixes.iter().filter_map(|(prefix, service)| {
+        let rest = user.strip_prefix(prefix.as_str())?;
+        let whole = match service {
+            Service::Deposit => !rest.is_empty(),
+            Service::Messages => true,
+            Service::Own => rest.is_empty(),
+        };
+        whole.then_some((*service, rest))
+    });
+    match fitting.min_by_key(|(_, rest)| rest.len())? {
+        (Service::Deposit, _) => None,
+        (Service::Messages, "") => Some(Messages::Ask),
+        (Service::Messages, number) => Some(Messages::Of(number.to_owned())),
+        (Service::Own, _) => Some(Messages::Own),
+    }
+}
+
+/// The organization of whoever calls a service.
+pub(super) fn home(call: &Incoming, sip: &Sip, has_context: impl Fn(&str) -> bool) -> String {
+    let own = match origin(call, sip) {
+        Origin::Registrar(registration) => registration.context.as_deref(),
+        Origin::Peer(peer) => peer.context.as_deref(),
+        Origin::Stranger => None,
+    };
+    context(call, sip, has_context, own)
+}
+
+/// Whether the Request-URI itself names this mailbox: the call was not diverted to it.
+pub(super) fn is_dialled(call: &Incoming, number: &str) -> bool {
+    call.request_uri.user == number
+        && call.diversion.is_empty()
+        && call.history.is_empty()
+        && call.target.is_none()
+}
+
+/// Whether whom the caller wanted was talking already: RFC 4458 `cause`, or Diversion's reason.
+pub(super) fn is_busy(call: &Incoming) -> bool {
+    call.cause == Some(486)
+}
+
+/// Whether the call comes from a peer that vouches for who calls, and may let owners in without a
+/// PIN. Such a peer has proved itself by more than an address: `check-config` sees to that.
+pub(super) fn may_skip_pin(call: &Incoming, sip: &Sip) -> bool {
+    matches!(origin(call, sip), Origin::Peer(peer) if peer.skip_pin)
+}
+
+pub(super) fn is_from_trusted(call: &Incoming, sip: &Sip) -> bool {
+    match origin(call, sip) {
+        Origin::Registrar(_) => true,
+        Origin::Peer(peer) => peer.trusted,
+        Origin::Stranger => false,
+    }
+}
+
 fn from_request_uri(uri: &Uri, sip: &Sip, context: &str) -> Vec<Choice> {
     let plain = choice(context, &uri.user, &uri.host, Reach::Anywhere);
     let served = service(&uri.user, sip);
@@ -116,7 +184,8 @@ fn choice(context: &str, user: &str, host: &str, reach: Reach) -> Choice {
 /// The service of the longest prefix that was dialled, and what was dialled after it.
 fn service<'u>(user: &'u str, sip: &Sip) -> Option<(Service, &'u str)> {
     let prefixes = sip.prefixes.iter();
-    let fitting = prefixes
+    let deposits = prefixes.filter(|(_, service)| **service == Service::Deposit);
+    let fitting = deposits
         .filter_map(|(prefix, service)| Some((*service, user.strip_prefix(prefix.as_str())?)));
     fitting.filter(|(_, rest)| !rest.is_empty()).min_by_key(|(_, rest)| rest.len())
 }

@@ -4,14 +4,12 @@
 //! out in the end; it never ends a call.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rust_embed::Embed;
 use tracing::warn;
 
-use crate::directory::Directory;
-use crate::mailbox::MailboxId;
 use crate::media::{Codec, Library, Sound};
 use crate::say::Clip;
 
@@ -40,6 +38,8 @@ type Name = (String, String, Codec);
 /// Greetings kept in memory: 8,000 bytes a second of sound in G.711, and five times that else.
 const GREETINGS: usize = 64 * 1024 * 1024;
 const FALLBACK: &str = "en";
+/// Names out of other programs' text files are among the prompts: not all are remembered.
+const MOST: usize = 10_000;
 /// A language that has this sound can be spoken.
 const PROOF: &str = "digits/1";
 /// What a pack's files may be: Asterisk's own packs come in these.
@@ -69,13 +69,7 @@ impl Sounds {
     }
 
     /// The sounds of these clips, without those that cannot be found.
-    pub async fn of(
-        &self,
-        clips: &[Clip],
-        owner: (&Directory, &MailboxId),
-        language: &str,
-        codec: Codec,
-    ) -> Vec<Arc<Sound>> {
+    pub async fn of(&self, clips: &[Clip], language: &str, codec: Codec) -> Vec<Arc<Sound>> {
         let mut sounds = Vec::with_capacity(clips.len());
         for clip in clips {
             match clip {
@@ -85,12 +79,12 @@ impl Sounds {
                 Clip::Sound { name, parts } => {
                     sounds.extend(self.whole_or_parts(name, parts, (language, codec)).await);
                 }
-                Clip::Greeting(greeting) => {
-                    if let Some(path) = owner.0.recording(owner.1, *greeting) {
-                        sounds.extend(self.greeting(path, codec).await);
-                    }
-                }
-                Clip::Name(..) | Clip::Caller { .. } | Clip::Message { .. } | Clip::Take => {}
+                // Not a sound of a pack: `speech` plays it.
+                Clip::Greeting(_)
+                | Clip::Name(..)
+                | Clip::Caller { .. }
+                | Clip::Message { .. }
+                | Clip::Take => {}
             }
         }
         sounds
@@ -149,7 +143,7 @@ impl Sounds {
             }
         }
         let mut missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        if missing.insert((language.to_owned(), name.to_owned())) {
+        if missing.len() < MOST && missing.insert((language.to_owned(), name.to_owned())) {
             warn!(name, language, "no sound pack has {name} for {language}: it is left out");
         }
         None
@@ -167,7 +161,10 @@ impl Sounds {
         let (name, language) = (name.to_owned(), language.to_owned());
         let found = tokio::task::spawn_blocking(move || sounds.find(&name, &language, codec));
         let found = found.await.ok().flatten();
-        self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).insert(key, found.clone());
+        let mut prompts = self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner);
+        if prompts.len() < MOST {
+            prompts.insert(key, found.clone());
+        }
         found
     }
 
@@ -198,7 +195,21 @@ impl Sounds {
             .map(Arc::new)
     }
 
-    async fn greeting(&self, path: PathBuf, codec: Codec) -> Option<Arc<Sound>> {
+    /// The recorded name of somebody without a mailbox, by number.
+    pub(super) async fn contact(
+        &self,
+        number: &str,
+        language: &str,
+        codec: Codec,
+    ) -> Option<Arc<Sound>> {
+        let (sounds, language) = (self.clone(), language.to_owned());
+        let name = format!("callerids/{number}");
+        // Not remembered: there are as many numbers as callers.
+        let found = tokio::task::spawn_blocking(move || sounds.find(&name, &language, codec));
+        found.await.ok().flatten()
+    }
+
+    pub(super) async fn greeting(&self, path: PathBuf, codec: Codec) -> Option<Arc<Sound>> {
         if let Some(sound) = self.0.greetings.cached(&path, codec) {
             return Some(sound);
         }
@@ -224,3 +235,22 @@ fn chain(language: &str) -> impl Iterator<Item = &str> {
         .chain(others)
         .filter(move |of| std::mem::replace(&mut before, of) != *of)
 }
+
+/// All prompts that the menus use, by the list that the English ones are made from.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    LIST.lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|line| line.split('\t').next())
+        .filter(|name| *name != "demo-message")
+}
+
+/// Prompts that a pack, or the built-in language, lacks.
+pub fn missing(pack: Option<&Path>, language: &str) -> Vec<&'static str> {
+    let is_there = |name: &str| match pack {
+        Some(pack) => FORMATS.iter().any(|format| pack.join(format!("{name}.{format}")).is_file()),
+        None => BuiltIn::get(&format!("{language}/{name}.wav")).is_some(),
+    };
+    names().filter(|name| !is_there(name)).collect()
+}
+
+const LIST: &str = include_str!("../../sounds/prompts/en.tsv");

@@ -236,7 +236,8 @@ async fn ended(dialog: &mut Dialog) {
             sip::Event::Confirmed { .. }
             | sip::Event::Info { .. }
             | sip::Event::Identity(_)
-            | sip::Event::Reached { .. } => {}
+            | sip::Event::Reached { .. }
+            | sip::Event::Referred { .. } => {}
         }
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod import;
 mod mailbox;
+mod menu;
 mod messages;
 mod organization;
 mod outbox;
@@ -82,6 +83,10 @@ enum Verb {
     /// Check and mend the spool, read it anew, let go what is too old
     #[command(subcommand)]
     Spool(spool::Verb),
+    Menu(menu::Menu),
+    /// Look at sound packs
+    #[command(subcommand)]
+    Prompts(menu::Prompts),
     /// Call a number by SIP, leave a recording or press keys: does my voicemail answer?
     Call(call::Call),
 }
@@ -138,7 +143,14 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
     if let Verb::CheckConfig = verb {
         return serve::check(&place);
     }
+    if let Verb::Prompts(prompts) = verb {
+        return Ok(prompts.run());
+    }
     let config = place.config()?;
+    if let Verb::Menu(menu) = verb {
+        menu.run(&config)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     daemon::log(&config.log, matches!(verb, Verb::Serve))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -159,7 +171,7 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Backup(backup) => backup.run(&config, &mut operator(&config).await?).await,
             Verb::Spool(verb) => verb.run(&config).await,
             Verb::Call(call) => call.run().await,
-            Verb::CheckConfig => Ok(()),
+            Verb::CheckConfig | Verb::Menu(_) | Verb::Prompts(_) => Ok(()),
         }
     })?;
     Ok(ExitCode::SUCCESS)

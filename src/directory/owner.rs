@@ -27,6 +27,7 @@ impl Directory {
         until: Option<i64>,
         now: i64,
     ) -> Result<(), Error> {
+        let _turn = self.turn();
         let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
         let mailbox = Mailbox { temporary_until: until, modified: now, ..(*kept).clone() };
         self.write(id, mailbox)
@@ -52,7 +53,9 @@ impl Directory {
             move |source| Error::Io { doing, path, source }
         };
         File::open(recording).and_then(|file| file.sync_all()).map_err(told("sync", recording))?;
-        set_aside(&place).map_err(told("move away", &place))?;
+        for before in self.recordings(id, greeting) {
+            set_aside(&before).map_err(told("move away", &before))?;
+        }
         fs::rename(recording, &place).map_err(told("rename", recording))?;
         sync(&self.dir(id)).map_err(told("sync", &place))?;
         self.greet_with_own(id, greeting)
@@ -62,13 +65,16 @@ impl Directory {
     pub fn erase_greeting(&self, id: &MailboxId, greeting: Greeting) -> Result<(), Error> {
         let place = self.own_greeting(id, greeting);
         let told = |source| Error::Io { doing: "move away", path: place.clone(), source };
-        set_aside(&place).map_err(told)?;
+        for before in self.recordings(id, greeting) {
+            set_aside(&before).map_err(told)?;
+        }
         sync(&self.dir(id)).map_err(told)?;
         self.greet_with_own(id, greeting)
     }
 
     /// Not with a sound of the organization any more.
     fn greet_with_own(&self, id: &MailboxId, greeting: Greeting) -> Result<(), Error> {
+        let _turn = self.turn();
         match self.find(id) {
             Some(kept) if greeting == Greeting::Unavailable && kept.greeting.is_some() => {
                 self.write(id, Mailbox { greeting: None, ..(*kept).clone() })

@@ -140,6 +140,19 @@ impl KeyMap {
         }
     }
 
+    /// As a configuration would write them all.
+    pub fn names(&self) -> String {
+        let mut names = String::new();
+        for place in Place::ALL {
+            let keys = self.keys.iter().filter(|((of, _), _)| *of == place);
+            let keys: Vec<String> = keys
+                .map(|((_, key), act)| format!("\"{key}\" = \"{}\"", words(*act).name))
+                .collect();
+            names += &format!("{} = {{ {} }}\n", place.name(), keys.join(", "));
+        }
+        names
+    }
+
     /// Every key in every menu, for a printed card.
     pub fn card(&self) -> String {
         let mut card = String::new();

@@ -92,7 +92,8 @@ impl Sound {
         Self { codec, encoded: encoded.into(), frames, linear }
     }
 
-    pub(super) fn encoded(&self) -> &[u8] {
+    /// As it is sent.
+    pub fn encoded(&self) -> &[u8] {
         &self.encoded
     }
 

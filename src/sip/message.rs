@@ -26,6 +26,7 @@ pub(super) const ACK: Method = Method::Known(rsip::Method::Ack);
 pub(super) const BYE: Method = Method::Known(rsip::Method::Bye);
 pub(super) const REGISTER: Method = Method::Known(rsip::Method::Register);
 pub(super) const CANCEL: Method = Method::Known(rsip::Method::Cancel);
+pub(super) const REFER: Method = Method::Known(rsip::Method::Refer);
 pub(super) const NOTIFY: Method = Method::Known(rsip::Method::Notify);
 pub(super) const SUBSCRIBE: Method = Method::Known(rsip::Method::Subscribe);
 pub(super) const PRACK: Method = Method::Known(rsip::Method::PRack);

@@ -274,6 +274,8 @@ pub enum Event {
     Identity(Party),
     /// The other side wants the call to go on elsewhere: waits for `transfer` or `decline`.
     Refer(Refer),
+    /// What the other side thinks of our wish that it call somebody else (`refer`).
+    Referred { accepted: bool },
     /// There it was answered, with this description: waits for `take` or `leave`.
     Reached { ticket: Ticket, answer: Vec<u8> },
     /// The other side hung up.

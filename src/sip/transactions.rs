@@ -52,6 +52,8 @@ pub(super) enum User {
 pub(super) enum Purpose {
     /// The session goes on (RFC 4028 §10).
     Refresh,
+    /// The other side shall call somebody else (RFC 3515).
+    Refer,
 }
 
 /// What the user of a transaction must be told.

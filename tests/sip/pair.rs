@@ -240,6 +240,7 @@ fn name(event: &Event) -> &'static str {
         Event::Identity(_) => "identity",
         Event::Refer(_) => "refer",
         Event::Reached { .. } => "reached",
+        Event::Referred { .. } => "referred",
         Event::Info { .. } => "info",
         Event::Bye => "bye",
         Event::Lost => "lost",

@@ -594,6 +594,8 @@ fn told(event: &Event) -> String {
             format!("info {content_type} {}", String::from_utf8_lossy(body))
         }
         Event::Refer(refer) => format!("refer {}", refer.target),
+        Event::Referred { accepted: true } => "refer accepted".to_owned(),
+        Event::Referred { accepted: false } => "refer declined".to_owned(),
         Event::Reached { answer, .. } => format!("reached {}", kind(Some(answer))),
         Event::Bye => "bye".to_owned(),
         Event::Lost => "lost".to_owned(),

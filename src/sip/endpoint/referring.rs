@@ -13,12 +13,12 @@ use rsip::headers::{self, UntypedHeader};
 use super::outside::{kept, party};
 use super::{Arrival, CallKey, Endpoint, Failure, Owner, contact, retry_after};
 use crate::sip::invite::{Offer, Pending, Phase, Placing, Stage, Transfer, Wanted};
-use crate::sip::message::{NOTIFY, Request, Response, other, reason};
+use crate::sip::message::{NOTIFY, REFER, Request, Response, other, reason};
 use crate::sip::name_addr::NameAddr;
 use crate::sip::text::{Params, list, unescape, visible};
 use crate::sip::timer::Timer;
 use crate::sip::transaction::Input;
-use crate::sip::transactions::User;
+use crate::sip::transactions::{Purpose, User};
 use crate::sip::uri::{Scheme, Uri};
 use crate::sip::{Event, Flow, Party, Refer, Ticket};
 
@@ -29,6 +29,19 @@ impl Endpoint {
     pub(super) fn decline_refer(&mut self, arrival: &Arrival) {
         let one = only_target(&arrival.request).is_some();
         self.respond(arrival, if one { 603 } else { 400 }, Vec::new());
+    }
+
+    /// Asks the other side to call somebody else (RFC 3515 §2.4.1): [`Event::Referred`] tells what
+    /// it thinks of that. False where there is nobody to ask.
+    pub fn refer(&mut self, now: Instant, key: CallKey, target: &Uri) -> bool {
+        let Some(call) = self.calls.get(&key) else { return false };
+        if !matches!(call.phase, Phase::Up) {
+            return false;
+        }
+        let wish = Header::Other("Refer-To".to_owned(), format!("<{target}>"));
+        let user = User::Within(key, Purpose::Refer);
+        self.request(now, key, REFER, (vec![wish], Vec::new()), user);
+        true
     }
 
     /// A REFER within a dialog: only one that replaces a call elsewhere is worth asking about.

@@ -45,11 +45,13 @@ impl Endpoint {
         invite: Option<(&Outgoing, Flow)>,
         response: &Response,
     ) {
-        let Purpose::Refresh = purpose;
-        match response.code {
-            ..200 => {}
-            200..300 => self.refreshed(now, key, invite, response),
-            300.. => self.not_refreshed(now, key, response),
+        match (purpose, response.code) {
+            (_, ..200) => {}
+            (Purpose::Refresh, 200..300) => self.refreshed(now, key, invite, response),
+            (Purpose::Refresh, 300..) => self.not_refreshed(now, key, response),
+            (Purpose::Refer, code) => {
+                self.tell(key, Event::Referred { accepted: code < 300 });
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::sip::invite::{
     Asked, Bearer, Call, Carries, Means, Offer, Pending, Phase, Provisional, Then,
 };
 use crate::sip::message::{
-    ACK, BYE, CANCEL, INVITE, Method, PRACK, Request, SUBSCRIBE, UPDATE, first,
+    ACK, BYE, CANCEL, INVITE, Method, NOTIFY, PRACK, Request, SUBSCRIBE, UPDATE, first,
 };
 use crate::sip::session::{self, Agreed, TooSmall};
 use crate::sip::timer::Timer;
@@ -56,6 +56,8 @@ impl Endpoint {
             Method::Known(rsip::Method::Info) => self.receive_info(now, arrival, key),
             Method::Known(rsip::Method::Options) => self.respond(arrival, 200, all_abilities()),
             Method::Known(rsip::Method::Refer) => self.receive_refer(arrival, key),
+            // RFC 3515 §2.4.4: how a call that we asked for goes on; nobody here waits for that.
+            method if *method == NOTIFY && is_about_refer(request) => self.confirm(now, arrival),
             Method::Known(_) => self.respond(arrival, 405, vec![allow()]),
             Method::Unknown(_) => self.respond(arrival, 501, vec![allow()]),
         }
@@ -225,6 +227,11 @@ impl Endpoint {
         let wait = Duration::from_secs(u64::from(self.chance.below(10)));
         self.respond(arrival, 500, vec![retry_after(wait)]);
     }
+}
+
+fn is_about_refer(request: &Request) -> bool {
+    let event = first!(request.headers, Event).unwrap_or("");
+    event.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("refer")
 }
 
 /// Whose offer waits for an answer.

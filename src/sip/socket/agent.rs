@@ -350,7 +350,11 @@ impl Dialog {
                 self.ticket = Some(*ticket);
                 self.remote_body = sdp.clone().or(self.remote_body.take());
             }
-            Event::Info { .. } | Event::Identity(_) | Event::Refer(_) | Event::Reached { .. } => {}
+            Event::Info { .. }
+            | Event::Identity(_)
+            | Event::Refer(_)
+            | Event::Reached { .. }
+            | Event::Referred { .. } => {}
         }
         event
     }
@@ -393,6 +397,16 @@ impl Dialog {
                 None => endpoint.decline(now, key, ticket),
             });
         });
+    }
+
+    /// Asks the other side to call somebody else: [`Event::Referred`] follows. False where that
+    /// cannot even be asked.
+    pub fn refer(&self, target: &str) -> bool {
+        let (State::Up(Line { board, key }, _), Ok(target)) = (&self.state, target.parse::<Uri>())
+        else {
+            return false;
+        };
+        board.with(|endpoint, now| endpoint.refer(now, *key, &target))
     }
 
     /// 603 for a REFER.

@@ -1,0 +1,217 @@
+//! What an owner asks for by telephone: to be let in, the messages, other mailboxes.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::clock;
+use super::driver::Conversation;
+use crate::config::Menus;
+use crate::directory::{Dialled, Door, Login};
+use crate::ivr::{self, Item, May, Owner, SetUp, Target, Wishes};
+use crate::mailbox::{By, Edit, Folder, Mailbox, MailboxId, MessageId};
+use crate::pii::Pii;
+use crate::say::Shelf;
+use crate::spool::Query;
+
+/// Wrong PINs are answered after so long, whether there is such a mailbox or not.
+const CONSIDERED: Duration = Duration::from_millis(400);
+
+impl Conversation<'_> {
+    pub(super) async fn identify(&mut self, number: &str, pin: &str) -> Option<Owner> {
+        let began = Instant::now();
+        let context = self.id.context().to_owned();
+        let dialled = Dialled { context, user: number.to_owned(), host: String::new() };
+        let found = self.house.directory.resolve(&dialled).ok();
+        let found =
+            found.filter(|(id, mailbox)| mailbox.enabled && id.context() == self.id.context());
+        let id = match &found {
+            Some((id, _)) => id.clone(),
+            None => MailboxId::new(self.id.context(), "nobody").unwrap_or(self.id.clone()),
+        };
+        let now = clock::seconds();
+        let login = self.house.directory.log_in(&id, pin, Door::Phone, &self.source, now).await;
+        if let (Ok(Login::Right), Some((id, mailbox))) = (&login, found) {
+            info!(mailbox = %id, "the owner of {id} has logged in by telephone");
+            (self.id, self.mailbox) = (id, mailbox);
+            return Some(self.house.owner(&self.id, &self.mailbox));
+        }
+        match login {
+            Ok(Login::Wrong { shut: Some(_) }) => {
+                warn!(mailbox = %id, "wrong PINs have locked {id} on the telephone");
+            }
+            Ok(_) => info!("a wrong PIN or mailbox from {}", Pii(&self.source)),
+            Err(error) => warn!(mailbox = %id, "a PIN cannot be checked: {error}"),
+        }
+        tokio::time::sleep_until((began + CONSIDERED).into()).await;
+        None
+    }
+
+    pub(super) async fn load(&self, shelf: &Shelf) -> Vec<Item> {
+        let inbox = vec![Folder::Inbox, Folder::Urgent];
+        let queries = match shelf {
+            Shelf::New => {
+                vec![Query { folders: inbox, heard: Some(false), ..Query::default() }]
+            }
+            Shelf::Old => vec![
+                Query { folders: inbox, heard: Some(true), ..Query::default() },
+                Query { folders: vec![Folder::Old], ..Query::default() },
+            ],
+            Shelf::Filed(folder) => {
+                vec![Query { folders: vec![folder.clone()], ..Query::default() }]
+            }
+        };
+        let mut items = vec![];
+        for query in queries {
+            match self.house.spool.list(&self.id, &query).await {
+                Ok(messages) => items.extend(messages.into_iter().map(|message| {
+                    let category = Some(message.category.clone()).filter(|name| !name.is_empty());
+                    Item { category, ..Item::new(message) }
+                })),
+                Err(error) => warn!(mailbox = %self.id, "messages cannot be listed: {error}"),
+            }
+        }
+        items
+    }
+
+    pub(super) async fn edit(&self, ids: &[MessageId], edit: &ivr::Edit) -> bool {
+        let edits = match edit {
+            ivr::Edit::New => vec![Edit::File(Folder::Inbox), Edit::MarkNew],
+            ivr::Edit::File(folder) => vec![Edit::MarkHeard, Edit::File(folder.clone())],
+            ivr::Edit::Delete => vec![Edit::Delete],
+            ivr::Edit::Restore => vec![Edit::Restore],
+        };
+        for id in ids {
+            for edit in &edits {
+                if !self.apply(*id, edit).await {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn apply(&self, id: MessageId, edit: &Edit) -> bool {
+        let by = By::new(self.id.number(), clock::seconds());
+        match self.house.spool.edit(&self.id, id, edit, &by).await {
+            Ok(_) => true,
+            Err(error) => {
+                warn!(mailbox = %self.id, message_id = %id, "a message cannot be edited: {error}");
+                false
+            }
+        }
+    }
+
+    /// Written down while the message plays already.
+    pub(super) fn heard(&self, id: MessageId) {
+        let (spool, mailbox) = (self.house.spool.clone(), self.id.clone());
+        let by = By::new(mailbox.number(), clock::seconds());
+        tokio::spawn(async move {
+            if let Err(error) = spool.edit(&mailbox, id, &Edit::MarkHeard, &by).await {
+                warn!(%mailbox, message_id = %id, "a message cannot be marked as heard: {error}");
+            }
+        });
+    }
+
+    pub(super) fn change_pin(&self, pin: &str) -> bool {
+        match self.house.directory.change_pin(&self.id, pin, clock::seconds()) {
+            Ok(changed) => changed,
+            Err(error) => self.told::<()>("change the PIN", Err(error)),
+        }
+    }
+
+    /// The mailboxes of a list, or the one with this number; full ones take nothing.
+    pub(super) fn find(&self, number: &str) -> Vec<MailboxId> {
+        let context = self.id.context();
+        let listed = self.house.config.menus.lists.get(number);
+        let is_there =
+            |id: &MailboxId| self.house.directory.find(id).is_some_and(|mailbox| mailbox.enabled);
+        let found: Vec<MailboxId> = if let Some(members) = listed {
+            let ids = members.iter().filter_map(|member| MailboxId::new(context, member).ok());
+            ids.filter(is_there).collect()
+        } else {
+            let (context, user) = (context.to_owned(), number.to_owned());
+            let dialled = Dialled { context, user, host: String::new() };
+            let found = self.house.directory.resolve(&dialled).ok().map(|(id, _)| id);
+            let own = |id: &MailboxId| id.context() == self.id.context() && is_there(id);
+            found.filter(own).into_iter().collect()
+        };
+        found.into_iter().filter(|id| !self.house.is_full(id)).collect()
+    }
+
+    pub(super) fn search(&self, keys: &str) -> Vec<MailboxId> {
+        let found = self.house.directory.search(self.id.context(), keys);
+        found.into_iter().filter(|id| *id != self.id).collect()
+    }
+
+    /// Whether the call goes on elsewhere.
+    pub(super) async fn transfer(&mut self, target: &Target) -> bool {
+        let config = &self.house.config;
+        let Some(number) = permitted(target, config.deposit.operator.as_ref(), &config.menus)
+        else {
+            info!(mailbox = %self.id, "a call from the menus is not allowed");
+            return false;
+        };
+        let counted = matches!(target, Target::CallBack(_) | Target::Number(_));
+        if counted && !self.house.may_call(&self.id, clock::seconds()) {
+            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
+            return false;
+        }
+        let Some(to) = &config.sip.calls_to else { return false };
+        let uri = to.replace("{number}", &number.replace('#', "%23"));
+        info!(mailbox = %self.id, to = %Pii(&number), "the caller is referred elsewhere");
+        self.refer_to(&uri).await
+    }
+}
+
+/// What may be called.
+fn permitted(target: &Target, operator: Option<&String>, menus: &Menus) -> Option<String> {
+    let allowed = |patterns: &[String], number: &String| {
+        Menus::permits(patterns, number).then(|| number.clone())
+    };
+    match target {
+        Target::Operator => operator.cloned(),
+        Target::Extension(number) => {
+            number.bytes().all(|b| b.is_ascii_digit()).then(|| number.clone())
+        }
+        Target::CallBack(number) => allowed(&menus.call_back, number),
+        Target::Number(number) => allowed(&menus.dial_out, number),
+    }
+}
+
+impl super::Inner {
+    /// What the menus need to know of an owner.
+    pub(super) fn owner(&self, id: &MailboxId, mailbox: &Mailbox) -> Owner {
+        let menus = &self.config.menus;
+        let now = clock::seconds();
+        let recorded = self.directory.recorded(id).at(now, mailbox.temporary_until);
+        let first = mailbox.pin_weak;
+        let least = Duration::from_secs(menus.say_duration_from_seconds.into());
+        Owner {
+            id: id.clone(),
+            counts: self.spool.counts(id),
+            recorded,
+            set_up: SetUp {
+                name: first && menus.force_name,
+                unavailable: first && menus.force_greetings,
+                busy: first && menus.force_greetings,
+                pin: first,
+            },
+            wishes: Wishes {
+                caller: mailbox.say_caller_id,
+                datetime: mailbox.say_datetime,
+                duration: mailbox.say_duration.then_some(least),
+                newest_first: menus.newest_first,
+                next_after: menus.next_after,
+                wrap: menus.wrap,
+            },
+            may: May {
+                send: menus.send,
+                call_back: !menus.call_back.is_empty(),
+                dial_out: !menus.dial_out.is_empty(),
+                directory: menus.directory,
+            },
+            left_off: self.left_off(id),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is said on a call: prompts in the listener's language, greetings, and messages.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::clock;
+use super::driver::{Conversation, Heard};
+use crate::ivr::{self, Control};
+use crate::mailbox::greeting::Greeting;
+use crate::mailbox::{MailboxId, MessageId};
+use crate::media::{self, Playback, Sound, Speed, Volume};
+use crate::say::{Clip, Clock, Prompt, Voice};
+
+/// Within this the media thread tells where a playback is.
+const AT_ONCE: Duration = Duration::from_millis(200);
+/// One who goes on after a broken call hears the last words again.
+const ONCE_MORE: Duration = Duration::from_secs(2);
+const SPEED_STEP: u16 = 25;
+const VOLUME_STEP: i8 = 6;
+
+impl Conversation<'_> {
+    pub(super) async fn say(&mut self) -> Heard {
+        let clips = self.voice().clips(&self.saying);
+        let mut playback = Playback::default();
+        for clip in clips {
+            if let Clip::Message { from, .. } = clip {
+                (playback.from, playback.speed, playback.volume) = (from, self.speed, self.volume);
+            }
+            playback.sounds.extend(self.sounds(clip).await);
+        }
+        // Nothing to say is said at once.
+        if playback.sounds.is_empty() {
+            return Some(self.said());
+        }
+        self.port.play(playback);
+        None
+    }
+
+    pub(super) fn said(&mut self) -> ivr::Event {
+        self.saying.clear();
+        ivr::Event::PlaybackFinished
+    }
+
+    fn voice(&self) -> Voice {
+        let mailbox = &self.mailbox;
+        let language = self.house.sounds.grammar(&mailbox.language);
+        let zone = mailbox.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        Voice {
+            zone: zone.unwrap_or_else(TimeZone::system),
+            clock: match mailbox.clock {
+                Some(12) => Some(Clock::Twelve),
+                Some(24) => Some(Clock::TwentyFour),
+                Some(_) | None => None,
+            },
+            date: mailbox.date_format.clone(),
+            ..Voice::new(language, clock::seconds())
+        }
+    }
+
+    async fn sounds(&self, clip: Clip) -> Vec<Arc<Sound>> {
+        let directory = &self.house.directory;
+        match clip {
+            Clip::Sound { .. } => self.phrases(&[clip]).await,
+            Clip::Greeting(greeting) => match directory.recording(&self.id, greeting) {
+                Some(path) => {
+                    self.house.sounds.greeting(path, self.codec()).await.into_iter().collect()
+                }
+                None => vec![],
+            },
+            Clip::Name(id, number) => match self.name_of(&id).await {
+                Some(name) => vec![name],
+                None => self.phrases(&number).await,
+            },
+            Clip::Caller { number, known, extension, stranger } => {
+                let id = MailboxId::new(self.id.context(), &number).ok();
+                let id = id.filter(|id| directory.find(id).is_some());
+                let name = match &id {
+                    Some(id) => self.name_of(id).await,
+                    None => self.contact(&number).await,
+                };
+                match (name, id) {
+                    (Some(name), _) => {
+                        let mut sounds = self.phrases(&known).await;
+                        sounds.push(name);
+                        sounds
+                    }
+                    (None, Some(_)) => self.phrases(&extension).await,
+                    (None, None) => self.phrases(&stranger).await,
+                }
+            }
+            Clip::Message { id, .. } => self.message(id).await.into_iter().collect(),
+            Clip::Take => {
+                let draft = self.draft.as_ref().map(|draft| draft.audio().to_owned());
+                match draft.or_else(|| self.take.clone()) {
+                    Some(path) => self.read(path).await.into_iter().collect(),
+                    None => vec![],
+                }
+            }
+        }
+    }
+
+    async fn phrases(&self, clips: &[Clip]) -> Vec<Arc<Sound>> {
+        self.house.sounds.of(clips, &self.mailbox.language, self.codec()).await
+    }
+
+    async fn name_of(&self, id: &MailboxId) -> Option<Arc<Sound>> {
+        let path = self.house.directory.recording(id, Greeting::Name)?;
+        self.house.sounds.greeting(path, self.codec()).await
+    }
+
+    /// A recorded name for an outside number, out of a sound pack.
+    async fn contact(&self, number: &str) -> Option<Arc<Sound>> {
+        let number = number.trim_start_matches('+');
+        self.house.sounds.contact(number, &self.mailbox.language, self.codec()).await
+    }
+
+    async fn message(&self, id: MessageId) -> Option<Arc<Sound>> {
+        let message = self.house.spool.get(&self.id, id).await.ok().flatten()?;
+        self.read(self.house.spool.audio_path(&message)).await
+    }
+
+    async fn read(&self, path: PathBuf) -> Option<Arc<Sound>> {
+        let codec = self.codec();
+        let read = tokio::task::spawn_blocking(move || {
+            Sound::read(&path, codec)
+                .inspect_err(|error| warn!("{} cannot be played: {error}", path.display()))
+                .ok()
+        });
+        read.await.ok().flatten().map(Arc::new)
+    }
+
+    pub(super) fn control(&mut self, control: Control) {
+        let skip = Duration::from_secs(self.house.config.menus.skip_seconds.into());
+        let speed = self.speed.as_percent();
+        let volume = self.volume.as_decibels();
+        self.port.control(match control {
+            Control::Pause => media::Control::Pause,
+            Control::Resume => media::Control::Resume,
+            Control::Back => media::Control::Back(skip),
+            Control::Forward => media::Control::Forward(skip),
+            Control::Restart => media::Control::To(Duration::ZERO),
+            Control::Slower | Control::Faster => {
+                self.speed = Speed::percent(if control == Control::Faster {
+                    speed + SPEED_STEP
+                } else {
+                    speed - SPEED_STEP
+                });
+                media::Control::Speed(self.speed)
+            }
+            Control::Quieter | Control::Louder => {
+                self.volume = Volume::decibels(if control == Control::Louder {
+                    volume + VOLUME_STEP
+                } else {
+                    volume - VOLUME_STEP
+                });
+                media::Control::Volume(self.volume)
+            }
+        });
+    }
+
+    /// The caller is gone in the middle of a message: the next visit goes on there.
+    pub(super) async fn note_place(&mut self) {
+        let Some(Prompt::Message { id, .. }) = self.saying.last() else { return };
+        let id = *id;
+        // To skip nothing is to ask where one is.
+        self.port.control(media::Control::Forward(Duration::ZERO));
+        let told = timeout(AT_ONCE, async {
+            loop {
+                match self.port.next().await {
+                    media::Event::At(position) => return Some(position),
+                    media::Event::Played => return None,
+                    _ => {}
+                }
+            }
+        });
+        if let Ok(Some(position)) = told.await {
+            self.house.leave_off(&self.id, id, position.at.saturating_sub(ONCE_MORE));
+        }
+    }
+}

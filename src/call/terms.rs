@@ -1,0 +1,125 @@
+//! On what terms callers and owners are served: from the configuration and the mailbox to what the
+//! conversation wants to know.
+
+use std::time::Duration;
+
+use super::clock;
+use super::{Inner, route};
+use crate::config::{self, Menus, StarLogin};
+use crate::ivr::keys::{KeyMap, Style};
+use crate::ivr::{Callee, Door, Exits, Policy};
+use crate::mailbox::{Limits, Mailbox, MailboxId, MessageId};
+use crate::sip::Invite;
+
+/// What is wrong with the keys of a configuration.
+pub fn problems(menus: &Menus) -> Vec<String> {
+    keys(menus).err().unwrap_or_default()
+}
+
+/// The keys as the configuration has them.
+pub fn keys(menus: &Menus) -> Result<KeyMap, Vec<String>> {
+    let style = match menus.style {
+        config::Style::Full => Style::Full,
+        config::Style::Short => Style::Short,
+    };
+    KeyMap::new(style, &menus.keys)
+}
+
+/// Mailboxes whose last visit broke off are remembered up to so many.
+const REMEMBERED: usize = 10_000;
+
+impl Inner {
+    pub(super) fn callee(&self, id: &MailboxId, mailbox: &Mailbox, invite: &Invite) -> Callee {
+        let deposit = &self.config.deposit;
+        let recorded = self.directory.recorded(id).at(clock::seconds(), mailbox.temporary_until);
+        let busy = route::is_busy(invite);
+        Callee {
+            number: id.number().to_owned(),
+            greeting: if busy { recorded.for_busy() } else { recorded.for_no_answer() },
+            busy,
+            beep: mailbox.beep,
+            full: self.is_full(id),
+            greeting_only: mailbox.greeting_only,
+            screen: deposit.screen,
+            review: deposit.review,
+            may_mark_urgent: deposit.mark_urgent,
+            may_mark_private: deposit.mark_private,
+            exits: Exits {
+                operator: deposit.operator.is_some(),
+                log_in: match deposit.star_login {
+                    StarLogin::Nobody => false,
+                    StarLogin::Trusted => route::is_from_trusted(invite, &self.config.sip),
+                    StarLogin::Everybody => true,
+                },
+                extensions: deposit.extensions,
+            },
+        }
+    }
+
+    /// Whether a mailbox takes no further message. A call that is depositing has its place: it is
+    /// not yet a message, and counts all the same.
+    pub(super) fn is_full(&self, id: &MailboxId) -> bool {
+        let Some(mailbox) = self.directory.find(id) else { return true };
+        let others = self.live.depositing(id).saturating_sub(1);
+        self.spool.kept(id) + others >= self.limits(&mailbox).max_messages as usize
+    }
+
+    pub(super) fn policy(&self, limits: Limits) -> Policy {
+        let (deposit, menus) = (&self.config.deposit, &self.config.menus);
+        let seconds = |n: u32| Duration::from_secs(n.into());
+        Policy {
+            shortest: seconds(limits.min_seconds),
+            longest: seconds(limits.max_seconds),
+            longest_greeting: seconds(menus.max_greeting_seconds),
+            silence: (deposit.silence_seconds > 0).then(|| seconds(deposit.silence_seconds)),
+            patience: seconds(menus.patience_seconds),
+            rounds: menus.rounds,
+            logins: menus.logins,
+            retries: deposit.retries,
+            instructions: deposit.instructions,
+            keys: self.keys.clone(),
+        }
+    }
+
+    /// How one begins who wants to hear messages: of the mailbox with this number, or of any.
+    pub(super) fn door(&self, number: Option<&str>, context: &str, invite: &Invite) -> Door {
+        let Some(number) = number else { return Door::Ask };
+        let caller = route::caller(invite, &self.config.sip).number;
+        let id = MailboxId::new(context, number).ok();
+        let found = id.and_then(|id| self.directory.find(&id).map(|mailbox| (id, mailbox)));
+        match found {
+            Some((id, mailbox))
+                if caller == number
+                    && mailbox.enabled
+                    && route::may_skip_pin(invite, &self.config.sip) =>
+            {
+                Door::Open(Box::new(self.owner(&id, &mailbox)))
+            }
+            Some(_) | None => Door::Pin(number.to_owned()),
+        }
+    }
+
+    pub(super) fn leave_off(&self, id: &MailboxId, message: MessageId, at: Duration) {
+        let mut places = self.places();
+        if places.len() >= REMEMBERED {
+            places.clear();
+        }
+        places.insert(id.clone(), (message, at));
+    }
+
+    pub(super) fn left_off(&self, id: &MailboxId) -> Option<(MessageId, Duration)> {
+        self.places().remove(id)
+    }
+
+    /// Counts a call from the menus; false when there were enough today.
+    pub(super) fn may_call(&self, id: &MailboxId, now: i64) -> bool {
+        let today = now / 86_400;
+        let mut calls = self.calls();
+        if calls.0 != today {
+            *calls = (today, std::collections::HashMap::new());
+        }
+        let count = calls.1.entry(id.clone()).or_default();
+        *count += 1;
+        *count <= self.config.menus.calls_per_day
+    }
+}
