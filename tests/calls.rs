@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "calls/prompts.rs"]
+mod prompts;
 #[path = "calls/script.rs"]
 mod script;
 #[path = "calls/storm.rs"]
@@ -32,6 +34,16 @@ fn transcripts() {
     }
     assert!(wrong.is_empty(), "these went another way:\n{}", wrong.join("\n"));
     assert!(played >= 60, "only {played} transcripts found");
+}
+
+/// The printed card is what the menus do.
+#[test]
+fn the_card_in_conf_is_that_of_the_menus() {
+    let card = afterbeep::ivr::keys::KeyMap::default().card();
+    if env::var_os("BLESS").is_some() {
+        fs::write("conf/menus.txt", &card).unwrap();
+    }
+    assert_eq!(fs::read_to_string("conf/menus.txt").unwrap(), card, "BLESS=1 writes it anew");
 }
 
 /// However people behave: no recording is lost, an edit that was told is done, nothing is said to

@@ -30,6 +30,8 @@ mod lamps;
 mod mail;
 #[path = "daemon/notices.rs"]
 mod notices;
+#[path = "daemon/menus.rs"]
+mod menus;
 #[path = "daemon/operator.rs"]
 mod operator;
 #[path = "daemon/phone.rs"]

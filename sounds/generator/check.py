@@ -25,6 +25,9 @@ SENTENCES = [
     "vm-theperson 4201 vm-isonphone",
     "vm-extension 7803",
     "2128560149",
+    "vm-youhave digits/mid-2 counts/new vm-and digits/mid-1 counts/old-one",
+    "position/first vm-received digits/today digits/at digits/mid-3 digits/15 digits/p-m",
+    "vm-duration digits/mid-1 vm-minute vm-and digits/20 vm-seconds",
 ]
 
 LEVEL_TOLERANCE = 0.5  # dB
@@ -124,7 +127,10 @@ def sentence_faults(listed: list[Prompt], language: str, ear: Ear) -> list[str]:
     by_name = {prompt.name: prompt for prompt in listed}
     found = []
     for sentence in SENTENCES:
-        names = re.sub(r"\d", r" digits/\g<0>", sentence).split()
+        names = [
+            part for word in sentence.split()
+            for part in ([f"digits/{digit}" for digit in word] if word.isdigit() else [word])
+        ]
         heard = ear.hear(np.concatenate([audio.read(by_name[name].path(language)) for name in names]))
         said = " ".join(by_name[name].text for name in names)
         if words(heard) != words(said):

@@ -39,6 +39,8 @@ pub(super) struct Conversation<'h> {
     pub(super) elsewhere: Option<Talk>,
     /// The recording that is none, but a greeting or an introduction.
     pub(super) take: Option<PathBuf>,
+    /// What greets this caller instead of the owner's usual greeting.
+    pub(super) special: Option<PathBuf>,
     /// Mailboxes that get the same message.
     pub(super) also: Vec<MailboxId>,
     /// Who tries a PIN.

@@ -298,7 +298,7 @@ impl Inner {
             );
         }
         let envelope = Envelope { caller, ..envelope };
-        let callee = self.callee(&id, &mailbox, &invite);
+        let (callee, special) = self.callee(&id, &mailbox, &invite);
         let source = invite.source.ip().to_string();
         let Ok(dialog) = invite.answer(description).await else {
             return Err(End::Gone);
@@ -315,6 +315,7 @@ impl Inner {
             envelope,
             draft: None,
             take: None,
+            special,
             also: vec![],
             source,
             stream,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -49,9 +48,9 @@ impl Conversation<'_> {
     fn voice(&self) -> Voice {
         let mailbox = &self.mailbox;
         let language = self.house.sounds.grammar(&mailbox.language);
-        let zone = mailbox.time_zone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let zone = clock::zone(mailbox);
         Voice {
-            zone: zone.unwrap_or_else(TimeZone::system),
+            zone,
             clock: match mailbox.clock {
                 Some(12) => Some(Clock::Twelve),
                 Some(24) => Some(Clock::TwentyFour),
@@ -66,12 +65,15 @@ impl Conversation<'_> {
         let directory = &self.house.directory;
         match clip {
             Clip::Sound { .. } => self.phrases(&[clip]).await,
-            Clip::Greeting(greeting) => match directory.recording(&self.id, greeting) {
-                Some(path) => {
-                    self.house.sounds.greeting(path, self.codec()).await.into_iter().collect()
+            Clip::Greeting(greeting) => {
+                let special = self.special.clone().filter(|_| greeting == Greeting::Unavailable);
+                match special.or_else(|| directory.recording(&self.id, greeting)) {
+                    Some(path) => {
+                        self.house.sounds.greeting(path, self.codec()).await.into_iter().collect()
+                    }
+                    None => vec![],
                 }
-                None => vec![],
-            },
+            }
             Clip::Name(id, number) => match self.name_of(&id).await {
                 Some(name) => vec![name],
                 None => self.phrases(&number).await,

@@ -1,6 +1,7 @@
 //! On what terms callers and owners are served: from the configuration and the mailbox to what the
 //! conversation wants to know.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::clock;
@@ -8,6 +9,7 @@ use super::{Inner, route};
 use crate::config::{self, Menus, StarLogin};
 use crate::ivr::keys::{KeyMap, Style};
 use crate::ivr::{Callee, Door, Exits, Policy};
+use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{Limits, Mailbox, MailboxId, MessageId};
 use crate::sip::Invite;
 
@@ -29,13 +31,28 @@ pub fn keys(menus: &Menus) -> Result<KeyMap, Vec<String>> {
 const REMEMBERED: usize = 10_000;
 
 impl Inner {
-    pub(super) fn callee(&self, id: &MailboxId, mailbox: &Mailbox, invite: &Invite) -> Callee {
+    /// And what greets this caller instead of the usual, if a rule of the mailbox says so.
+    pub(super) fn callee(
+        &self,
+        id: &MailboxId,
+        mailbox: &Mailbox,
+        invite: &Invite,
+    ) -> (Callee, Option<PathBuf>) {
         let deposit = &self.config.deposit;
         let recorded = self.directory.recorded(id).at(clock::seconds(), mailbox.temporary_until);
         let busy = route::is_busy(invite);
-        Callee {
+        let caller = route::caller(invite, &self.config.sip).number;
+        let special = (!recorded.temporary && !mailbox.greeting_rules.is_empty())
+            .then(|| self.directory.greeting_for(id, mailbox, &caller, clock::moment(mailbox)))
+            .flatten();
+        let greeting = match (&special, busy) {
+            (Some(_), _) => Some(Greeting::Unavailable),
+            (None, true) => recorded.for_busy(),
+            (None, false) => recorded.for_no_answer(),
+        };
+        let callee = Callee {
             number: id.number().to_owned(),
-            greeting: if busy { recorded.for_busy() } else { recorded.for_no_answer() },
+            greeting,
             busy,
             beep: mailbox.beep,
             full: self.is_full(id),
@@ -53,7 +70,8 @@ impl Inner {
                 },
                 extensions: deposit.extensions,
             },
-        }
+        };
+        (callee, special)
     }
 
     /// Whether a mailbox takes no further message. A call that is depositing has its place: it is

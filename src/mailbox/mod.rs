@@ -170,6 +170,9 @@ pub struct Mailbox {
     /// Callers hear the greeting, and leave nothing.
     #[serde(default)]
     pub greeting_only: bool,
+    /// Greetings for some callers or times: the first that fits, unless a temporary one plays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub greeting_rules: Vec<greeting::Rule>,
     /// Unix seconds after which the temporary greeting is not played any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporary_until: Option<i64>,
@@ -215,6 +218,7 @@ impl Mailbox {
             max_seconds: None,
             min_seconds: None,
             greeting_only: false,
+            greeting_rules: vec![],
             temporary_until: None,
             listed: true,
             clock: None,
@@ -271,6 +275,9 @@ impl Mailbox {
             self.clock.is_some_and(|hours| hours != 12 && hours != 24),
             "clock is 12 or 24".into(),
         );
+        for why in self.greeting_rules.iter().filter_map(greeting::Rule::problem) {
+            refuse(true, why);
+        }
         let shortest = self.min_seconds.unwrap_or(0);
         refuse(
             self.max_seconds.is_some_and(|longest| longest <= shortest),

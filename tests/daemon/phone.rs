@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use afterbeep::media::{Codec, Sound};
+
 use crate::house::House;
 use crate::voice::{FRAME, Voice};
 
@@ -253,12 +255,62 @@ impl Call<'_> {
     }
 
     pub fn press_pound(&mut self) {
+        self.press('#');
+    }
+
+    /// One after the other, as fast as a telephone does.
+    pub fn dial(&mut self, keys: &str) {
+        for key in keys.chars() {
+            self.press(key);
+            thread::sleep(Duration::from_millis(60));
+        }
+    }
+
+    /// Presses a key as RFC 4733 does.
+    pub fn press(&mut self, key: char) {
+        let event = u8::try_from("0123456789*#".find(key).unwrap()).unwrap();
         for (at, end) in [0, 0, 0, 0x80, 0x80, 0x80].into_iter().enumerate() {
             let duration = u16::try_from((at + 1).min(4) * FRAME).unwrap().to_be_bytes();
             let marker = if at == 0 { MARKER } else { 0 };
-            self.packet(EVENTS + marker, &[11, end + 10, duration[0], duration[1]]);
+            self.packet(EVENTS + marker, &[event, end + 10, duration[0], duration[1]]);
         }
         self.timestamp += 960;
+    }
+
+    /// Listens until a prompt has been heard; returns all that was.
+    #[track_caller]
+    pub fn hears(&self, prompt: &str) -> Vec<u8> {
+        let path = format!("{}/sounds/en/{prompt}.wav", env!("CARGO_MANIFEST_DIR"));
+        let sound = Sound::read(path.as_ref(), Codec::Pcmu).unwrap();
+        let bytes = sound.encoded();
+        // From the middle: nothing else sounds like that.
+        let part = bytes.len() / 3..bytes.len() / 3 + (bytes.len() / 3).min(1_600);
+        self.until_heard(&bytes[part], prompt)
+    }
+
+    /// Listens until this has been heard.
+    #[track_caller]
+    pub fn hears_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.until_heard(bytes, "what was said")
+    }
+
+    #[track_caller]
+    fn until_heard(&self, bytes: &[u8], what: &str) -> Vec<u8> {
+        let rtp = &self.phone.rtp;
+        let bytes: Vec<u8> = bytes.iter().map(|&byte| one_zero(byte)).collect();
+        let (mut heard, mut packet) = (vec![], [0; 2048]);
+        let began = Instant::now();
+        rtp.set_read_timeout(Some(PATIENCE)).unwrap();
+        while began.elapsed() < PATIENCE * 2 {
+            let Some(size) = received(rtp, &mut packet) else { break };
+            // Both zeros of G.711 are one once they were linear.
+            heard.extend(packet[12..size].iter().map(|&byte| one_zero(byte)));
+            let recent = heard.len().saturating_sub(bytes.len() + FRAME * 2);
+            if heard[recent..].windows(bytes.len()).any(|window| window == bytes) {
+                return heard;
+            }
+        }
+        panic!("{what} was not heard in {} s", heard.len() / 8_000);
     }
 
     /// Waits for sound and then for its end; returns what was heard, as G.711 bytes.
@@ -397,6 +449,10 @@ impl Taken<'_> {
         ));
         assert_eq!(code(&phone.answer("BYE")), 200);
     }
+}
+
+fn one_zero(byte: u8) -> u8 {
+    if byte == 0x7f { 0xff } else { byte }
 }
 
 pub fn code(answer: &str) -> u16 {

@@ -81,7 +81,7 @@ pub enum Act {
 #[derive(Debug)]
 pub struct Words {
     pub name: &'static str,
-    /// "To do this, press", before the key.
+    /// "To do this, press", before the key; empty for what no menu tells.
     pub sound: &'static str,
     /// Asterisk's sentence for it, which names the usual key.
     pub whole: Option<&'static str>,
@@ -136,9 +136,9 @@ const fn row(
 
 /// Every deed.
 pub const ACTS: &[(Act, Words)] = &[
-    row(Act::Skip, ["skip", "menu/skip", "go straight to the tone"], None),
+    row(Act::Skip, ["skip", "", "go straight to the tone"], None),
     row(Act::Operator, ["operator", "menu/operator", "reach the operator"], Some("vm-reachoper")),
-    row(Act::LogIn, ["log-in", "menu/log-in", "log in to the mailbox"], None),
+    row(Act::LogIn, ["log-in", "", "log in to the mailbox"], None),
     row(Act::LeaveMessage, ["leave-message", "menu/leave-message", "leave a message"], None),
     row(Act::Accept, ["accept", "menu/accept", "accept the recording"], None),
     row(Act::Listen, ["listen", "menu/listen", "listen to it"], None),
@@ -165,15 +165,15 @@ pub const ACTS: &[(Act, Words)] = &[
     row(Act::Undelete, ["undelete", "menu/undelete", "restore this message"], Some("vm-undelete")),
     row(Act::Forward, ["forward", "menu/forward", "forward this message"], Some("vm-toforward")),
     row(Act::Save, ["save", "menu/save", "save this message in a folder"], Some("vm-savemessage")),
-    row(Act::SkipForward, ["skip-forward", "menu/skip-forward", "skip forward"], None),
-    row(Act::SkipBack, ["skip-back", "menu/skip-back", "skip back"], None),
-    row(Act::Pause, ["pause", "menu/pause", "pause"], None),
-    row(Act::Restart, ["restart", "menu/restart", "start again from the beginning"], None),
-    row(Act::Resume, ["resume", "menu/resume", "go on listening"], None),
-    row(Act::Slower, ["slower", "menu/slower", "listen more slowly"], None),
-    row(Act::Faster, ["faster", "menu/faster", "listen faster"], None),
-    row(Act::Quieter, ["quieter", "menu/quieter", "turn the volume down"], None),
-    row(Act::Louder, ["louder", "menu/louder", "turn the volume up"], None),
+    row(Act::SkipForward, ["skip-forward", "", "skip forward"], None),
+    row(Act::SkipBack, ["skip-back", "", "skip back"], None),
+    row(Act::Pause, ["pause", "", "pause"], None),
+    row(Act::Restart, ["restart", "", "start again from the beginning"], None),
+    row(Act::Resume, ["resume", "", "go on listening"], None),
+    row(Act::Slower, ["slower", "", "listen more slowly"], None),
+    row(Act::Faster, ["faster", "", "listen faster"], None),
+    row(Act::Quieter, ["quieter", "", "turn the volume down"], None),
+    row(Act::Louder, ["louder", "", "turn the volume up"], None),
     row(Act::Reply, ["reply", "menu/reply", "reply to the sender"], Some("vm-toreply")),
     row(Act::CallBack, ["call-back", "menu/call-back", "call the sender"], Some("vm-tocallback")),
     row(
@@ -201,11 +201,11 @@ pub const ACTS: &[(Act, Words)] = &[
     row(Act::Work, ["work", "menu/work", "work messages"], None),
     row(Act::Family, ["family", "menu/family", "family messages"], None),
     row(Act::Friends, ["friends", "menu/friends", "messages of friends"], None),
-    row(Act::Cust1, ["folder-5", "menu/folder-5", "folder 5"], None),
-    row(Act::Cust2, ["folder-6", "menu/folder-6", "folder 6"], None),
-    row(Act::Cust3, ["folder-7", "menu/folder-7", "folder 7"], None),
-    row(Act::Cust4, ["folder-8", "menu/folder-8", "folder 8"], None),
-    row(Act::Cust5, ["folder-9", "menu/folder-9", "folder 9"], None),
+    row(Act::Cust1, ["folder-5", "", "folder 5"], None),
+    row(Act::Cust2, ["folder-6", "", "folder 6"], None),
+    row(Act::Cust3, ["folder-7", "", "folder 7"], None),
+    row(Act::Cust4, ["folder-8", "", "folder 8"], None),
+    row(Act::Cust5, ["folder-9", "", "folder 9"], None),
     row(Act::Trash, ["deleted", "menu/deleted", "deleted messages"], None),
     row(
         Act::Unavailable,
