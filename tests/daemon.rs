@@ -28,10 +28,10 @@ mod house;
 mod lamps;
 #[path = "daemon/mail.rs"]
 mod mail;
-#[path = "daemon/notices.rs"]
-mod notices;
 #[path = "daemon/menus.rs"]
 mod menus;
+#[path = "daemon/notices.rs"]
+mod notices;
 #[path = "daemon/operator.rs"]
 mod operator;
 #[path = "daemon/phone.rs"]
