@@ -325,13 +325,14 @@ impl Inner {
             speed: Speed::default(),
             volume: Volume::default(),
         };
+        // One allocation for the whole talk; the task is small until then.
         let spoken = match errand {
             Errand::Deposit { also } => {
                 conversation.also = also;
-                conversation.run(|now| Session::deposit(&callee, policy, now)).await
+                Box::pin(conversation.run(|now| Session::deposit(&callee, policy, now))).await
             }
             Errand::Visit { door, caller } => {
-                conversation.run(|now| Session::visit(door, caller, policy, now)).await
+                Box::pin(conversation.run(|now| Session::visit(door, caller, policy, now))).await
             }
         };
         // Only now may another caller have the place.
