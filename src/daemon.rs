@@ -15,6 +15,7 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +31,7 @@ use crate::media::{self, Media};
 use crate::sip::{self, Agent};
 use crate::spool::{self, Audio, Form, Reader, Spool};
 use crate::tls;
+use crate::tls::acme::{Challenges, Keeper, Wish};
 
 pub use identity::read_secret;
 pub use listening::media_for_http;
@@ -46,6 +48,8 @@ pub const FORMS: &[Form] = &[
         media_type: "audio/ogg; codecs=opus",
         make: |audio| export(audio, media::Form::Opus),
     },
+    // Of what another program recorded as something else.
+    Form { extension: "wav", media_type: "audio/wav", make: listening::whole },
 ];
 
 fn export(audio: &Path, form: media::Form) -> io::Result<Vec<u8>> {
@@ -73,12 +77,14 @@ pub struct Daemon {
     /// Where it listens, with the ports that the system chose.
     pub sip: Vec<(sip::Transport, SocketAddr)>,
     pub http: Vec<SocketAddr>,
+    /// Where HTTP is HTTPS.
+    shown: Option<tls::Shown>,
     agent: Agent,
     live: Live,
     /// How long calls in progress may go on after the daemon was told to stop.
     drain: Duration,
     stop: watch::Sender<bool>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 const RETRY: Duration = Duration::from_secs(30);
@@ -143,7 +149,12 @@ impl Daemon {
         }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = vec![tokio::spawn(take_calls(invites, reception))];
-        let server = web(config, &stores, &live, share.http)?;
+        let mut server = web(config, &stores, &live, share.http)?;
+        let shown = certificate(config, &mut tasks, &stopped).await?;
+        if let Some(shown) = &shown {
+            tasks.push(tokio::spawn(shown.clone().watch()));
+            server = server.with_tls(shown.clone());
+        }
         let mut http = vec![];
         for address in &config.http.listen {
             let listener = http::bind(*address).await?;
@@ -164,7 +175,7 @@ impl Daemon {
         })?;
         tasks.push(tokio::spawn(control));
         let drain = Duration::from_secs(config.sip.drain_seconds.into());
-        Ok(Self { stores, sip, http, agent, live, drain, stop, tasks })
+        Ok(Self { stores, sip, http, shown, agent, live, drain, stop, tasks })
     }
 
     /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
@@ -176,7 +187,12 @@ impl Daemon {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                _ = hang_up.recv() => self.agent.reload().await,
+                _ = hang_up.recv() => {
+                    self.agent.reload().await;
+                    if let Some(shown) = self.shown.clone() {
+                        tokio::task::spawn_blocking(move || shown.reload());
+                    }
+                }
             }
         }
         self.stop().await;
@@ -220,7 +236,10 @@ fn web(
         directory: stores.directory.clone(),
         guard: Guard::new(&stores.state, config.http.requests_per_second)?,
         state: stores.state.clone(),
-        media: media_for_http(),
+        media: media_for_http(
+            &config.state,
+            u64::from(config.http.renditions_megabytes) * 1_000_000,
+        )?,
         now: control::unix_now,
         busy: stores.busy.clone().unwrap_or_else(|| Arc::new(|_| false)),
         calls: Arc::new(move || counting.count()),
@@ -233,9 +252,38 @@ fn web(
     let limits = http::Limits { connections, ..http::Limits::default() };
     let server = http::Server::new(http::router(&house, &config.http), limits)
         .behind(&config.http.trusted_proxies);
-    let Some(shown) = https(config).context("cannot serve HTTPS")? else { return Ok(server) };
-    tokio::spawn(shown.clone().watch());
-    Ok(server.with_tls(shown))
+    Ok(server)
+}
+
+/// What HTTPS shows: the certificate that the configuration names, or one by ACME.
+async fn certificate(
+    config: &Config,
+    tasks: &mut Vec<JoinHandle<()>>,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<Option<tls::Shown>> {
+    let http = &config.http;
+    if http.acme_names.is_empty() {
+        return https(config).context("cannot serve HTTPS");
+    }
+    let challenges = Challenges::default();
+    let wish = Wish {
+        directory: http.acme_directory.clone(),
+        directory_ca: http.acme_directory_ca.clone(),
+        names: http.acme_names.clone(),
+        contact: http.acme_contact.clone(),
+        place: config.state.join("acme"),
+    };
+    let keeper = Keeper::open(wish, challenges.clone()).context("cannot keep a certificate")?;
+    let router = http::challenges(challenges);
+    let server = http::Server::new(router, http::Limits::default());
+    for address in &http.acme_listen {
+        let listener = http::bind(*address).await?;
+        info!("answers ACME's questions on {}", listener.local_addr()?);
+        tasks.push(tokio::spawn(server.clone().serve(listener, stopped.clone())));
+    }
+    let shown = keeper.shown();
+    tasks.push(tokio::spawn(keeper.run()));
+    Ok(Some(shown))
 }
 
 /// The certificate that the configuration names for HTTPS.
@@ -271,7 +319,7 @@ fn in_force(config: &Config) -> serde_json::Value {
         },
         "http": {
             "listen": texts(&http.listen),
-            "tls": http.tls_certificate.is_some(),
+            "tls": http.tls_certificate.is_some() || !http.acme_names.is_empty(),
             "max_connections": http.max_connections,
             "requests_per_second": http.requests_per_second,
             "reveal_pins": http.reveal_pins,

@@ -1,6 +1,8 @@
 //! The certificate that we show to those who connect by HTTPS: read from its files, and read again
 //! when they change.
 
+pub mod acme;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;

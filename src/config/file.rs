@@ -173,10 +173,16 @@ fn http(section: &mut Section, config: &mut Config) {
     let http = &mut config.http;
     section.take("listen", &mut http.listen);
     section.take("max_connections", &mut http.max_connections);
+    section.take("renditions_megabytes", &mut http.renditions_megabytes);
     section.take("telebroad", &mut http.telebroad);
     section.take("telebroad_offset_base", &mut http.telebroad_offset_base);
     section.take_some("tls_certificate", &mut http.tls_certificate);
     section.take_some("tls_key", &mut http.tls_key);
+    section.take("acme_names", &mut http.acme_names);
+    section.take("acme_directory", &mut http.acme_directory);
+    section.take_some("acme_directory_ca", &mut http.acme_directory_ca);
+    section.take_some("acme_contact", &mut http.acme_contact);
+    section.take("acme_listen", &mut http.acme_listen);
     section.take("trusted_proxies", &mut http.trusted_proxies);
     section.take("requests_per_second", &mut http.requests_per_second);
     section.take("cors_origins", &mut http.cors_origins);

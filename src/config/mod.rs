@@ -21,7 +21,7 @@ pub use file::{Problem, parse};
 pub use identity::{Authenticate, Peer, Registration};
 pub use menus::{Menus, StarLogin, Style};
 pub use network::Network;
-pub use notices::{Form, Mail, Notices, Webhook};
+pub use notices::{Form, Mail, Notices, Shape, Webhook};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -212,9 +212,20 @@ pub struct Http {
     pub listen: Vec<SocketAddr>,
     /// Connections at one time; further ones wait.
     pub max_connections: usize,
+    /// How much room the MP3s and Opus files take that were asked for.
+    pub renditions_megabytes: u32,
     /// PEM files: the certificate with its chain, and its key. HTTPS where they are set.
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// Names that a certificate is got for by ACME; empty: none is.
+    pub acme_names: Vec<String>,
+    /// The directory of the authority, and a PEM file with the CA behind it.
+    pub acme_directory: String,
+    pub acme_directory_ca: Option<PathBuf>,
+    /// A mail address that the authority may write to.
+    pub acme_contact: Option<String>,
+    /// Where the authority asks whether we have these names: its port 80.
+    pub acme_listen: Vec<SocketAddr>,
     /// Proxies whose `X-Forwarded-For` says who asks.
     pub trusted_proxies: Vec<Network>,
     /// Requests a second of one source, and of one user; 0: any number.
@@ -321,8 +332,14 @@ impl Default for Config {
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
                 max_connections: 512,
+                renditions_megabytes: 256,
                 tls_certificate: None,
                 tls_key: None,
+                acme_names: vec![],
+                acme_directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
+                acme_directory_ca: None,
+                acme_contact: None,
+                acme_listen: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
                 trusted_proxies: vec![],
                 requests_per_second: 500,
                 cors_origins: vec![],
@@ -500,6 +517,30 @@ impl Http {
             self.tls_certificate.is_some() != self.tls_key.is_some(),
             "http.tls_certificate",
             "and http.tls_key need each other".into(),
+        );
+        refuse(
+            self.tls_certificate.is_some() && !self.acme_names.is_empty(),
+            "http.acme_names",
+            "and http.tls_certificate exclude each other".into(),
+        );
+        let host = |name: &String| {
+            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+            !name.is_empty() && name.chars().all(plain)
+        };
+        refuse(
+            !self.acme_names.iter().all(host),
+            "http.acme_names",
+            "are host names in small letters, such as [\"voicemail.example.com\"]".into(),
+        );
+        refuse(
+            !self.acme_directory.starts_with("https://"),
+            "http.acme_directory",
+            "is an address that begins with https://".into(),
+        );
+        refuse(
+            !self.acme_names.is_empty() && self.acme_listen.is_empty(),
+            "http.acme_listen",
+            "is empty: the authority asks there".into(),
         );
         problems
     }

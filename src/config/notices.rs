@@ -60,6 +60,11 @@ pub struct Notices {
 #[serde(deny_unknown_fields)]
 pub struct Webhook {
     pub url: String,
+    #[serde(default)]
+    pub shape: Shape,
+    /// Whose app TeleCMI's shape says it is.
+    #[serde(default)]
+    pub appid: Option<u64>,
     /// Signs what is posted.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -72,6 +77,16 @@ pub struct Webhook {
     /// It may lie in our own network.
     #[serde(default)]
     pub allow_private: bool,
+}
+
+/// In whose words a webhook is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    #[default]
+    Cloudevents,
+    Telecmi,
+    TelecmiIndia,
 }
 
 impl Default for Mail {
@@ -171,7 +186,12 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         "notices.voicemail_number",
         "is a number that telephones can dial, such as \"*97\"".into(),
     );
-    for Webhook { url, events, .. } in &config.notices.webhooks {
+    for Webhook { url, events, shape, appid, .. } in &config.notices.webhooks {
+        refuse(
+            (*shape == Shape::Cloudevents) != appid.is_none(),
+            "notices.webhooks",
+            "of TeleCMI's shape, and only these, have an appid".into(),
+        );
         refuse(
             !(url.starts_with("https://") || url.starts_with("http://")),
             "notices.webhooks",

@@ -4,24 +4,20 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::WAV;
-use crate::http::{self, Format, Renditions};
-use crate::media::{self, Form, Samples};
+use super::{FORMS, WAV};
+use crate::http;
+use crate::media::{self, Samples};
+use crate::spool::Renditions;
 
 /// The longest recording that is taken or drawn.
 const LONGEST: Duration = Duration::from_hours(1);
 /// A greeting is heard before every message.
 const LONGEST_GREETING: Duration = Duration::from_mins(5);
 
-pub fn media_for_http() -> http::Media {
-    http::Media {
-        playable: WAV.playable,
-        wav,
-        greeting,
-        export,
-        peaks,
-        renditions: Renditions::default(),
-    }
+/// Renditions are kept beside the state, in so many bytes at most.
+pub fn media_for_http(state: &Path, renditions: u64) -> io::Result<http::Media> {
+    let renditions = Renditions::open(state.join("renditions"), renditions, FORMS)?;
+    Ok(http::Media { playable: WAV.playable, wav, greeting, whole, peaks, renditions })
 }
 
 fn wav(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
@@ -36,12 +32,8 @@ fn greeting(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     media::greeting(bytes.into(), "", LONGEST_GREETING).map_err(io::Error::other)?.wav()
 }
 
-fn export(path: &Path, format: Format) -> io::Result<Vec<u8>> {
-    match format {
-        Format::Wav => Samples::read(path, LONGEST).map_err(io::Error::other)?.wav(),
-        Format::Mp3 => media::export(path, Form::Mp3).map_err(io::Error::other),
-        Format::Opus => media::export(path, Form::Opus).map_err(io::Error::other),
-    }
+pub fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    Samples::read(path, LONGEST).map_err(io::Error::other)?.wav()
 }
 
 /// The loudest sample of each column, 0 to 255.

@@ -12,7 +12,8 @@ use super::{FORMS, read_secret};
 use crate::call;
 use crate::config::{self, Config};
 use crate::control::Stores;
-use crate::notice::errand::{Event, Hook, Wishes};
+use crate::http;
+use crate::notice::errand::{Event, Hook, Shape, Wishes};
 use crate::notice::facts::Style;
 use crate::notice::lamps::Switchman;
 use crate::notice::letter::Address;
@@ -88,6 +89,15 @@ fn attach(form: config::Form) -> Option<Form> {
 fn wishes(config: &Config) -> Wishes {
     let hook = |hook: &config::Webhook| Hook {
         url: hook.url.clone(),
+        shape: match (hook.shape, hook.appid) {
+            (config::Shape::Cloudevents, _) | (_, None) => Shape::CloudEvents,
+            (config::Shape::Telecmi, Some(account)) => {
+                Shape::Vendor { tell: http::telecmi_missed_call, account }
+            }
+            (config::Shape::TelecmiIndia, Some(account)) => {
+                Shape::Vendor { tell: http::telecmi_missed_call_in_india, account }
+            }
+        },
         events: Event::ALL
             .into_iter()
             .filter(|event| hook.events.iter().any(|name| name == event.name()))

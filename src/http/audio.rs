@@ -10,26 +10,30 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::House;
 use crate::mailbox::{MailboxId, Message};
 
 /// What a listener wants to hear it as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
     /// As it was recorded, where that is a WAV.
+    #[default]
     Wav,
     Mp3,
+    #[serde(alias = "ogg")]
     Opus,
 }
 
 impl Format {
-    pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "wav" => Some(Self::Wav),
-            "mp3" => Some(Self::Mp3),
-            "opus" | "ogg" => Some(Self::Opus),
-            _ => None,
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Wav => "wav",
+            Self::Mp3 => "mp3",
+            Self::Opus => "opus",
         }
     }
 
@@ -65,9 +69,19 @@ pub(super) async fn play(
     if format == Format::Wav && is_wav(recording.path()) {
         return file(recording.path(), about, headers).await;
     }
-    let media = &house.media;
-    let made = media.renditions.of(media, message.id, recording.path(), format).await?;
-    bytes(&made, about, headers)
+    let made = rendition(house, message, recording.path(), format).await?;
+    bytes(&made.into(), about, headers)
+}
+
+async fn rendition(
+    house: &House,
+    message: &Message,
+    path: &Path,
+    format: Format,
+) -> io::Result<Vec<u8>> {
+    let renditions = &house.media.renditions;
+    let form = renditions.form(format.extension()).ok_or(io::ErrorKind::Unsupported)?;
+    renditions.of(&message.sha256, path, form).await
 }
 
 /// Answers with a recording that may be of another kind than WAV.
@@ -80,8 +94,8 @@ pub(super) async fn wav_file(
     if is_wav(path) {
         return file(path, about, headers).await;
     }
-    let (path, export) = (path.to_owned(), house.media.export);
-    let made = super::blocking(move || export(&path, Format::Wav)).await?;
+    let (path, whole) = (path.to_owned(), house.media.whole);
+    let made = super::blocking(move || whole(&path)).await?;
     bytes(&made.into(), about, headers)
 }
 
@@ -107,13 +121,11 @@ pub(super) async fn wav(
     if recording.bytes() > most {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let (path, export) = (recording.path().to_owned(), house.media.export);
-    super::blocking(
-        move || {
-            if is_wav(&path) { std::fs::read(&path) } else { export(&path, Format::Wav) }
-        },
-    )
-    .await
+    let path = recording.path().to_owned();
+    if is_wav(&path) {
+        return super::blocking(move || std::fs::read(path)).await;
+    }
+    rendition(house, message, &path, Format::Wav).await
 }
 
 /// `WAV` is another program's name for something else: GSM.

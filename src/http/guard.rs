@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use super::fault::Fault;
 use crate::config::Network;
 use crate::state::attempt::Door;
 use crate::state::credential::{Credential, Kind};
@@ -26,22 +27,6 @@ use pace::Pace;
 
 /// Who is asking, after whichever face's credentials.
 pub type Principal = Credential;
-
-#[derive(Debug, thiserror::Error)]
-pub enum Denied {
-    #[error("no credentials, or wrong ones")]
-    Unknown,
-    #[error("these credentials may not be used from here")]
-    NotFromHere,
-    #[error("too many wrong passwords: the door is shut until {until}")]
-    Locked { until: i64 },
-    #[error("too many requests")]
-    TooFast,
-    #[error("too many logins are being checked")]
-    Busy,
-    #[error(transparent)]
-    Broken(#[from] state::Error),
-}
 
 #[derive(Clone)]
 pub struct Guard(Arc<Inner>);
@@ -109,18 +94,18 @@ impl Guard {
         from: IpAddr,
         door: Door,
         now: i64,
-    ) -> Result<Arc<Principal>, Denied> {
+    ) -> Result<Arc<Principal>, Fault> {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let (scheme, rest) = value.and_then(|value| value.split_once(' ')).unwrap_or_default();
         if scheme.eq_ignore_ascii_case("basic") {
-            let (name, password) = pair(rest).ok_or(Denied::Unknown)?;
+            let (name, password) = pair(rest).ok_or(Fault::Unknown)?;
             return self.check((Kind::User, &name, &password), from, door, now).await;
         }
         if scheme.eq_ignore_ascii_case("bearer") {
             return self.token(rest.trim(), from, door, now).await;
         }
         self.pace(from)?;
-        Err(Denied::Unknown)
+        Err(Fault::Unknown)
     }
 
     /// A token, by whatever way it came.
@@ -130,7 +115,7 @@ impl Guard {
         from: IpAddr,
         door: Door,
         now: i64,
-    ) -> Result<Arc<Principal>, Denied> {
+    ) -> Result<Arc<Principal>, Fault> {
         match token.rsplit_once('.') {
             Some((name, secret)) => self.check((Kind::Token, name, secret), from, door, now).await,
             None => self.session(token, None, from, door, now).await,
@@ -145,7 +130,7 @@ impl Guard {
         from: IpAddr,
         door: Door,
         now: i64,
-    ) -> Result<Arc<Principal>, Denied> {
+    ) -> Result<Arc<Principal>, Fault> {
         self.pace(from)?;
         let attempt = self.attempt(from, door, now)?;
         match self.0.state.session(token, door, prolonged, now).await {
@@ -157,7 +142,7 @@ impl Guard {
             // An old one is what every client shows some day: nothing is guessed at 128 bits.
             Ok(None) => {
                 attempt.void();
-                Err(Denied::Unknown)
+                Err(Fault::Unknown)
             }
             Err(error) => {
                 attempt.void();
@@ -173,7 +158,7 @@ impl Guard {
         from: IpAddr,
         door: Door,
         now: i64,
-    ) -> Result<Arc<Principal>, Denied> {
+    ) -> Result<Arc<Principal>, Fault> {
         self.pace(from)?;
         let digest = self.digest(kind, name, secret);
         let instant = Instant::now();
@@ -181,17 +166,17 @@ impl Guard {
         if let Some(principal) = self.recall(&digest, version, instant) {
             welcome(&principal, from, now)?;
             if !self.0.pace.principal(principal.id) {
-                return Err(Denied::TooFast);
+                return Err(Fault::TooFast);
             }
             return Ok(principal);
         }
         if name.len() > 128 || secret.len() > 1024 {
-            return Err(Denied::Unknown);
+            return Err(Fault::Unknown);
         }
         let attempt = self.attempt(from, door, now)?;
         let Some(turn) = self.turn(origin(from)).await else {
             attempt.void();
-            return Err(Denied::Busy);
+            return Err(Fault::TooFast);
         };
         let found = match self.0.state.authenticate(kind, name, secret, turn).await {
             Ok(found) => found,
@@ -202,7 +187,7 @@ impl Guard {
         };
         let Some(principal) = found else {
             attempt.wrong().await?;
-            return Err(Denied::Unknown);
+            return Err(Fault::Unknown);
         };
         attempt.right().await?;
         welcome(&principal, from, now)?;
@@ -212,8 +197,8 @@ impl Guard {
     }
 
     /// Whether this source may ask now, whatever it asks for.
-    pub fn pace(&self, from: IpAddr) -> Result<(), Denied> {
-        if self.0.pace.source(origin(from)) { Ok(()) } else { Err(Denied::TooFast) }
+    pub fn pace(&self, from: IpAddr) -> Result<(), Fault> {
+        if self.0.pace.source(origin(from)) { Ok(()) } else { Err(Fault::TooFast) }
     }
 
     fn attempt(
@@ -221,10 +206,10 @@ impl Guard {
         from: IpAddr,
         door: Door,
         now: i64,
-    ) -> Result<state::attempt::Attempt, Denied> {
+    ) -> Result<state::attempt::Attempt, Fault> {
         let source = origin(from).to_string();
         let begun = self.0.state.attempt(None, &source, door, now);
-        begun.map_err(|locked| Denied::Locked { until: locked.until })
+        begun.map_err(|locked| Fault::Locked { until: locked.until })
     }
 
     async fn turn(&self, origin: IpAddr) -> Option<Turn> {
@@ -298,9 +283,9 @@ impl Drop for Place {
 }
 
 /// Whether right credentials may be used here and now.
-fn welcome(principal: &Principal, from: IpAddr, now: i64) -> Result<(), Denied> {
+fn welcome(principal: &Principal, from: IpAddr, now: i64) -> Result<(), Fault> {
     if principal.expires.is_some_and(|end| end <= now) {
-        return Err(Denied::Unknown);
+        return Err(Fault::Unknown);
     }
     let allowed = |network: &String| {
         network.parse::<Network>().is_ok_and(|network| network.contains(from.to_canonical()))
@@ -308,7 +293,7 @@ fn welcome(principal: &Principal, from: IpAddr, now: i64) -> Result<(), Denied> 
     if principal.allow.is_empty() || principal.allow.iter().any(allowed) {
         return Ok(());
     }
-    Err(Denied::NotFromHere)
+    Err(Fault::NotFromHere)
 }
 
 /// One site has a /64 of IPv6 at the least (RFC 6177).
@@ -348,7 +333,7 @@ mod tests {
         (dir, Guard::new(&state, 0).unwrap(), state)
     }
 
-    async fn enter(guard: &Guard, headers: &HeaderMap) -> Result<String, Denied> {
+    async fn enter(guard: &Guard, headers: &HeaderMap) -> Result<String, Fault> {
         guard.enter(headers, HERE, Door::Telebroad, 5).await.map(|found| found.name.clone())
     }
 
@@ -377,7 +362,7 @@ mod tests {
         assert_eq!(enter(&guard, &right).await.unwrap(), "alice");
         assert!(guard.recall(&digest, 1, Instant::now() + REMEMBERED).is_none());
         state.remove_credential(Kind::User, "alice").await.unwrap();
-        assert!(matches!(enter(&guard, &right).await, Err(Denied::Unknown)));
+        assert!(matches!(enter(&guard, &right).await, Err(Fault::Unknown)));
     }
 
     #[tokio::test]
@@ -392,13 +377,13 @@ mod tests {
         let right = bearer("portal.1.a long secret");
         assert_eq!(enter(&guard, &right).await.unwrap(), "portal.1");
         let elsewhere = guard.enter(&right, IpAddr::from([10, 0, 0, 1]), Door::Api, 5).await;
-        assert!(matches!(elsewhere, Err(Denied::NotFromHere)));
+        assert!(matches!(elsewhere, Err(Fault::NotFromHere)));
         let late = guard.enter(&right, HERE, Door::Api, 10).await;
-        assert!(matches!(late, Err(Denied::Unknown)));
+        assert!(matches!(late, Err(Fault::Unknown)));
         let session = state.open_session(&token, Door::Telebroad, 60, 5).await.unwrap();
         assert_eq!(enter(&guard, &bearer(&session)).await.unwrap(), "portal.1");
         let other_door = guard.enter(&bearer(&session), HERE, Door::Api, 5).await;
-        assert!(matches!(other_door, Err(Denied::Unknown)));
+        assert!(matches!(other_door, Err(Fault::Unknown)));
     }
 
     #[tokio::test]
@@ -409,11 +394,11 @@ mod tests {
         let evil = IpAddr::from([192, 0, 2, 66]);
         for _ in 0..20 {
             let wrong = guard.enter(&basic("alice:guess guess"), evil, Door::Api, 5).await;
-            assert!(matches!(wrong, Err(Denied::Unknown)));
+            assert!(matches!(wrong, Err(Fault::Unknown)));
         }
         let right = basic("alice:correct horse");
         let shut = guard.enter(&right, evil, Door::Api, 6).await;
-        assert!(matches!(shut, Err(Denied::Locked { until: 65 })), "{shut:?}");
+        assert!(matches!(shut, Err(Fault::Locked { until: 65 })), "{shut:?}");
         assert!(guard.enter(&right, HERE, Door::Api, 6).await.is_ok());
     }
 
@@ -422,8 +407,8 @@ mod tests {
         let (_dir, guard, _) = guard().await;
         for value in ["", "Basic", "Basic !!!", "Bearer abc", "Basic YWxpY2U=", "Bearer "] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert!(matches!(enter(&guard, &headers).await, Err(Denied::Unknown)), "{value}");
+            assert!(matches!(enter(&guard, &headers).await, Err(Fault::Unknown)), "{value}");
         }
-        assert!(matches!(enter(&guard, &HeaderMap::new()).await, Err(Denied::Unknown)));
+        assert!(matches!(enter(&guard, &HeaderMap::new()).await, Err(Fault::Unknown)));
     }
 }

@@ -7,31 +7,47 @@ pub mod guard;
 mod audio;
 mod body;
 mod deed;
+mod fault;
 mod form;
 mod link;
 #[allow(unused_qualifications, reason = "utoipa's macros name all in full")]
 mod native;
-mod renditions;
 
 mod dialect {
+    use axum::body::Body;
+    use axum::http::{StatusCode, header};
+    use axum::response::{IntoResponse, Response};
+
     pub(super) mod onsip;
     pub(super) mod telebroad;
     pub(super) mod telecmi;
     pub(super) mod telecomx;
     pub(super) mod yay;
+
+    /// What is told of messages and mailboxes stays in nobody's cache.
+    fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+        let kind = (header::CONTENT_TYPE, "application/json");
+        (status, [kind, (header::CACHE_CONTROL, "no-store")], body.into()).into_response()
+    }
 }
+
+pub use dialect::telecmi::{
+    missed_call as telecmi_missed_call, missed_call_in_india as telecmi_missed_call_in_india,
+};
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Path};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::IntoResponse;
+use axum::routing;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -50,12 +66,10 @@ use crate::accept::accept;
 use crate::config::{self, Network};
 use crate::directory::Directory;
 use crate::mailbox::MailboxId;
-use crate::spool::Spool;
+use crate::spool::{Renditions, Spool};
 use crate::state::State;
 use crate::tls;
-pub use audio::Format;
 use guard::Guard;
-pub use renditions::Renditions;
 
 /// What a face may use.
 #[derive(Clone)]
@@ -81,20 +95,21 @@ pub struct House {
 #[derive(Clone)]
 pub struct Media {
     /// Whether a file is audio that callers can hear.
-    pub playable: fn(&Path) -> io::Result<()>,
+    pub playable: fn(&path::Path) -> io::Result<()>,
     /// A recording, in whatever format, as a WAV of ours.
     pub wav: fn(Vec<u8>) -> io::Result<Vec<u8>>,
     /// The same, made as loud as the prompts.
     pub greeting: fn(Vec<u8>) -> io::Result<Vec<u8>>,
-    /// A recording in this format.
-    pub export: fn(&Path, Format) -> io::Result<Vec<u8>>,
+    /// A file of whatever kind as a WAV.
+    pub whole: fn(&path::Path) -> io::Result<Vec<u8>>,
     /// The loudest sample of each of so many columns.
-    pub peaks: fn(&Path, usize) -> io::Result<Vec<u8>>,
+    pub peaks: fn(&path::Path, usize) -> io::Result<Vec<u8>>,
+    /// Recordings in other forms: each is made once.
     pub renditions: Renditions,
 }
 
 /// Longer than the slowest upload that is waited for.
-const SLOWEST: Duration = Duration::from_secs(330);
+const SLOWEST: Duration = Duration::from_secs(600);
 
 type Face = fn(House, &config::Http) -> Router;
 
@@ -126,6 +141,14 @@ pub fn router(house: &House, options: &config::Http) -> Router {
     router
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, SLOWEST))
         .layer(CatchPanicLayer::new())
+}
+
+/// What an authority asks on port 80 before it signs a certificate (RFC 8555 §8.3), and nothing else.
+pub fn challenges(challenges: tls::acme::Challenges) -> Router {
+    let answer = |Path(token): Path<String>| async move {
+        challenges.answer(&token).ok_or(StatusCode::NOT_FOUND)
+    };
+    Router::new().route("/.well-known/acme-challenge/{token}", routing::get(answer))
 }
 
 /// What pages of these origins may do from a browser.
@@ -162,11 +185,14 @@ pub struct Limits {
     pub connections: usize,
     /// How long a connection may take to say what it wants, at first and between two requests.
     pub patience: Duration,
+    /// How long a request's body may take to come; a long one more.
+    pub body: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 512, patience: Duration::from_secs(15) }
+        let body = Duration::from_secs(20);
+        Self { connections: 512, patience: Duration::from_secs(15), body }
     }
 }
 
@@ -250,6 +276,7 @@ impl Server {
         let service = service_fn(move |mut request: Request<Incoming>| {
             let from = source(from, request.headers(), &proxies);
             request.extensions_mut().insert(ConnectInfo(from));
+            let request = request.map(|body| body::paced(Body::new(body), limits.body));
             TowerToHyperService::new(router.clone()).call(request)
         });
         let connection = http1::Builder::new()
@@ -311,7 +338,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_never_says_what_he_wants_makes_room_for_others() {
-        let limits = Limits { connections: 2, patience: Duration::from_millis(200) };
+        let limits =
+            Limits { connections: 2, patience: Duration::from_millis(200), ..Limits::default() };
         let (address, _stop, _serving) = server(limits).await;
         let mut slow = vec![];
         for begun in ["", "GET / HTTP/1.1\r\nX: "] {

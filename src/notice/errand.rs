@@ -5,7 +5,7 @@
 //! mailed: it may be another program's.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::facts::caller;
 use super::template::Kind;
@@ -32,7 +32,7 @@ pub enum Errand {
     },
     Hook {
         url: String,
-        event: serde_json::Value,
+        event: Value,
     },
 }
 
@@ -69,17 +69,27 @@ impl Event {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Hook {
     pub url: String,
+    pub shape: Shape,
     /// Empty: all.
     pub events: Vec<Event>,
     /// Mailboxes of these contexts; empty: all.
     pub contexts: Vec<String>,
 }
 
+/// In whose words a hook is told.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// CloudEvents 1.0.
+    CloudEvents,
+    /// A vendor's, who has some for new messages alone.
+    Vendor { tell: fn(&Message, account: u64) -> Value, account: u64 },
+}
+
 /// The house's wishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Wishes {
     /// Mail goes out at all.
     pub mail: bool,
@@ -131,13 +141,13 @@ pub fn of_message(
             postings.push(post(&format!("page {to}"), &letter(to, Kind::Page)));
         }
     }
-    let told = |event: &serde_json::Value, url: &str| Errand::Hook {
-        url: url.into(),
-        event: event.clone(),
-    };
-    let event = event(Event::New, mailbox, Some(message), counts, &id, message.envelope.received);
-    for url in hearers(wishes, Event::New, message.mailbox.context()) {
-        postings.push(post(url, &told(&event, url)));
+    let told = event(Event::New, mailbox, Some(message), counts, &id, message.envelope.received);
+    for hook in hearers(wishes, Event::New, message.mailbox.context()) {
+        let event = match &hook.shape {
+            Shape::CloudEvents => told.clone(),
+            Shape::Vendor { tell, account } => tell(message, *account),
+        };
+        postings.push(post(&hook.url, &Errand::Hook { url: hook.url.clone(), event }));
     }
     postings
 }
@@ -271,29 +281,30 @@ fn hooks(
     mailbox: &Mailbox,
     context: &str,
     event: Event,
-    told: &serde_json::Value,
+    told: &Value,
     message: Option<&Message>,
     chance: &str,
     wishes: &Wishes,
 ) -> Vec<Posting> {
-    let post = |url: &str| {
-        let errand = Errand::Hook { url: url.to_owned(), event: told.clone() };
-        let key = key(chance, &format!("{} {url}", event.name()));
+    let post = |hook: &Hook| {
+        let errand = Errand::Hook { url: hook.url.clone(), event: told.clone() };
+        let key = key(chance, &format!("{} {}", event.name(), hook.url));
         Posting { key, ..posting(mailbox, message, &errand) }
     };
-    hearers(wishes, event, context).map(post).collect()
+    let has_words = |hook: &&Hook| matches!(hook.shape, Shape::CloudEvents);
+    hearers(wishes, event, context).filter(has_words).map(post).collect()
 }
 
 fn hearers<'w>(
     wishes: &'w Wishes,
     event: Event,
     context: &'w str,
-) -> impl Iterator<Item = &'w str> {
+) -> impl Iterator<Item = &'w Hook> {
     let hears = move |hook: &&Hook| {
         (hook.events.is_empty() || hook.events.contains(&event))
             && (hook.contexts.is_empty() || hook.contexts.iter().any(|known| known == context))
     };
-    wishes.hooks.iter().filter(hears).map(|hook| hook.url.as_str())
+    wishes.hooks.iter().filter(hears)
 }
 
 fn posting(mailbox: &Mailbox, message: Option<&Message>, errand: &Errand) -> Posting {
@@ -333,7 +344,7 @@ fn event(
     counts: Counts,
     id: &str,
     at: i64,
-) -> serde_json::Value {
+) -> Value {
     let time = jiff::Timestamp::from_second(at).unwrap_or_default().to_string();
     let message = message.map(|message| {
         json!({
@@ -394,6 +405,7 @@ mod tests {
     fn wishes() -> Wishes {
         let hook = |url: &str, events: &[Event], contexts: &[&str]| Hook {
             url: url.into(),
+            shape: Shape::CloudEvents,
             events: events.to_vec(),
             contexts: contexts.iter().map(|&context| context.to_owned()).collect(),
         };
@@ -410,6 +422,22 @@ mod tests {
 
     fn errands(postings: &[Posting]) -> Vec<Errand> {
         postings.iter().map(|posting| serde_json::from_str(&posting.body).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_vendors_hook_hears_of_new_messages_in_its_words_and_of_nothing_else() {
+        let tell = |_: &Message, account| json!({ "appid": account });
+        let hook = Hook {
+            url: "https://cmi.example".into(),
+            shape: Shape::Vendor { tell, account: 7 },
+            events: vec![],
+            contexts: vec![],
+        };
+        let wishes = Wishes { hooks: vec![hook], ..Wishes::default() };
+        let new = errands(&of_message((&owner(), &message()), Counts::default(), true, &wishes));
+        let told = Errand::Hook { url: "https://cmi.example".into(), event: json!({"appid": 7}) };
+        assert_eq!(new, [told]);
+        assert!(of_lock((&owner(), "sales"), "noon", (0, "x"), &wishes).is_empty());
     }
 
     #[test]

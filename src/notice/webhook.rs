@@ -55,10 +55,12 @@ impl Poster {
             )));
         }
         let client = if private { &self.open } else { &self.guarded };
+        let is_event = body.get("specversion").is_some();
+        let kind = if is_event { "application/cloudevents+json" } else { "application/json" };
         let body = body.to_string();
         let mut request = client
             .post(target)
-            .header("Content-Type", "application/cloudevents+json")
+            .header("Content-Type", kind)
             .header("Idempotency-Key", key)
             .header("X-Afterbeep-Timestamp", now.to_string());
         if let Some(secret) = secret {

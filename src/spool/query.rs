@@ -7,6 +7,8 @@ use crate::mailbox::{Folder, Message};
 pub struct Query {
     /// None named: all folders.
     pub folders: Vec<Folder>,
+    /// Where none is named: these are left out.
+    pub except: Vec<Folder>,
     pub from: Option<i64>,
     pub to: Option<i64>,
     pub heard: Option<bool>,

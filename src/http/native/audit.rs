@@ -55,6 +55,9 @@ pub(super) async fn trail(
 ) -> Result<Json<Vec<Entry>>, Problem> {
     visitor.administers()?;
     let limit = u32::try_from(limit(page.limit)?).unwrap_or(50);
+    if page.before.is_some_and(|seq| i64::try_from(seq).is_err()) {
+        return Err(Problem::bad("before is the seq of an entry"));
+    }
     let entries = visitor.house.state.trail(page.before, limit).await?.into_iter();
     let entries = entries.map(|entry| Entry {
         seq: entry.seq,

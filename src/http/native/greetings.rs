@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::super::{audio, blocking, body};
 use super::problem::Problem;
 use super::visitor::{At, Visitor};
+use super::wire::Recording;
 use crate::mailbox::MailboxId;
 use crate::mailbox::greeting::Greeting;
 use crate::state::credential::Scope;
@@ -74,7 +75,7 @@ pub(super) async fn play(
 #[utoipa::path(
     put, path = "/mailboxes/{mailbox}/greetings/{greeting}", tag = "greetings",
     params(("mailbox" = String, Path), ("greeting" = String, Path, description = "temporary, unavailable, busy or name")),
-    request_body(content = Vec<u8>, content_type = "audio/wav"),
+    request_body(content = Recording, content_type = "audio/wav"),
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn record(

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::super::body;
+use super::Face;
 use super::problem::Problem;
+use super::visitor::Visitor;
 
 #[derive(Clone, Default)]
 pub(super) struct Remembered(Arc<Mutex<HashMap<Key, Entry>>>);
@@ -41,7 +43,7 @@ const MOST: usize = 10_000;
 const LARGEST: usize = 256 * 1024;
 
 pub(super) async fn once(
-    State(remembered): State<Remembered>,
+    State((face, remembered)): State<(Face, Remembered)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -52,8 +54,14 @@ pub(super) async fn once(
     if given.is_empty() || given.len() > 255 {
         return Problem::bad("an Idempotency-Key has 1 to 255 characters").into_response();
     }
-    let (parts, content) = request.into_parts();
-    let content = match body::read(content, body::WORDS).await {
+    let (mut parts, content) = request.into_parts();
+    // Nobody fills the memory with recordings who may not come in.
+    if let Err(problem) = Visitor::from_request_parts(&mut parts, &face).await {
+        return problem.into_response();
+    }
+    let is_upload = parts.uri.path().ends_with("/messages");
+    let most = if is_upload { body::RECORDING } else { body::WORDS };
+    let content = match body::read(content, most).await {
         Ok(content) => content,
         Err(why) => return Problem::from(why).into_response(),
     };

@@ -52,7 +52,7 @@ pub(super) async fn list(
     // The next page begins behind the last mailbox of this one, wherever that is by then.
     if let Some(cursor) = which.cursor {
         let after: MailboxId =
-            cursor.parse().map_err(|_| Problem::bad("the cursor is none of ours"))?;
+            cursor.parse().map_err(|_| Problem::wrong("the cursor is none of ours"))?;
         all.retain(|(id, _)| *id > after);
     }
     let next = all.get(limit).and(all.get(limit - 1)).map(|(id, _)| id.to_string());

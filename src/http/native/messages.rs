@@ -14,8 +14,8 @@ use super::mailboxes::{limit, within};
 use super::problem::Problem;
 use super::visitor::{At, Given, Visitor, is_known, read as body, unchanged};
 use super::wire::{
-    Action, Bulk, BulkDone, BulkFailure, CopyTo, ForwardTo, Message, MessagePatch, MessageQuery,
-    Messages, tag,
+    self, Action, Bulk, BulkDone, BulkFailure, CopyTo, ForwardTo, Message, MessagePatch,
+    MessageQuery, Messages, tag,
 };
 use crate::mailbox;
 use crate::mailbox::{Edit, Folder, MailboxId, MessageId};
@@ -38,7 +38,7 @@ pub(super) async fn list(
     let limit = limit(asked.limit)?;
     within(asked.q.as_deref(), "q", 200)?;
     let cursor = asked.cursor.as_deref().map(Cursor::read).transpose()?;
-    let order = order(asked.order.as_deref())?;
+    let order = order(asked.order.unwrap_or_default());
     let mut query = Query {
         folders: folders(asked.folder.as_deref())?,
         from: second(asked.from.as_deref())?,
@@ -54,7 +54,9 @@ pub(super) async fn list(
         Some(Cursor::Behind { received, number }) if order == Order::Received => {
             behind(&visitor, &id, &mut query, (received, number), limit).await?
         }
-        Some(Cursor::Behind { .. }) => return Err(Problem::bad("the cursor is of another order")),
+        Some(Cursor::Behind { .. }) => {
+            return Err(Problem::wrong("the cursor is of another order"));
+        }
         cursor => {
             let skip = if let Some(Cursor::Skip(skip)) = cursor { skip } else { 0 };
             (query.skip, query.limit) = (skip, Some(limit + 1));
@@ -361,7 +363,7 @@ fn folders(names: Option<&str>) -> Result<Vec<Folder>, Problem> {
         // Asterisk's own place for the urgent ones of the INBOX.
         folders.push(Folder::Urgent);
     }
-    if folders.is_empty() { Err(Problem::bad("folder names none")) } else { Ok(folders) }
+    if folders.is_empty() { Err(Problem::wrong("folder names none")) } else { Ok(folders) }
 }
 
 fn folder(name: &str) -> Result<Folder, Problem> {
@@ -373,12 +375,11 @@ fn second(text: Option<&str>) -> Result<Option<i64>, Problem> {
     read.map_err(|_| Problem::bad("from and to are like 2026-01-31T12:00:00Z"))
 }
 
-fn order(name: Option<&str>) -> Result<Order, Problem> {
-    match name.unwrap_or("received") {
-        "received" => Ok(Order::Received),
-        "number" => Ok(Order::Number),
-        "duration" => Ok(Order::Duration),
-        _ => Err(Problem::bad("order is received, number or duration")),
+fn order(named: wire::Order) -> Order {
+    match named {
+        wire::Order::Received => Order::Received,
+        wire::Order::Number => Order::Number,
+        wire::Order::Duration => Order::Duration,
     }
 }
 
@@ -400,7 +401,7 @@ impl Cursor {
             }
             _ => None,
         });
-        numbers.ok_or_else(|| Problem::bad("the cursor is none of ours"))
+        numbers.ok_or_else(|| Problem::wrong("the cursor is none of ours"))
     }
 
     fn write(&self) -> String {

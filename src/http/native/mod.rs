@@ -79,7 +79,10 @@ pub(super) fn routes(house: House) -> Router {
     let (router, description) =
         OpenApiRouter::with_openapi(Description::openapi()).nest("/v1", calls()).split_for_parts();
     let router = router
-        .layer(middleware::from_fn_with_state(Remembered::default(), idempotency::once))
+        .layer(middleware::from_fn_with_state(
+            (face.clone(), Remembered::default()),
+            idempotency::once,
+        ))
         .method_not_allowed_fallback(|| async {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             Problem::new(status, "this does not take that method")

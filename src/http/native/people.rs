@@ -146,8 +146,8 @@ pub(super) struct NewToken {
 /// What somebody may do, and where.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Reach {
-    /// `reader`, `editor`, `manager` or `admin`.
-    role: String,
+    #[schema(value_type = String, pattern = "^(reader|editor|manager|admin)$")]
+    role: Role,
     /// Only this organization.
     context: Option<String>,
     /// Only the mailbox of this number.
@@ -163,7 +163,6 @@ pub(super) struct Reach {
 
 impl Reach {
     fn of(self, kind: Kind, name: String) -> Result<Credential, Problem> {
-        let role: Role = self.role.parse().map_err(Problem::wrong)?;
         for name in self.context.iter().chain(&self.mailbox) {
             if !is_plain_name(name) {
                 return Err(Problem::wrong("context and mailbox are plain names"));
@@ -181,7 +180,7 @@ impl Reach {
             allow: self.allow,
             expires: expires.map(jiff::Timestamp::as_second),
             note: self.note.chars().filter(|c| !c.is_control()).take(200).collect(),
-            ..Credential::new(kind, name, role)
+            ..Credential::new(kind, name, self.role)
         })
     }
 }

@@ -3,12 +3,10 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::error;
 use utoipa::ToSchema;
 
-use super::super::body::Unread;
 use super::super::deed;
-use super::super::guard::Denied;
+use super::super::fault::{self, Fault};
 use crate::directory;
 use crate::mailbox::edit::Refused;
 use crate::{spool, state};
@@ -58,10 +56,8 @@ impl Problem {
     }
 
     /// What nobody outside can mend; the log says more.
-    #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
     pub(super) fn broken(why: impl ToString) -> Self {
-        error!("a request of /v1 failed: {}", why.to_string());
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something is broken here; the log says what")
+        fault::broken(why).into()
     }
 
     pub(super) fn status(&self) -> u16 {
@@ -94,23 +90,21 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Unknown => {
-                Self::new(StatusCode::UNAUTHORIZED, "no credentials came, or wrong ones")
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        let why = match fault {
+            Fault::Unknown => "no credentials came, or wrong ones",
+            Fault::NotFromHere => "these credentials may not be used from here",
+            Fault::Locked { until } => {
+                return Self::locked(until.saturating_sub(jiff::Timestamp::now().as_second()));
             }
-            Denied::NotFromHere => Self::forbidden("these credentials may not be used from here"),
-            Denied::Locked { until } => {
-                Self::locked(until.saturating_sub(jiff::Timestamp::now().as_second()))
-            }
-            Denied::TooFast | Denied::Busy => {
-                let why = "too many requests at once: try again in a moment";
-                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, why);
-                Self { retry_after: Some(1), ..problem }
-            }
-            Denied::Broken(why) => Self::broken(why),
-        }
+            Fault::TooFast => "too many requests at once: try again in a moment",
+            Fault::TooLarge => "the body is too large",
+            Fault::TooSlow => "the body is too slow",
+            Fault::Broken => "something is broken here; the log says what",
+        };
+        let retry_after = (fault == Fault::TooFast).then_some(1);
+        Self { retry_after, ..Self::new(fault.status(), why) }
     }
 }
 
@@ -156,15 +150,6 @@ impl From<spool::Error> for Problem {
             spool::Error::Refused(why @ Refused::Private) => Self::forbidden(why.to_string()),
             spool::Error::Refused(why) => Self::wrong(why.to_string()),
             other => Self::broken(other),
-        }
-    }
-}
-
-impl From<Unread> for Problem {
-    fn from(why: Unread) -> Self {
-        match why {
-            Unread::TooLarge => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Unread::TooSlow => Self::new(StatusCode::REQUEST_TIMEOUT, "the body is too slow"),
         }
     }
 }

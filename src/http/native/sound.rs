@@ -15,15 +15,16 @@ use super::Face;
 use super::messages::find;
 use super::problem::Problem;
 use super::visitor::{At, Given, Visitor, read as body};
-use super::wire::time;
+use super::wire::{Recording, time, whole};
 use crate::mailbox::{MailboxId, MessageId};
 use crate::state::credential::Scope;
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct How {
-    /// `wav` (default), `mp3` or `opus`.
-    format: Option<String>,
+    /// `wav` where absent.
+    #[param(inline)]
+    format: Option<Format>,
     /// Of a link that needs no login.
     expires: Option<i64>,
     signature: Option<String>,
@@ -38,7 +39,8 @@ pub(super) struct How {
     ),
     security((), ("basic" = []), ("bearer" = [])),
     responses(
-        (status = 200, content_type = "audio/wav"), (status = 206, content_type = "audio/wav"),
+        (status = 200, content((Recording = "audio/wav"), (Recording = "audio/mpeg"), (Recording = "audio/ogg"))),
+        (status = 206, content((Recording = "audio/wav"), (Recording = "audio/mpeg"), (Recording = "audio/ogg"))),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -49,7 +51,7 @@ pub(super) async fn play(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let format = format(how.format.as_deref())?;
+    let format = how.format.unwrap_or_default();
     let (mut parts, _) = request.into_parts();
     let house = &face.house;
     let (mailbox, message) = if let (Some(expires), Some(signature)) = (how.expires, how.signature)
@@ -76,9 +78,10 @@ pub(super) async fn play(
 pub(super) struct LinkWish {
     /// How long it is good for: 600 at most.
     #[schema(minimum = 1, maximum = 600)]
+    #[serde(default, deserialize_with = "whole")]
     seconds: Option<i64>,
-    /// `wav` (default), `mp3` or `opus`.
-    format: Option<String>,
+    /// `wav` where absent.
+    format: Option<Format>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -109,13 +112,13 @@ pub(super) async fn link(
     if !(1..=link::LONGEST).contains(&seconds) {
         return Err(Problem::wrong("seconds is 1 to 600"));
     }
-    let format_name = wish.format.as_deref().unwrap_or("wav");
-    let format = format(Some(format_name))?;
+    let format = wish.format.unwrap_or_default();
     let expires = (face.house.now)() + seconds;
     let query = face.links.query(&place(&mailbox, message.id, format), expires);
     let url = format!(
-        "/v1/mailboxes/{mailbox}/messages/{}/audio?format={format_name}&{query}",
-        message.id
+        "/v1/mailboxes/{mailbox}/messages/{}/audio?format={}&{query}",
+        message.id,
+        format.name()
     );
     visitor.record("message.link", &format!("{} {mailbox}", message.id), "").await?;
     Ok((StatusCode::CREATED, Json(Link { url, expires_at: time(expires) })))
@@ -160,10 +163,6 @@ pub(super) async fn waveform(
     let duration_ms = u64::try_from(message.duration.as_millis()).unwrap_or(u64::MAX);
     let tag = format!("\"{}-{}\"", message.id, peaks.len());
     Ok(([(header::ETAG, tag)], Json(Waveform { peaks, duration_ms })).into_response())
-}
-
-fn format(name: Option<&str>) -> Result<Format, Problem> {
-    Format::named(name.unwrap_or("wav")).ok_or_else(|| Problem::bad("format is wav, mp3 or opus"))
 }
 
 /// What a signature is over.

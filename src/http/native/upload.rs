@@ -13,7 +13,7 @@ use super::super::{blocking, body};
 use super::mailboxes::within;
 use super::problem::Problem;
 use super::visitor::{At, Given, Visitor};
-use super::wire::Message;
+use super::wire::{Message, Recording};
 use crate::mailbox::{CallerId, Envelope};
 use crate::spool::Marks;
 use crate::state::credential::Scope;
@@ -34,7 +34,7 @@ pub(super) struct About {
 #[utoipa::path(
     post, path = "/mailboxes/{mailbox}/messages", tag = "messages",
     params(("mailbox" = String, Path, description = "NUMBER, NUMBER@CONTEXT, or a UUID"), About),
-    request_body(content = Vec<u8>, content_type = "audio/wav"),
+    request_body(content = Recording, content_type = "audio/wav"),
     responses((status = 201, body = Message), (status = "4XX", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn add(
@@ -52,6 +52,11 @@ pub(super) async fn add(
         text.unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
     };
     let house = &visitor.house;
+    let import = house.media.wav;
+    let recording = blocking(move || import(bytes.to_vec())).await;
+    let recording = recording.map_err(|why| {
+        Problem::wrong(format!("this is no audio that a caller could have left: {why}"))
+    })?;
     let now = (house.now)();
     let envelope = Envelope {
         caller: CallerId {
@@ -70,11 +75,6 @@ pub(super) async fn add(
         private: about.private.unwrap_or(false),
         silent: false,
     });
-    let import = house.media.wav;
-    let recording = blocking(move || import(bytes.to_vec())).await;
-    let recording = recording.map_err(|why| {
-        Problem::wrong(format!("this is no audio that a caller could have left: {why}"))
-    })?;
     let opener = draft.opener();
     let written = blocking(move || opener()?.write_all(&recording)).await;
     if let Err(why) = written {

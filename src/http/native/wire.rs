@@ -1,7 +1,8 @@
 //! Our words.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -133,9 +134,8 @@ pub(super) struct Settings {
     say_duration: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     say_datetime: Option<bool>,
-    /// `no`, `yes`, `attach` or `delete`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    notify_email: Option<String>,
+    notify_email: Option<Notify>,
     /// Mail addresses.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<Vec<String>>,
@@ -151,12 +151,23 @@ pub(super) struct Settings {
     greeting: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transcribe: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     max_messages: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     max_seconds: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     min_seconds: Option<u32>,
+}
+
+/// What is mailed of a new message: nothing, that it is there, or it itself; and whether it then
+/// leaves the mailbox.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Notify {
+    No,
+    Yes,
+    Attach,
+    Delete,
 }
 
 impl Settings {
@@ -359,14 +370,24 @@ pub(super) struct MessageQuery {
     /// Words that begin a word of the caller's name or the transcript, or stand in the number.
     #[param(max_length = 200)]
     pub(super) q: Option<String>,
-    /// `received` (default), `number` or `duration`.
-    pub(super) order: Option<String>,
+    /// `received` where absent.
+    #[param(inline)]
+    pub(super) order: Option<Order>,
     /// Newest, or largest, first; the default.
     pub(super) descending: Option<bool>,
     #[param(minimum = 1, maximum = 1000)]
     pub(super) limit: Option<usize>,
     /// What the page before said in `next`.
     pub(super) cursor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Order {
+    #[default]
+    Received,
+    Number,
+    Duration,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -434,6 +455,23 @@ pub(super) struct ForwardTo {
     pub(super) to: Vec<String>,
     #[serde(default)]
     pub(super) urgent: bool,
+}
+
+/// A recording: WAV, MP3, Ogg, FLAC or M4A.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only described: bodies are read as they come")]
+pub(super) struct Recording(Vec<u8>);
+
+/// JSON knows no integers: 7.0 is one.
+pub(super) fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(
+    given: D,
+) -> Result<Option<N>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(given)? else { return Ok(None) };
+    let is_whole = number.fract() == 0.0 && number.abs() < 9e15;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and small enough")]
+    let whole = is_whole.then(|| N::try_from(number as i64).ok()).flatten();
+    whole.map(Some).ok_or_else(|| D::Error::custom("that is no whole number in its range"))
 }
 
 /// RFC 3339.

@@ -587,8 +587,14 @@ impl Tables {
                 .position(|known| known == folder)
                 .and_then(|at| u16::try_from(at).ok())
         };
-        let folders =
-            (!query.folders.is_empty()).then(|| query.folders.iter().filter_map(at).collect());
+        let folders = match (&query.folders[..], &query.except[..]) {
+            ([], []) => None,
+            ([], except) => {
+                let others = self.folders.iter().filter(|folder| !except.contains(folder));
+                Some(others.filter_map(at).collect())
+            }
+            (named, _) => Some(named.iter().filter_map(at).collect()),
+        };
         Wish {
             folders,
             heard: query.heard,

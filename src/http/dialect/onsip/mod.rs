@@ -16,19 +16,19 @@ use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tracing::error;
 
 use super::super::House;
-use super::super::body::{self, Unread};
+use super::super::body;
 use super::super::deed::{self, Asker};
-use super::super::guard::{Denied, Principal};
+use super::super::fault::{Fault, broken};
+use super::super::guard::Principal;
 use crate::config;
 use crate::directory::{self, Door, NewPin};
 use crate::mailbox::{Mailbox, MailboxId};
 use crate::state::credential::{Kind, Scope};
 use crate::state::organization::Organization;
 use map::{Browse, Of, Wish};
-use wire::{Context, Element, Fault, Given};
+use wire::{Context, Element, Given};
 
 #[derive(Clone)]
 struct Face {
@@ -53,14 +53,14 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
 
 /// Why there is no result.
 enum Failure {
-    Request(Fault),
+    Request(wire::Fault),
     Action(&'static str, String),
-    Broken(String),
+    Broken,
 }
 
 impl Failure {
     fn request(parameter: &'static str, code: &'static str, message: &str) -> Self {
-        Self::Request(Fault { parameter, code, message: message.into() })
+        Self::Request(wire::Fault { parameter, code, message: message.into() })
     }
 }
 
@@ -73,10 +73,10 @@ async fn answer(
 ) -> Response {
     let begun = Instant::now();
     let query = query.as_deref().unwrap_or("");
-    let given = match body::read(body, body::WORDS).await {
+    let given = match body::words(body).await {
         Ok(body) => Given::read(query, &String::from_utf8_lossy(&body)).map_err(|_| TOO_MANY),
-        Err(Unread::TooLarge) => Err(("Request.TooLarge", "The request is too large")),
-        Err(Unread::TooSlow) => Err(("Request.TooSlow", "The request is too slow")),
+        Err(Fault::TooSlow) => Err(("Request.TooSlow", "The request is too slow")),
+        Err(_) => Err(("Request.TooLarge", "The request is too large")),
     };
     let (given, known) = match given {
         Ok(given) => (given, None),
@@ -100,7 +100,7 @@ async fn answer(
     let callback = match callback.map(|name| (name, wire::is_callback(name))) {
         Some((_, false)) => {
             let why = "Callback is letters, digits, and . _ [ ]";
-            context.request_faults.push(Fault {
+            context.request_faults.push(wire::Fault {
                 parameter: "Callback",
                 code: "Value.Invalid",
                 message: why.into(),
@@ -120,8 +120,7 @@ async fn answer(
             context.action_fault = Some((code, message));
             None
         }
-        Err(Failure::Broken(why)) => {
-            error!("a request of the OnSIP interface failed: {why}");
+        Err(Failure::Broken) => {
             let body = wire::exception("Internal error");
             return ([(header::CONTENT_TYPE, XML)], body).into_response();
         }
@@ -183,7 +182,7 @@ impl Face {
         let Some(wish) = checked.wish else { return Err(refused(context)) };
         if *action == "SessionDestroy" {
             let token = given.text("SessionId").unwrap_or_default();
-            self.house.state.close_session(token, Door::Onsip).await.map_err(broken)?;
+            self.house.state.close_session(token, Door::Onsip).await?;
             context.session = None;
             return Ok(Element::new("SessionDestroy", vec![]));
         }
@@ -206,15 +205,15 @@ impl Face {
         let login = (Kind::User, username, password);
         let checked = self.house.guard.check(login, from, Door::Onsip, now).await;
         let principal = checked.map_err(|denied| match denied {
-            Denied::Unknown | Denied::NotFromHere => Failure::Action(
+            Fault::Unknown | Fault::NotFromHere => Failure::Action(
                 "Accessor.LoginFailed",
                 "The username or the password is wrong".into(),
             ),
-            other => denial(other),
+            other => other.into(),
         })?;
         let opened =
             self.house.state.open_session(&principal, Door::Onsip, self.session_seconds, now);
-        let token = opened.await.map_err(broken)?;
+        let token = opened.await?;
         context.session = Some(session(&principal, Some(token)));
         Ok(Element::new("SessionCreate", vec![]))
     }
@@ -239,7 +238,7 @@ impl Face {
                 return Err(Failure::request("SessionId", "Value.Required", "A value is required"));
             }
         };
-        let principal = entered.map_err(denial)?;
+        let principal = entered?;
         context.session = Some(session(&principal, given.text("SessionId").map(str::to_owned)));
         Ok(principal)
     }
@@ -248,7 +247,7 @@ impl Face {
         let action = |name, mailbox| Element::new(name, vec![mailbox]);
         match wish {
             Wish::SessionCreate { .. } | Wish::SessionDestroy => {
-                Err(Failure::Broken("a session is no mailbox".into()))
+                Err(broken("a session is no mailbox").into())
             }
             Wish::Add { organization, mailbox, settings } => {
                 let organization = self.organization(asker.principal, organization).await?;
@@ -257,7 +256,7 @@ impl Face {
                 })?;
                 // Its customers expect four digits.
                 let made = self.house.add_mailbox(asker, &id, &settings, NewPin::Drawn(4)).await;
-                made.map_err(failed)?;
+                made?;
                 let mut element = self.shown(&id, &organization)?;
                 let mailbox = self.house.directory.find(&id);
                 if let Some(address) = mailbox.and_then(|m| map::transfer_address(&m)) {
@@ -272,7 +271,7 @@ impl Face {
             }
             Wish::Delete { mailbox } => {
                 let (id, _) = self.mailbox(asker.principal, mailbox)?;
-                self.house.remove_mailbox(asker, &id).await.map_err(failed)?;
+                self.house.remove_mailbox(asker, &id).await?;
                 Ok(Element::new("VoicemailboxDelete", vec![]))
             }
             Wish::Edit { mailbox, number, pin, settings } => {
@@ -282,10 +281,10 @@ impl Face {
                     let to = MailboxId::new(id.context(), &number).map_err(|why| {
                         Failure::request("Mailbox", "Integer.Invalid", &why.to_string())
                     })?;
-                    self.house.renumber_mailbox(asker, &id, &to).await.map_err(failed)?;
+                    self.house.renumber_mailbox(asker, &id, &to).await?;
                     id = to;
                 }
-                self.house.edit_mailbox(asker, &id, settings, pin).await.map_err(failed)?;
+                self.house.edit_mailbox(asker, &id, settings, pin).await?;
                 let organization = self.organization_of(&id).await?;
                 Ok(action("VoicemailboxEdit", self.shown(&id, &organization)?))
             }
@@ -338,7 +337,7 @@ impl Face {
     }
 
     async fn organizations(&self, principal: &Principal) -> Result<Vec<Organization>, Failure> {
-        let mut all = self.house.organizations().await.map_err(failed)?;
+        let mut all = self.house.organizations().await?;
         all.retain(|organization| principal.reaches_context(&organization.context));
         Ok(all)
     }
@@ -350,7 +349,7 @@ impl Face {
 
     async fn organization_of(&self, id: &MailboxId) -> Result<Organization, Failure> {
         let now = (self.house.now)();
-        self.house.state.organization(id.context(), now).await.map_err(broken)
+        Ok(self.house.state.organization(id.context(), now).await?)
     }
 
     fn shown(&self, id: &MailboxId, organization: &Organization) -> Result<Element, Failure> {
@@ -373,24 +372,26 @@ fn session(principal: &Principal, token: Option<String>) -> wire::Session {
 fn refused(context: &mut Context) -> Failure {
     match context.request_faults.pop() {
         Some(fault) => Failure::Request(fault),
-        None => Failure::Broken("a wish without fault was refused".into()),
+        None => broken("a wish without fault was refused").into(),
     }
 }
 
-fn denial(denied: Denied) -> Failure {
-    match denied {
-        Denied::Unknown | Denied::NotFromHere => Failure::request(
-            "SessionId",
-            "Session.Authentication",
-            "The session is unknown, or it has ended",
-        ),
-        Denied::Locked { .. } => {
-            Failure::request("Action", LOCKED, "Too many failed logins: try again later")
+impl<E: Into<Fault>> From<E> for Failure {
+    fn from(why: E) -> Self {
+        match why.into() {
+            Fault::Unknown | Fault::NotFromHere => Self::request(
+                "SessionId",
+                "Session.Authentication",
+                "The session is unknown, or it has ended",
+            ),
+            Fault::Locked { .. } => {
+                Self::request("Action", LOCKED, "Too many failed logins: try again later")
+            }
+            Fault::TooFast => {
+                Self::Action("Request.TooMany", "Too many requests at once: try again".into())
+            }
+            Fault::TooLarge | Fault::TooSlow | Fault::Broken => Self::Broken,
         }
-        Denied::Busy | Denied::TooFast => {
-            Failure::Action("Request.TooMany", "Too many requests at once: try again".into())
-        }
-        Denied::Broken(why) => Failure::Broken(why.to_string()),
     }
 }
 
@@ -403,25 +404,20 @@ fn missing(what: &str) -> Failure {
     Failure::Action(code, format!("There is no such {what}"))
 }
 
-fn failed(error: deed::Error) -> Failure {
-    match error {
-        deed::Error::Directory(directory::Error::Exists(_)) => {
-            Failure::Action("Mailbox.Unavailable", "The mailbox's number is taken".into())
+impl From<deed::Error> for Failure {
+    fn from(error: deed::Error) -> Self {
+        use directory::Error::{Exists, NoSuchMailbox, Refused, Taken};
+        match error {
+            deed::Error::Directory(Exists(_)) => {
+                Self::Action("Mailbox.Unavailable", "The mailbox's number is taken".into())
+            }
+            deed::Error::Directory(Taken { name, .. }) => {
+                Self::Action("Address.Unavailable", format!("{name} belongs to another mailbox"))
+            }
+            deed::Error::Directory(NoSuchMailbox(_)) => missing("Voicemailbox"),
+            deed::Error::Directory(Refused(why)) => Self::Action("Voicemailbox.Invalid", why),
+            deed::Error::Busy => Self::Action("Voicemailbox.Busy", error.to_string()),
+            other => broken(other).into(),
         }
-        deed::Error::Directory(directory::Error::Taken { name, .. }) => {
-            Failure::Action("Address.Unavailable", format!("{name} belongs to another mailbox"))
-        }
-        deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => missing("Voicemailbox"),
-        deed::Error::Directory(directory::Error::Refused(why)) => {
-            Failure::Action("Voicemailbox.Invalid", why)
-        }
-        deed::Error::Busy => Failure::Action("Voicemailbox.Busy", error.to_string()),
-        deed::Error::Spool(error) => Failure::Broken(error.to_string()),
-        deed::Error::Directory(error) => Failure::Broken(error.to_string()),
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn broken(error: impl ToString) -> Failure {
-    Failure::Broken(error.to_string())
 }

@@ -12,20 +12,20 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, RawQuery, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{get, post, put};
 use futures_util::stream;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
-use tracing::error;
 
 use super::super::House;
 use super::super::audio;
 use super::super::body;
 use super::super::deed::{self, Asker};
-use super::super::guard::{Denied, Principal};
+use super::super::fault::{Fault, broken};
+use super::super::guard::Principal;
 use crate::config;
 use crate::directory::{self, Door, NewPin};
 use crate::mailbox::{By, Counts, Edit, Folder, MailboxId, Message, Stem};
@@ -189,7 +189,7 @@ impl Face {
     }
 
     async fn messages(&self, id: &MailboxId, query: &Query) -> Result<Vec<Arc<Message>>, Refusal> {
-        self.house.spool.list(id, query).await.map_err(broken)
+        Ok(self.house.spool.list(id, query).await?)
     }
 
     async fn file(
@@ -214,7 +214,7 @@ impl Face {
     ) -> Result<Arc<Message>, Refusal> {
         let stem = Stem::found(file).ok_or(Refusal::NoSuchFile)?;
         let found = self.house.spool.find(id, folders, &stem).await;
-        found.map_err(broken)?.ok_or(Refusal::NoSuchFile)
+        found?.ok_or(Refusal::NoSuchFile)
     }
 
     async fn read(&self, id: &MailboxId, message: Arc<Message>) -> Result<String, Refusal> {
@@ -224,7 +224,7 @@ impl Face {
         let audio = audio::wav(&self.house, id, &message, LARGEST).await;
         let audio = audio.map_err(|why| match why.kind() {
             io::ErrorKind::FileTooLarge => Refusal::TooLarge,
-            _ => broken(why),
+            _ => why.into(),
         })?;
         Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
     }
@@ -250,10 +250,10 @@ impl Face {
         let by = By::new(principal.name.clone(), (self.house.now)());
         for message in messages {
             let done = self.house.spool.edit(&id, message.id, &Edit::Delete, &by).await;
-            done.map_err(broken)?;
+            done?;
             let asker = Asker { principal: &principal, door: Door::Telebroad, from };
             let subject = format!("{} {id}", message.id);
-            self.house.record(asker, "message.delete", &subject, "").await.map_err(failed)?;
+            self.house.record(asker, "message.delete", &subject, "").await?;
         }
         Ok(told)
     }
@@ -276,7 +276,7 @@ impl Face {
         // All or none: a wrong one is told before any is marked.
         let mut messages = vec![];
         for number in wanted {
-            let found = self.house.spool.numbered(number).await.map_err(broken)?;
+            let found = self.house.spool.numbered(number).await?;
             let found = found.filter(|message| {
                 let id = &message.mailbox;
                 principal.reaches(id.context(), id.number())
@@ -287,7 +287,7 @@ impl Face {
         let by = By::new(principal.name.clone(), (self.house.now)());
         for message in messages {
             let (id, edit) = (&message.mailbox, Edit::MarkHeard);
-            self.house.spool.edit(id, message.id, &edit, &by).await.map_err(broken)?;
+            self.house.spool.edit(id, message.id, &edit, &by).await?;
         }
         Ok(wire::result(&true))
     }
@@ -327,7 +327,7 @@ impl Face {
         let (settings, pin) = map::mailbox_wish(&body, &mailbox)?;
         let pin = pin.as_deref().map_or(NewPin::Unchanged, NewPin::Given);
         let asker = Asker { principal: &principal, door: Door::Telebroad, from };
-        self.house.edit_mailbox(asker, &id, settings, pin).await.map_err(failed)?;
+        self.house.edit_mailbox(asker, &id, settings, pin).await?;
         Ok(wire::result(&self.shown(&id).ok_or(Refusal::NoSuchMailbox)?))
     }
 
@@ -347,9 +347,9 @@ impl Face {
         let now = (self.house.now)();
         let pair = (Kind::User, login.username.as_str(), login.password.as_str());
         let principal = self.house.guard.check(pair, from, Door::Telebroad, now).await;
-        let principal = principal.map_err(denied)?;
+        let principal = principal?;
         let opened = self.house.state.open_session(&principal, Door::Telebroad, A_DAY, now);
-        Ok(wire::result(&wire::Token { token: opened.await.map_err(broken)? }))
+        Ok(wire::result(&wire::Token { token: opened.await? }))
     }
 
     fn shown(&self, id: &MailboxId) -> Option<wire::Mailbox> {
@@ -378,7 +378,7 @@ impl Face {
 
     async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<Principal>, Refusal> {
         let now = (self.house.now)();
-        self.house.guard.enter(headers, from, Door::Telebroad, now).await.map_err(denied)
+        Ok(self.house.guard.enter(headers, from, Door::Telebroad, now).await?)
     }
 }
 
@@ -394,36 +394,32 @@ fn may(principal: &Principal, scope: Scope) -> Result<(), Refusal> {
 }
 
 async fn words<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    let bytes = body::read(body, body::WORDS).await.map_err(|why| match why {
-        body::Unread::TooLarge => Refusal::TooLarge,
-        body::Unread::TooSlow => Refusal::TooSlow,
-    })?;
-    serde_json::from_slice(&bytes).map_err(|_| Refusal::NoBody)
+    serde_json::from_slice(&body::words(body).await?).map_err(|_| Refusal::NoBody)
 }
 
-fn denied(denied: Denied) -> Refusal {
-    match denied {
-        Denied::Unknown | Denied::NotFromHere => Refusal::Login,
-        Denied::Locked { .. } => Refusal::Blocked,
-        Denied::Busy | Denied::TooFast => Refusal::Busy,
-        Denied::Broken(why) => broken(why),
+impl<E: Into<Fault>> From<E> for Refusal {
+    fn from(why: E) -> Self {
+        match why.into() {
+            Fault::Unknown | Fault::NotFromHere => Self::Login,
+            Fault::Locked { .. } => Self::Blocked,
+            Fault::TooFast => Self::Busy,
+            Fault::TooLarge => Self::TooLarge,
+            Fault::TooSlow => Self::TooSlow,
+            Fault::Broken => Self::Broken,
+        }
     }
 }
 
-fn failed(error: deed::Error) -> Refusal {
-    match error {
-        deed::Error::Directory(
-            error @ (directory::Error::Refused(_) | directory::Error::Taken { .. }),
-        ) => Refusal::Settings(error.to_string()),
-        deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => Refusal::NoSuchMailbox,
-        other => broken(other),
+impl From<deed::Error> for Refusal {
+    fn from(error: deed::Error) -> Self {
+        match error {
+            deed::Error::Directory(
+                error @ (directory::Error::Refused(_) | directory::Error::Taken { .. }),
+            ) => Self::Settings(error.to_string()),
+            deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => Self::NoSuchMailbox,
+            other => broken(other).into(),
+        }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn broken(why: impl ToString) -> Refusal {
-    error!("a request of the Telebroad interface failed: {}", why.to_string());
-    Refusal::Broken
 }
 
 fn refused(refusal: &Refusal) -> Response {
@@ -431,8 +427,7 @@ fn refused(refusal: &Refusal) -> Response {
 }
 
 fn json(body: Body) -> Response {
-    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body)
-        .into_response()
+    super::json(StatusCode::OK, body)
 }
 
 /// An unpaged list may be long: it is written as it is read.

@@ -10,17 +10,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Serialize;
-use tracing::error;
+use serde_json::Value;
 
 use super::super::House;
 use super::super::audio::{self, Format};
-use super::super::body::{self, Unread};
+use super::super::body;
+use super::super::fault::{Fault, broken};
 use super::super::form;
-use super::super::guard::{Denied, Principal};
+use super::super::guard::Principal;
 use crate::config;
 use crate::directory::Door;
 use crate::mailbox::{DEFAULT_CONTEXT, MailboxId, Message};
@@ -41,6 +42,16 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
         .with_state(house)
 }
 
+/// A message as the global form's webhook tells a missed call.
+pub fn missed_call(message: &Message, appid: u64) -> Value {
+    serde_json::to_value(map::missed_call(message, appid, Form::Global)).unwrap_or_default()
+}
+
+/// The same in the Indian form.
+pub fn missed_call_in_india(message: &Message, appid: u64) -> Value {
+    serde_json::to_value(map::missed_call(message, appid, Form::India)).unwrap_or_default()
+}
+
 struct Refused(u16, &'static str);
 
 const MISSING: Refused = Refused(400, "parameter missing or invalid");
@@ -59,10 +70,9 @@ async fn list(
         let (appid, secret) = login(&given, form)?;
         let visitor = enter(&house, &appid, &secret, from.ip()).await?;
         let wish = map::wish(&given, form, (house.now)()).map_err(|()| MISSING)?;
-        let messages = visitor.messages(&house, &wish.query).await?;
-        let all = messages.len();
-        let page = messages.iter().skip(wish.skip).take(wish.limit);
-        let voicemail = page.map(|message| map::voicemail(message, &appid, form)).collect();
+        let (all, messages) = visitor.page(&house, &wish).await?;
+        let voicemail = messages.iter().map(|message| map::voicemail(message, &appid, form));
+        let voicemail = voicemail.collect();
         let (count, total) = match form {
             Form::Global => (Some(all), None),
             Form::India => (None, Some(all)),
@@ -86,7 +96,7 @@ async fn token(
         })?;
         let now = (house.now)();
         let opened = house.state.open_session(&visitor.principal, Door::Telecmi, LASTS, now);
-        let secret = format!("{LENT}{}", opened.await.map_err(broken)?);
+        let secret = format!("{LENT}{}", opened.await?);
         Ok(answer(200, &wire::Token { secret, expires_in: "30d", code: 200 }))
     })
     .await
@@ -112,11 +122,11 @@ async fn play(
         })?;
         let none = || Refused(404, "no such file");
         let query = map::around(file).ok_or_else(none)?;
-        let messages = visitor.messages(&house, &query).await?;
+        let (_, messages) = visitor.page(&house, &query).await?;
         let found = messages.iter().find(|message| map::voicename(message, appid) == file);
         if let Some(message) = found {
             let id = &message.mailbox;
-            return audio::play(&house, id, message, Format::Mp3, &headers).await.map_err(broken);
+            return Ok(audio::play(&house, id, message, Format::Mp3, &headers).await?);
         }
         Err(none())
     })
@@ -134,11 +144,7 @@ async fn enter(house: &House, appid: &str, secret: &str, from: IpAddr) -> Result
         Some(token) => house.guard.session(token, None, from, Door::Telecmi, now).await,
         None => house.guard.check((Kind::Telecmi, appid, secret), from, Door::Telecmi, now).await,
     };
-    let principal = entered.map_err(|denied| match denied {
-        Denied::Unknown | Denied::NotFromHere => UNKNOWN,
-        Denied::Locked { .. } | Denied::Busy | Denied::TooFast => Refused(429, "too many requests"),
-        Denied::Broken(why) => broken(why),
-    })?;
+    let principal = entered?;
     if principal.name != appid || !principal.may(Scope::Read) {
         return Err(UNKNOWN);
     }
@@ -148,18 +154,20 @@ async fn enter(house: &House, appid: &str, secret: &str, from: IpAddr) -> Result
 const UNKNOWN: Refused = Refused(401, "invalid user token, authentication failed");
 
 impl Visitor {
-    async fn messages(&self, house: &House, query: &Query) -> Result<Vec<Arc<Message>>, Refused> {
-        let context = self.principal.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
-        let listed = match &self.principal.mailbox {
-            None => house.spool.list_all(context, query).await,
-            Some(number) => match MailboxId::new(context, number) {
-                Ok(id) => house.spool.list(&id, query).await,
-                Err(_) => Ok(vec![]),
-            },
+    /// How many messages there are in all, and those of the page that is asked for.
+    async fn page(
+        &self,
+        house: &House,
+        query: &Query,
+    ) -> Result<(usize, Vec<Arc<Message>>), Refused> {
+        let (spool, principal) = (&house.spool, &self.principal);
+        let context = principal.context.as_deref().unwrap_or(DEFAULT_CONTEXT);
+        let Some(number) = &principal.mailbox else {
+            let all = spool.total_of_all(context, query).await?;
+            return Ok((all, spool.list_all(context, query).await?));
         };
-        let mut messages = listed.map_err(broken)?;
-        messages.retain(|message| map::is_told(message));
-        Ok(messages)
+        let id = MailboxId::new(context, number).map_err(broken)?;
+        Ok((spool.total(&id, query).await?, spool.list(&id, query).await?))
     }
 }
 
@@ -173,11 +181,7 @@ fn login(given: &Given, form: Form) -> Result<(String, String), Refused> {
 }
 
 async fn words(body: Body) -> Result<Given, Refused> {
-    let bytes = body::read(body, body::WORDS).await.map_err(|why| match why {
-        Unread::TooLarge => Refused(413, "the body is too large"),
-        Unread::TooSlow => Refused(408, "the body is too slow"),
-    })?;
-    Given::read(&bytes).ok_or(MISSING)
+    Given::read(&body::words(body).await?).ok_or(MISSING)
 }
 
 async fn wrong_method() -> Response {
@@ -194,12 +198,17 @@ fn refused(&Refused(code, msg): &Refused) -> Response {
 
 fn answer(code: u16, value: &impl Serialize) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (status, headers, serde_json::to_string(value).unwrap_or_default()).into_response()
+    super::json(status, serde_json::to_string(value).unwrap_or_default())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn broken(why: impl ToString) -> Refused {
-    error!("a request of the TeleCMI interface failed: {}", why.to_string());
-    Refused(500, "internal error")
+impl<E: Into<Fault>> From<E> for Refused {
+    fn from(why: E) -> Self {
+        match why.into() {
+            Fault::Unknown | Fault::NotFromHere => UNKNOWN,
+            Fault::Locked { .. } | Fault::TooFast => Self(429, "too many requests"),
+            Fault::TooLarge => Self(413, "the body is too large"),
+            Fault::TooSlow => Self(408, "the body is too slow"),
+            Fault::Broken => Self(500, "internal error"),
+        }
+    }
 }

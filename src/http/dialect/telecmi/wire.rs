@@ -27,6 +27,30 @@ pub(super) struct Voicemail {
     pub(super) voicename: String,
 }
 
+/// <https://doc.telecmi.com/chub/docs/incoming-missed/>.
+#[derive(Serialize)]
+pub(super) struct MissedCall {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) direction: &'static str,
+    pub(super) status: &'static str,
+    pub(super) appid: u64,
+    pub(super) cmiuuid: String,
+    pub(super) conversation_uuid: String,
+    pub(super) from: u64,
+    pub(super) virtual_number: u64,
+    /// Milliseconds.
+    pub(super) time: i64,
+    pub(super) waitedsec: u64,
+    pub(super) hangup_reason: &'static str,
+    /// The global form has a boolean, the Indian one a word.
+    pub(super) voicemail: Value,
+    pub(super) voicename: String,
+    pub(super) team: &'static str,
+    pub(super) ivr_name: &'static str,
+    pub(super) custom: &'static str,
+}
+
 #[derive(Serialize)]
 pub(super) struct Token {
     pub(super) secret: String,

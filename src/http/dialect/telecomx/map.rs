@@ -39,14 +39,10 @@ pub(super) fn queries(asked: Box) -> Vec<Query> {
         Box::Old => {
             vec![query(&[Folder::Inbox, Folder::Urgent], Some(true)), query(&[Folder::Old], None)]
         }
-        Box::Saved => vec![query(&[], None)],
-    }
-}
-
-pub(super) fn belongs(message: &Message, asked: Box) -> bool {
-    match asked {
-        Box::New | Box::Old => true,
-        Box::Saved => is_saved(&message.folder),
+        Box::Saved => {
+            use Folder::{Deleted, Inbox, Old, Sent, Urgent};
+            vec![Query { except: vec![Inbox, Urgent, Old, Sent, Deleted], ..query(&[], None) }]
+        }
     }
 }
 
@@ -119,9 +115,9 @@ pub(super) fn around(id: &str) -> Option<Query> {
     let hex = id.len() == 24 && id.bytes().all(|b| b.is_ascii_hexdigit());
     let second = hex.then(|| u32::from_str_radix(&id[..8], 16).ok()).flatten()?;
     let second = i64::from(second);
-    // What lies before 1970 or after 2106 has the last second in its id.
-    let bounded = 0 < second && second < i64::from(u32::MAX);
-    let (from, to) = if bounded { (Some(second), Some(second)) } else { (None, None) };
+    // What lies before 1970 has the first second in its id, and what lies after 2106 the last.
+    let from = (second > 0).then_some(second);
+    let to = (second < i64::from(u32::MAX)).then_some(second);
     Some(Query { folders: owners(false), from, to, ..Query::default() })
 }
 

@@ -9,19 +9,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, RawPathParams, RawQuery, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
-use tracing::error;
 
 use super::super::House;
-use super::super::body::{self, Unread};
+use super::super::body;
 use super::super::deed::{self, Asker};
+use super::super::fault::{Fault, broken};
 use super::super::form;
-use super::super::guard::{Denied, Principal};
+use super::super::guard::Principal;
 use crate::config;
 use crate::directory::{self, Door, Login, NewPin, Settings};
 use crate::mailbox::{Mailbox, MailboxId, Message};
@@ -38,12 +38,6 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
 /// Status, and the key that says what it is about.
 pub(super) struct Refused(StatusCode, &'static str);
 
-impl From<StatusCode> for Refused {
-    fn from(status: StatusCode) -> Self {
-        Self(status, "request")
-    }
-}
-
 async fn list(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
@@ -56,13 +50,12 @@ async fn list(
         let asked = map::named(text(&query, "box")).ok_or(Refused(UNPROCESSABLE, "box"))?;
         let mut messages: Vec<(MailboxId, Arc<Message>)> = vec![];
         for query in map::queries(asked) {
-            let list = house.spool.list(&id, &query).await.map_err(broken)?.into_iter();
-            let list = list.filter(|message| map::belongs(message, asked));
+            let list = house.spool.list(&id, &query).await?.into_iter();
             messages.extend(list.map(|message| (id.clone(), message)));
         }
         map::sort(&mut messages);
         let organization = house.state.organization(id.context(), (house.now)());
-        let organization = organization.await.map_err(broken)?;
+        let organization = organization.await?;
         let counts = house.spool.counts(&id);
         let kept = u32::try_from(house.spool.kept(&id)).unwrap_or(u32::MAX);
         let rows = messages.iter().map(|(_, m)| map::voicemail(m, &mailbox, &organization));
@@ -96,7 +89,7 @@ async fn set_pin(
 ) -> Response {
     told(async {
         let (id, _) = enter(&house, &path, from.ip()).await?;
-        let new: wire::NewPin = serde_json::from_slice(&words(body).await?)
+        let new: wire::NewPin = serde_json::from_slice(&body::words(body).await?)
             .map_err(|_| Refused(UNPROCESSABLE, "pin"))?;
         if !map::is_pin(&new.pin) {
             return Err(Refused(UNPROCESSABLE, "pin"));
@@ -108,7 +101,7 @@ async fn set_pin(
         let done = house.edit_mailbox(asker, &id, Settings::new(), pin).await;
         done.map_err(|error| match error {
             deed::Error::Directory(directory::Error::Refused(_)) => Refused(UNPROCESSABLE, "pin"),
-            other => broken(other),
+            other => broken(other).into(),
         })?;
         Ok(answer(&wire::Success { success: true }))
     })
@@ -126,7 +119,7 @@ async fn enter(
         form::segment(found.map_or("", |(_, value)| value))
     };
     let (number, pin) = (part("number"), part("pin"));
-    house.guard.pace(from).map_err(denied)?;
+    house.guard.pace(from)?;
     let found = number.starts_with('+').then(|| house.directory.named(&number)).flatten();
     // A number that nobody has counts against who asks for it.
     let nobody = MailboxId::new("-", "-").map_err(broken)?;
@@ -157,13 +150,6 @@ fn text<'q>(pairs: &'q [(String, String)], name: &str) -> &'q str {
     pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
 }
 
-async fn words(body: Body) -> Result<Bytes, Refused> {
-    body::read(body, body::WORDS).await.map_err(|why| match why {
-        Unread::TooLarge => Refused(StatusCode::PAYLOAD_TOO_LARGE, "body"),
-        Unread::TooSlow => Refused(StatusCode::REQUEST_TIMEOUT, "body"),
-    })
-}
-
 async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
     work.await.unwrap_or_else(|Refused(status, message)| {
         let error = wire::Error { code: status.as_u16(), message };
@@ -174,22 +160,18 @@ async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response
 }
 
 fn answer(value: &impl Serialize) -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    (headers, serde_json::to_string(value).unwrap_or_default()).into_response()
+    super::json(StatusCode::OK, serde_json::to_string(value).unwrap_or_default())
 }
 
-fn denied(denied: Denied) -> Refused {
-    match denied {
-        Denied::Unknown => Refused(StatusCode::UNAUTHORIZED, "token"),
-        Denied::NotFromHere => Refused(StatusCode::FORBIDDEN, "token"),
-        Denied::Locked { .. } => Refused(StatusCode::FORBIDDEN, "login"),
-        Denied::TooFast | Denied::Busy => Refused(StatusCode::TOO_MANY_REQUESTS, "rate"),
-        Denied::Broken(why) => broken(why),
+impl<E: Into<Fault>> From<E> for Refused {
+    fn from(why: E) -> Self {
+        let fault = why.into();
+        match fault {
+            Fault::Unknown | Fault::NotFromHere => Self(fault.status(), "token"),
+            Fault::Locked { .. } => Self(StatusCode::FORBIDDEN, "login"),
+            Fault::TooFast => Self(fault.status(), "rate"),
+            Fault::TooLarge | Fault::TooSlow => Self(fault.status(), "body"),
+            Fault::Broken => Self(fault.status(), "internal_error"),
+        }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn broken(why: impl ToString) -> Refused {
-    error!("a request of the TelecomX interface failed: {}", why.to_string());
-    Refused(StatusCode::INTERNAL_SERVER_ERROR, "internal_error")
 }

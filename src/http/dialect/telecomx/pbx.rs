@@ -11,11 +11,12 @@ use axum::response::Response;
 use axum::routing::get;
 
 use super::super::super::House;
-use super::super::super::form;
+use super::super::super::fault::broken;
 use super::super::super::guard::Principal;
-use super::{Refused, answer, broken, denied, map, parameters, text, told, wire, words};
+use super::super::super::{body, form};
+use super::{Refused, answer, map, parameters, text, told, wire};
 use crate::directory::Door;
-use crate::mailbox::{By, Counts, DEFAULT_CONTEXT, Edit, Mailbox, MailboxId, Message, hex_id};
+use crate::mailbox::{By, Counts, DEFAULT_CONTEXT, Edit, MailboxId, Message, hex_id};
 use crate::spool::Query;
 use crate::state::credential::{Kind, Scope};
 
@@ -41,7 +42,7 @@ async fn log_in(
 ) -> Response {
     told(async {
         let query = parameters(query.as_deref())?;
-        let body = words(body).await?;
+        let body = body::words(body).await?;
         let login = if body.is_empty() {
             wire::Login {
                 username: text(&query, "username").to_owned(),
@@ -54,13 +55,13 @@ async fn log_in(
         let now = (house.now)();
         let pair = (Kind::User, login.username.as_str(), login.password.as_str());
         let principal = house.guard.check(pair, from.ip(), Door::Telecomx, now).await;
-        let principal = principal.map_err(|why| match denied(why) {
+        let principal = principal.map_err(|why| match why.into() {
             Refused(status, "token") => Refused(status, "login"),
             other => other,
         })?;
         let seconds = if login.persist { FOR_EVER } else { A_WHILE };
         let token = house.state.open_session(&principal, Door::Telecomx, seconds, now).await;
-        let token = token.map_err(broken)?;
+        let token = token?;
         Ok(answer(&wire::Token { token, expires: if login.persist { -1 } else { A_WHILE } }))
     })
     .await
@@ -94,20 +95,16 @@ async fn list(
         };
         let page = Query { skip: offset, limit: Some(limit), ..query.clone() };
         let spool = &house.spool;
-        let (total, messages) = match (&visitor.principal.mailbox, &visitor.boxes[..]) {
-            (None, _) => (
-                spool.total_of_all(&visitor.context, &query).await.map_err(broken)?,
-                spool.list_all(&visitor.context, &page).await.map_err(broken)?,
+        let (total, messages) = match visitor.mailbox()? {
+            None => (
+                spool.total_of_all(&visitor.context, &query).await?,
+                spool.list_all(&visitor.context, &page).await?,
             ),
-            (Some(_), [(id, _)]) => (
-                spool.total(id, &query).await.map_err(broken)?,
-                spool.list(id, &page).await.map_err(broken)?,
-            ),
-            (Some(_), _) => (0, vec![]),
+            Some(id) => (spool.total(&id, &query).await?, spool.list(&id, &page).await?),
         };
         let mut voicemails = vec![];
         for message in messages {
-            voicemails.extend(visitor.shown(&house, &message.mailbox, &message).await?);
+            voicemails.extend(visitor.shown(&house, &message).await?);
         }
         Ok(answer(&wire::PbxList { offset, limit, total, voicemails }))
     })
@@ -123,7 +120,7 @@ async fn read(
     told(async {
         let visitor = enter(&house, &headers, from.ip(), Scope::Read).await?;
         let shown = match visitor.find(&house, &path).await? {
-            Some((id, message)) => visitor.shown(&house, &id, &message).await?,
+            Some(message) => visitor.shown(&house, &message).await?,
             None => None,
         };
         Ok(answer(&shown))
@@ -141,9 +138,9 @@ async fn mark(
     told(async {
         let visitor = enter(&house, &headers, from.ip(), Scope::Read).await?;
         let found = visitor.find(&house, &path).await?;
-        let (id, message) = found.ok_or(Refused(StatusCode::NOT_FOUND, "id"))?;
+        let message = found.ok_or(Refused(StatusCode::NOT_FOUND, "id"))?;
         let by = By::new(visitor.principal.name.clone(), (house.now)());
-        house.spool.edit(&id, message.id, &Edit::MarkHeard, &by).await.map_err(broken)?;
+        house.spool.edit(&message.mailbox, message.id, &Edit::MarkHeard, &by).await?;
         Ok(answer(&wire::Success { success: true }))
     })
     .await
@@ -156,7 +153,9 @@ async fn count(
 ) -> Response {
     told(async {
         let visitor = enter(&house, &headers, from.ip(), Scope::Read).await?;
-        let sum: Counts = visitor.boxes.iter().map(|(id, _)| house.spool.counts(id)).sum();
+        let boxes = house.directory.within(&visitor.context).into_iter();
+        let own = boxes.filter(|(id, _)| visitor.principal.reaches(id.context(), id.number()));
+        let sum: Counts = own.map(|(id, _)| house.spool.counts(&id)).sum();
         Ok(answer(&wire::Count { new_messages: sum.new, old_messages: sum.old }))
     })
     .await
@@ -171,17 +170,16 @@ async fn auth(
     told(async {
         let query = parameters(query.as_deref())?;
         let token = text(&query, "token");
-        house.guard.token(token, from.ip(), Door::Telecomx, (house.now)()).await.map_err(denied)?;
+        house.guard.token(token, from.ip(), Door::Telecomx, (house.now)()).await?;
         Ok(answer(&wire::Success { success: true }))
     })
     .await
 }
 
-/// Who asks, and the mailboxes within his reach.
+/// Who asks, and the organization whose mailboxes are within his reach, if not one alone.
 struct Visitor {
     principal: Arc<Principal>,
     context: String,
-    boxes: Vec<(MailboxId, Arc<Mailbox>)>,
 }
 
 async fn enter(
@@ -191,50 +189,48 @@ async fn enter(
     scope: Scope,
 ) -> Result<Visitor, Refused> {
     let entered = house.guard.enter(headers, from, Door::Telecomx, (house.now)()).await;
-    let principal = entered.map_err(denied)?;
+    let principal = entered?;
     if !principal.may(scope) {
         return Err(Refused(StatusCode::FORBIDDEN, "token"));
     }
     let context = principal.context.clone().unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
-    let mut boxes = house.directory.within(&context);
-    boxes.retain(|(id, _)| principal.reaches(id.context(), id.number()));
-    Ok(Visitor { principal, context, boxes })
+    Ok(Visitor { principal, context })
 }
 
 impl Visitor {
+    fn mailbox(&self) -> Result<Option<MailboxId>, Refused> {
+        let number = self.principal.mailbox.as_deref();
+        let id = number.map(|number| MailboxId::new(&self.context, number)).transpose();
+        Ok(id.map_err(broken)?)
+    }
+
     async fn find(
         &self,
         house: &House,
         path: &RawPathParams,
-    ) -> Result<Option<(MailboxId, Arc<Message>)>, Refused> {
+    ) -> Result<Option<Arc<Message>>, Refused> {
         let wanted = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, value)| value);
         let wanted = form::segment(wanted);
         let Some(query) = map::around(&wanted) else { return Ok(None) };
-        for (id, _) in &self.boxes {
-            let list = house.spool.list(id, &query).await.map_err(broken)?;
-            let found = list.into_iter().find(|message| map::is_called(message, &wanted));
-            if let Some(message) = found {
-                return Ok(Some((id.clone(), message)));
-            }
-        }
-        Ok(None)
+        let list = match self.mailbox()? {
+            None => house.spool.list_all(&self.context, &query).await?,
+            Some(id) => house.spool.list(&id, &query).await?,
+        };
+        Ok(list.into_iter().find(|message| map::is_called(message, &wanted)))
     }
 
     async fn shown(
         &self,
         house: &House,
-        id: &MailboxId,
         message: &Message,
     ) -> Result<Option<wire::PbxVoicemail>, Refused> {
-        let Some((_, mailbox)) = self.boxes.iter().find(|(known, _)| known == id) else {
-            return Ok(None);
-        };
-        let organization = house.state.organization(id.context(), (house.now)()).await;
-        let organization = organization.map_err(broken)?;
+        let id = &message.mailbox;
+        let Some(mailbox) = house.directory.find(id) else { return Ok(None) };
+        let organization = house.state.organization(id.context(), (house.now)()).await?;
         let employee_of = |number: &str| {
             let caller = MailboxId::new(id.context(), number).ok()?;
             Some(hex_id(house.directory.find(&caller)?.uuid))
         };
-        Ok(Some(map::pbx_voicemail(message, mailbox, &organization, employee_of)))
+        Ok(Some(map::pbx_voicemail(message, &mailbox, &organization, employee_of)))
     }
 }

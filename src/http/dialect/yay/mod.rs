@@ -8,19 +8,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
-use tracing::error;
 use uuid::Uuid;
 
 use super::super::House;
-use super::super::body::{self, Unread};
+use super::super::body;
 use super::super::deed::{self, Asker};
-use super::super::guard::{Denied, Principal};
+use super::super::fault::{Fault, broken};
+use super::super::guard::Principal;
 use super::super::link::Links;
 use crate::config;
 use crate::directory::{self, Door, NewPin};
@@ -50,14 +50,28 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
         .route("/mailbox/{uuid}", get(read).put(replace).delete(remove))
         .route("/mailbox/{uuid}/messages", get(messages))
         .merge(sound::routes())
-        .method_not_allowed_fallback(|| async { refused(StatusCode::METHOD_NOT_ALLOWED) })
-        .fallback(|| async { refused(StatusCode::NOT_FOUND) })
+        .method_not_allowed_fallback(|| async {
+            answer(StatusCode::METHOD_NOT_ALLOWED, wire::Nothing {})
+        })
+        .fallback(|| async { answer(StatusCode::NOT_FOUND, wire::Nothing {}) })
         .with_state(face);
     Router::new().nest("/voip", inner)
 }
 
 /// Why not, by the status that says so.
-type Refused = StatusCode;
+struct Refused(StatusCode);
+
+impl From<StatusCode> for Refused {
+    fn from(status: StatusCode) -> Self {
+        Self(status)
+    }
+}
+
+impl<E: Into<Fault>> From<E> for Refused {
+    fn from(why: E) -> Self {
+        Self(why.into().status())
+    }
+}
 
 /// Who asks, and for which customer.
 struct Visitor {
@@ -109,7 +123,7 @@ async fn add(
 ) -> Response {
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let wish = map::wish(&words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
+        let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
         let pin = wish.pin.as_deref().map_or(NewPin::Drawn(4), NewPin::Given);
         // Two that are made at once may draw the same number: the second draws again.
         for _ in 0..10 {
@@ -119,13 +133,13 @@ async fn add(
             match made {
                 Err(deed::Error::Directory(directory::Error::Exists(_))) => {}
                 made => {
-                    made.map_err(failed)?;
+                    made?;
                     let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
                     return Ok(answer(StatusCode::CREATED, face.shown(&mailbox, true)));
                 }
             }
         }
-        Err(StatusCode::CONFLICT)
+        Err(StatusCode::CONFLICT.into())
     })
     .await
 }
@@ -140,10 +154,10 @@ async fn replace(
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
         let (id, _) = face.mailbox(&visitor, &uuid)?;
-        let wish = map::wish(&words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
+        let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
         let pin = wish.pin.as_deref().map_or(NewPin::Absent, NewPin::Given);
         let done = face.house.edit_mailbox(visitor.asker(), &id, wish.settings, pin).await;
-        done.map_err(failed)?;
+        done?;
         let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
         Ok(answer(StatusCode::OK, face.shown(&mailbox, false)))
     })
@@ -159,7 +173,7 @@ async fn remove(
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
         let (id, _) = face.mailbox(&visitor, &uuid)?;
-        face.house.remove_mailbox(visitor.asker(), &id).await.map_err(failed)?;
+        face.house.remove_mailbox(visitor.asker(), &id).await?;
         Ok(face.gone())
     })
     .await
@@ -176,7 +190,7 @@ async fn messages(
         let (id, _) = face.mailbox(&visitor, &uuid)?;
         let folders = vec![Folder::Inbox, Folder::Urgent, Folder::Old];
         let query = Query { folders, newest_first: true, ..Query::default() };
-        let list = face.house.spool.list(&id, &query).await.map_err(broken)?;
+        let list = face.house.spool.list(&id, &query).await?;
         let rows: Vec<_> = list.iter().map(|message| map::message(message)).collect();
         Ok(answer(StatusCode::OK, rows))
     })
@@ -199,19 +213,13 @@ impl Face {
         let password = named("x-auth-password").ok_or(StatusCode::UNAUTHORIZED)?;
         let name = format!("{reseller}/{user}");
         let now = (self.house.now)();
-        let checked =
-            self.house.guard.check((Kind::Yay, &name, password), from, Door::Yay, now).await;
-        let principal = checked.map_err(|denied| match denied {
-            Denied::Unknown => StatusCode::UNAUTHORIZED,
-            Denied::NotFromHere => StatusCode::FORBIDDEN,
-            Denied::Locked { .. } | Denied::TooFast | Denied::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Denied::Broken(why) => broken(why),
-        })?;
+        let login = (Kind::Yay, name.as_str(), password);
+        let principal = self.house.guard.check(login, from, Door::Yay, now).await?;
         let customer = named("x-auth-for").map(str::to_owned);
         let own = principal.context.clone();
         let context = customer.or(own).unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
         if !principal.may(scope) || !principal.reaches_context(&context) {
-            return Err(StatusCode::FORBIDDEN);
+            return Err(StatusCode::FORBIDDEN.into());
         }
         Ok(Visitor { principal, from, context })
     }
@@ -224,7 +232,7 @@ impl Face {
                 id.context() == visitor.context
                     && visitor.principal.reaches(id.context(), id.number())
             })
-            .ok_or(StatusCode::NOT_FOUND)
+            .ok_or(Refused(StatusCode::NOT_FOUND))
     }
 
     fn shown(&self, mailbox: &Mailbox, just_made: bool) -> wire::Mailbox {
@@ -239,53 +247,33 @@ impl Face {
             return StatusCode::NO_CONTENT.into_response();
         }
         let body = wire::envelope(204, "No Content", wire::Nothing {});
-        (StatusCode::OK, JSON, body).into_response()
+        super::json(StatusCode::OK, body)
     }
 }
 
-const JSON: [(header::HeaderName, &str); 2] =
-    [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-
 async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(refused)
+    work.await.unwrap_or_else(|Refused(status)| answer(status, wire::Nothing {}))
 }
 
 fn answer(status: StatusCode, result: impl Serialize) -> Response {
     let message = status.canonical_reason().unwrap_or_default();
-    (status, JSON, wire::envelope(status.as_u16(), message, result)).into_response()
+    super::json(status, wire::envelope(status.as_u16(), message, result))
 }
 
-fn refused(status: Refused) -> Response {
-    answer(status, wire::Nothing {})
-}
-
-async fn words(body: Body) -> Result<Bytes, Refused> {
-    body::read(body, body::WORDS).await.map_err(unread)
-}
-
-fn unread(why: Unread) -> Refused {
-    match why {
-        Unread::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Unread::TooSlow => StatusCode::REQUEST_TIMEOUT,
+impl From<deed::Error> for Refused {
+    fn from(error: deed::Error) -> Self {
+        use directory::Error::{Exists, NoSuchMailbox, Refused as Unfit, Taken};
+        match error {
+            deed::Error::Directory(Unfit(_) | Taken { .. }) => Self(StatusCode::BAD_REQUEST),
+            deed::Error::Directory(NoSuchMailbox(_)) => Self(StatusCode::NOT_FOUND),
+            deed::Error::Directory(Exists(_)) | deed::Error::Busy => Self(StatusCode::CONFLICT),
+            other => broken(other).into(),
+        }
     }
 }
 
-fn failed(error: deed::Error) -> Refused {
-    match error {
-        deed::Error::Directory(directory::Error::Refused(_) | directory::Error::Taken { .. }) => {
-            StatusCode::BAD_REQUEST
-        }
-        deed::Error::Directory(directory::Error::NoSuchMailbox(_)) => StatusCode::NOT_FOUND,
-        deed::Error::Directory(directory::Error::Exists(_)) | deed::Error::Busy => {
-            StatusCode::CONFLICT
-        }
-        deed::Error::Spool(error) => broken(error),
-        deed::Error::Directory(error) => broken(error),
+impl From<directory::Error> for Refused {
+    fn from(error: directory::Error) -> Self {
+        deed::Error::from(error).into()
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn broken(why: impl ToString) -> Refused {
-    error!("a request of the Yay interface failed: {}", why.to_string());
-    StatusCode::INTERNAL_SERVER_ERROR
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::multipart::MultipartError;
 use axum::extract::{
     ConnectInfo, DefaultBodyLimit, FromRequest, Multipart, Path, RawQuery, Request, State,
 };
@@ -17,8 +18,8 @@ use uuid::Uuid;
 use super::super::super::body;
 use super::super::super::form;
 use super::super::super::link;
-use super::{Face, Refused, Visitor, answer, broken, map, told, unread, wire};
-use crate::directory::{self, Sound};
+use super::{Face, Refused, Visitor, answer, broken, map, told, wire};
+use crate::directory::Sound;
 use crate::state::credential::Scope;
 
 pub(super) fn routes() -> Router<Face> {
@@ -36,7 +37,7 @@ async fn list(
 ) -> Response {
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let sounds = face.house.directory.sounds(&visitor.context).map_err(failed)?;
+        let sounds = face.house.directory.sounds(&visitor.context)?;
         let rows: Vec<_> = sounds.iter().map(|sound| map::sound(sound, None)).collect();
         Ok(answer(StatusCode::OK, rows))
     })
@@ -75,11 +76,11 @@ async fn content(
         let path = format!("/voip/sound/{context}/{uuid}/content");
         let now = (face.house.now)();
         if !face.links.is_good(&path, expires, text("signature"), now) {
-            return Err(StatusCode::FORBIDDEN);
+            return Err(Refused(StatusCode::FORBIDDEN));
         }
         face.house.directory.sound(&context, uuid).ok_or(StatusCode::NOT_FOUND)?;
         let file = face.house.directory.sound_path(&context, uuid);
-        let audio = tokio::fs::read(file).await.map_err(broken)?;
+        let audio = tokio::fs::read(file).await?;
         let kind = if audio.starts_with(b"RIFF") { "audio/x-wav" } else { "audio/mpeg" };
         Ok(([(header::CONTENT_TYPE, kind)], audio).into_response())
     })
@@ -105,9 +106,9 @@ async fn add(
             from_form(request).await?
         } else if kind.starts_with("audio/") {
             let query = request.uri().query().unwrap_or("").to_owned();
-            raw(&query, body::read(request.into_body(), body::RECORDING).await.map_err(unread)?)
+            raw(&query, body::read(request.into_body(), body::RECORDING).await?)
         } else {
-            from_json(&body::read(request.into_body(), body::RECORDING).await.map_err(unread)?)?
+            from_json(&body::read(request.into_body(), body::RECORDING).await?)?
         };
         let file_name = new.file_name.unwrap_or_else(|| "sound.wav".into());
         let name = new.name.filter(|name| !name.trim().is_empty());
@@ -124,7 +125,7 @@ async fn add(
         face.keep(&visitor, &sound, audio).await?;
         let subject = sound.uuid.to_string();
         let done = face.house.record(visitor.asker(), "sound.add", &subject, "");
-        done.await.map_err(super::failed)?;
+        done.await?;
         Ok(answer(StatusCode::CREATED, map::sound(&sound, None)))
     })
     .await
@@ -140,7 +141,7 @@ async fn rename(
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
         let before = face.sound(&visitor, &uuid)?;
-        let bytes = super::words(body).await?;
+        let bytes = body::words(body).await?;
         let new: wire::NewSound =
             serde_json::from_slice(&bytes).map_err(|_| StatusCode::BAD_REQUEST)?;
         let name = new.name.filter(|name| !name.trim().is_empty());
@@ -150,7 +151,7 @@ async fn rename(
             updated: (face.house.now)(),
             ..before
         };
-        face.house.directory.edit_sound(&visitor.context, &sound).map_err(failed)?;
+        face.house.directory.edit_sound(&visitor.context, &sound)?;
         Ok(answer(StatusCode::OK, map::sound(&sound, None)))
     })
     .await
@@ -165,9 +166,9 @@ async fn remove(
     told(async {
         let visitor = face.enter(&headers, from, Scope::Provision).await?;
         let sound = face.sound(&visitor, &uuid)?;
-        face.house.directory.remove_sound(&visitor.context, sound.uuid).map_err(failed)?;
+        face.house.directory.remove_sound(&visitor.context, sound.uuid)?;
         let done = face.house.record(visitor.asker(), "sound.remove", &uuid, "");
-        done.await.map_err(super::failed)?;
+        done.await?;
         Ok(face.gone())
     })
     .await
@@ -176,16 +177,16 @@ async fn remove(
 impl Face {
     fn sound(&self, visitor: &Visitor, uuid: &str) -> Result<Sound, Refused> {
         let uuid: Uuid = uuid.parse().map_err(|_| StatusCode::NOT_FOUND)?;
-        self.house.directory.sound(&visitor.context, uuid).ok_or(StatusCode::NOT_FOUND)
+        Ok(self.house.directory.sound(&visitor.context, uuid).ok_or(StatusCode::NOT_FOUND)?)
     }
 
     async fn keep(&self, visitor: &Visitor, sound: &Sound, audio: Bytes) -> Result<(), Refused> {
         let (house, context, sound) = (self.house.clone(), visitor.context.clone(), sound.clone());
         let kept = tokio::task::spawn_blocking(move || {
-            let draft = house.directory.sound_draft(&context).map_err(failed)?;
-            let kept = std::fs::write(&draft, &audio).map_err(broken).and_then(|()| {
+            let draft = house.directory.sound_draft(&context)?;
+            let kept = std::fs::write(&draft, &audio).map_err(Refused::from).and_then(|()| {
                 (house.media.playable)(&draft).map_err(|_| StatusCode::BAD_REQUEST)?;
-                house.directory.add_sound(&context, &sound, &draft).map_err(failed)
+                Ok(house.directory.add_sound(&context, &sound, &draft)?)
             });
             if kept.is_err() {
                 let _ = std::fs::remove_file(&draft);
@@ -217,7 +218,7 @@ fn raw(query: &str, audio: Bytes) -> Upload {
 }
 
 async fn from_form(request: Request) -> Result<Upload, Refused> {
-    let bad = |_| StatusCode::BAD_REQUEST;
+    let bad = |why: MultipartError| why.status();
     let mut parts =
         Multipart::from_request(request, &()).await.map_err(|_| StatusCode::BAD_REQUEST)?;
     let mut new = wire::NewSound { name: None, file_name: None, tag: None, content: None };
@@ -238,8 +239,4 @@ async fn from_form(request: Request) -> Result<Upload, Refused> {
 
 fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
-fn failed(error: directory::Error) -> Refused {
-    super::failed(error.into())
 }
