@@ -1,7 +1,7 @@
 //! Transcripts of HTTP: a list of exchanges, each begun by a line `### what it shows`.
 //!
 //! In a request, `Authorization: Basic name:password` stands for its encoded form, and lines that
-//! begin with `> ` are the body. What is drawn by chance is told by a label, such as `{uuid-1}`, and a
+//! begin with `> ` are the body; `> @FILE` stands for what is in the file. What is drawn by chance is told by a label, such as `{uuid-1}`, and a
 //! later request may name it.
 
 use std::fmt::Write as _;
@@ -35,10 +35,13 @@ pub fn replay(script: &str, address: SocketAddr) -> String {
 /// The status line and the headers that matter, and the body.
 pub fn exchange(request: &str, address: SocketAddr) -> (String, String) {
     let mut raw = String::new();
-    let mut body: Vec<&str> = vec![];
+    let mut body: Vec<Vec<u8>> = vec![];
     for line in request.lines() {
         if let Some(text) = line.strip_prefix("> ") {
-            body.push(text);
+            body.push(match text.strip_prefix('@') {
+                Some(file) => std::fs::read(file).unwrap(),
+                None => text.into(),
+            });
             continue;
         }
         raw += &match line.strip_prefix("Authorization: Basic ") {
@@ -46,16 +49,23 @@ pub fn exchange(request: &str, address: SocketAddr) -> (String, String) {
             None => format!("{line}\r\n"),
         };
     }
-    let body = body.join("\n");
+    let body = body.join(&b'\n');
     if !body.is_empty() {
         raw += &format!("Content-Length: {}\r\n", body.len());
     }
     raw += "Host: test\r\nConnection: close\r\n\r\n";
-    let answer = sent([raw.as_bytes(), body.as_bytes()].concat().as_slice(), address);
+    let answer = sent([raw.as_bytes(), &body].concat().as_slice(), address);
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    let told = ["content-type:", "location:", "content-range:", "www-authenticate:", "allow:"];
+    let told = [
+        "access-control-allow-origin:",
+        "content-type:",
+        "location:",
+        "content-range:",
+        "www-authenticate:",
+        "allow:",
+    ];
     let shown: Vec<&str> = head
         .lines()
         .enumerate()

@@ -117,6 +117,83 @@ async fn paths_lead_nowhere_but_to_refusals() {
     checked.await.unwrap();
 }
 
+/// Who never ends his body is told so in his face's words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_does_not_end_is_given_up_in_each_faces_form() {
+    let house = House::furnished("hasty", "alice root api-user 2220001").await;
+    let address = house.address;
+    let checked = tokio::task::spawn_blocking(move || {
+        for (line, _, kind, login) in BODIES {
+            let head = format!("{line} HTTP/1.1\r\nHost: x\r\n{login}Content-Length: 9\r\n\r\n{{");
+            let answer = String::from_utf8_lossy(&sent(head.as_bytes(), address)).into_owned();
+            let slow = answer.contains("408") || answer.contains("<Code>Request.TooSlow</Code>");
+            assert!(slow && answer.to_lowercase().contains(kind), "{line}: {answer}");
+        }
+        assert_alive(address);
+    });
+    checked.await.unwrap();
+}
+
+/// Of what comes twice, and of a body that calls itself something else, each face makes what it
+/// makes of it, but in its own form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_twice_or_under_a_wrong_name_is_answered_in_each_faces_form() {
+    let house = House::furnished("hostile", "alice root api-user 2220001").await;
+    let address = house.address;
+    let checked = tokio::task::spawn_blocking(move || {
+        for (path, login, form) in [
+            (
+                "/api/teleconsole/rest/voicemail?mailbox=2001&mailbox=9&limit=0",
+                TELEBROAD,
+                "{\"error\":null,",
+            ),
+            (
+                "/api?Action=SessionCreate&Action=X&Username=a&Password=b",
+                "",
+                "<Code>Action.Unknown</Code>",
+            ),
+            ("/mvno/voicemail/+4520000001/4821?box=OLD&box=x", "", "{\"newCount\":"),
+            ("/voip/mailbox?x=1&x=2", YAY, "\"status_code\":200"),
+            (
+                "/v2/play?appid=2220001&appid=1&secret=cmi-secret&secret=x&file=x",
+                "",
+                "{\"code\":404,",
+            ),
+            ("/v1/mailboxes?limit=1&limit=2", ROOT, "\"status\":400"),
+        ] {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: x\r\n{login}{login}Connection: close\r\n\r\n"
+            );
+            let answer = String::from_utf8_lossy(&sent(request.as_bytes(), address)).into_owned();
+            assert!(answer.contains(form), "{path}: {answer}");
+        }
+        for kind in [
+            "multipart/form-data",
+            "application/x-www-form-urlencoded",
+            "text/xml",
+            "\"",
+            "a/b; charset=utf-16",
+        ] {
+            for (line, form, _, login) in
+                BODIES.into_iter().chain([("POST /voip/sound", "\"status_code\":400", "", YAY)])
+            {
+                for body in ["{\"name\":1,\"name\":2}", "<a/>", "--x\r\n\r\n"] {
+                    let request = format!(
+                        "{line} HTTP/1.1\r\nHost: x\r\n{login}Content-Type: {kind}\r\n\
+                         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                        body.len()
+                    );
+                    let answer =
+                        String::from_utf8_lossy(&sent(request.as_bytes(), address)).into_owned();
+                    assert!(answer.contains(form), "{line}, {kind}: {answer}");
+                }
+            }
+        }
+        assert_alive(address);
+    });
+    checked.await.unwrap();
+}
+
 /// Who sends a byte now and then is not waited for by others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_body_keeps_nobody_waiting() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use afterbeep::config::Config;
 use afterbeep::control::Stores;
@@ -33,7 +34,14 @@ impl House {
         http.telebroad_offset_base = u8::from(!name.contains("offset-base-0"));
         http.reveal_pins = !name.contains("pins-hidden");
         http.yay_delete_with_body = name.contains("delete-with-body");
-        Self::open(messages, http, script).await
+        if name.contains("cors") {
+            http.cors_origins = vec!["https://portal.example".into()];
+        }
+        let mut limits = http::Limits::default();
+        if name.contains("hasty") {
+            limits.body = Duration::from_millis(200);
+        }
+        Self::open(messages, http, limits, script).await
     }
 
     /// With so many messages in one mailbox, and no others.
@@ -45,12 +53,13 @@ impl House {
                 message(spool, "default/2001", "INBOX", &format!("voicemail_{n}"), &fields, 10);
             }
         };
-        Self::open(fill, Config::default().http, "alice").await
+        Self::open(fill, Config::default().http, http::Limits::default(), "alice").await
     }
 
     async fn open(
         fill: impl FnOnce(&Path),
         options: afterbeep::config::Http,
+        limits: http::Limits,
         script: &str,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -68,7 +77,7 @@ impl House {
             state: stores.state.clone(),
             now: || NOW,
             busy: Arc::new(|_| false),
-            media: daemon::media_for_http(),
+            media: daemon::media_for_http(&dir.path().join("state"), 1_000_000).unwrap(),
             calls: Arc::new(|| 3),
             drain: Arc::new(|| {}),
             options: Arc::new(json!({"spool": "/var/spool/afterbeep"})),
@@ -77,7 +86,7 @@ impl House {
         let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        let server = http::Server::new(router, http::Limits::default());
+        let server = http::Server::new(router, limits);
         tokio::spawn(async move {
             server.serve(listener, stopped).await;
             drop(stop);
