@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where anything fails")]
 
+#[path = "daemon/acme.rs"]
+mod acme;
 #[path = "sip/authority.rs"]
 mod authority;
 #[path = "daemon/browser.rs"]
@@ -28,6 +30,8 @@ mod house;
 mod lamps;
 #[path = "daemon/mail.rs"]
 mod mail;
+#[path = "daemon/manual.rs"]
+mod manual;
 #[path = "daemon/menus.rs"]
 mod menus;
 #[path = "daemon/notices.rs"]

@@ -11,7 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::clients::sipp;
+use crate::hook::Sink;
 use crate::house::{House, names};
+use crate::notices::webhook;
+use crate::phone::Phone;
 use crate::voice::{Law, Voice};
 
 const YAY: &str =
@@ -19,8 +22,19 @@ const YAY: &str =
 
 #[test]
 fn a_message_left_by_a_phone_is_told_alike_by_all_faces() {
-    let house = House::new("");
+    let sink = Sink::start();
+    let missed = webhook(&sink) + "shape = 'telecmi'\nappid = 7\n";
+    let house = House::new(&missed);
     house.ok(&["mailbox", "edit", "1000", "--e164", "+4520000001"]);
+    let lamp = Phone::new(&house);
+    let shows = |waiting: &str, counts: &str| {
+        let notify = lamp.expect("NOTIFY");
+        lamp.reply(&notify, "200 OK", "");
+        assert!(notify.contains(&format!("\r\nMessages-Waiting: {waiting}\r\n")), "{notify}");
+        assert!(notify.contains(&format!("\r\nVoice-Message: {counts} (0/0)\r\n")), "{notify}");
+    };
+    house.ok(&["mailbox", "edit", "1000", "--mwi", &format!("sip:1000@{}", lamp.address())]);
+    shows("no", "0/0");
     secret(
         &house,
         &["user", "add", "root", "--role", "admin", "--password-stdin"],
@@ -44,6 +58,7 @@ fn a_message_left_by_a_phone_is_told_alike_by_all_faces() {
     fs::write(house.dir.path().join("voice.raw"), &voice.bytes).unwrap();
     sipp(&house, "pcmu-udp.xml", "UDP");
     house.message();
+    shows("yes", "1/0");
 
     let told = Told::by_all(web, &root);
     assert_eq!(told.counts, [(1, 0); 4], "telebroad, telecomx, telecomx' pbx, ours");
@@ -65,6 +80,15 @@ fn a_message_left_by_a_phone_is_told_alike_by_all_faces() {
     assert_eq!(told.counts, [(0, 1); 4]);
     assert!(told.messages.iter().all(|message| message.heard || message.cannot_say_heard));
     assert_eq!(event(&mut events), ("edited".into(), json!([0, 1])));
+    shows("no", "0/1");
+
+    // TeleCMI's webhook names what its interface plays.
+    house.until("the hook hears", || !sink.had().is_empty());
+    let hook = &sink.had()[0].said;
+    assert_eq!(hook["from"], 12_125_550_142_u64, "{hook}");
+    let file = hook["voicename"].as_str().unwrap();
+    let mp3 = get(web, &format!("/v2/play?appid=7&secret=cmi-secret&file={file}"));
+    assert!(mp3.starts_with("HTTP/1.0 200") && mp3.contains("audio/mpeg"), "{file}");
 
     // One deletes it.
     let path = format!("/v1/mailboxes/1000/messages/{id}");
@@ -73,6 +97,7 @@ fn a_message_left_by_a_phone_is_told_alike_by_all_faces() {
     assert_eq!(told.counts, [(0, 0); 4]);
     assert!(told.messages.is_empty());
     assert_eq!(event(&mut events), ("moved".into(), json!([0, 0])));
+    shows("no", "0/0");
     assert_eq!(names(&house.inbox()), [""; 0]);
     assert_eq!(names(&house.mailbox().join("Deleted")).len(), 2);
 
@@ -215,6 +240,14 @@ fn secret(house: &House, arguments: &[&str], secret: &str) {
     let mut command = house.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
     command.stdin.take().unwrap().write_all(format!("{secret}\n").as_bytes()).unwrap();
     assert!(command.wait().unwrap().success(), "{arguments:?}");
+}
+
+fn get(web: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(web).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 fn ask(web: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, Value) {
