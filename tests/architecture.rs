@@ -60,6 +60,7 @@ const PURE: &[&str] = &[
     "call/keys.rs",
     "call/route.rs",
     "call/talk.rs",
+    "notice/calendar.rs",
     "notice/date.rs",
     "notice/errand.rs",
     "notice/facts.rs",

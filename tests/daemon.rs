@@ -14,8 +14,12 @@ mod authority;
 mod browser;
 #[path = "daemon/calls.rs"]
 mod calls;
+#[path = "daemon/carriers.rs"]
+mod carriers;
 #[path = "daemon/clients.rs"]
 mod clients;
+#[path = "daemon/desk.rs"]
+mod desk;
 #[path = "daemon/dialogs.rs"]
 mod dialogs;
 #[path = "daemon/faces.rs"]
@@ -44,6 +48,8 @@ mod phone;
 mod proxy;
 #[path = "daemon/refusals.rs"]
 mod refusals;
+#[path = "daemon/rounds.rs"]
+mod rounds;
 #[path = "daemon/secured.rs"]
 mod secured;
 #[path = "daemon/survival.rs"]

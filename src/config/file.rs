@@ -207,6 +207,8 @@ fn mail(section: &mut Section, config: &mut Config) {
     section.take("from_name", &mut mail.from_name);
     section.take("attach", &mut mail.attach);
     section.take("max_attachment_mb", &mut mail.max_attachment_mb);
+    section.take_some("link_url", &mut mail.link_url);
+    section.take("link_hours", &mut mail.link_hours);
     section.take_some("templates", &mut mail.templates);
     section.take_some("subject", &mut mail.subject);
     section.take_some("body", &mut mail.body);
@@ -223,6 +225,8 @@ fn notices(section: &mut Section, config: &mut Config) {
     section.take("found", &mut notices.found);
     section.take("extern_notify", &mut notices.extern_notify);
     section.take("webhooks", &mut notices.webhooks);
+    section.take_some("digest_at", &mut notices.digest_at);
+    section.take("remind_after_hours", &mut notices.remind_after_hours);
     section.take("lamp_state", &mut notices.lamp_state);
     section.take_some("voicemail_number", &mut notices.voicemail_number);
     section.take_some("lamp_username", &mut notices.lamp_username);

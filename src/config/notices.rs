@@ -19,6 +19,10 @@ pub struct Mail {
     /// What recordings are attached as.
     pub attach: Form,
     pub max_attachment_mb: u32,
+    /// Where our HTTP is reached by those who read letters; unset: letters hold no links.
+    pub link_url: Option<String>,
+    /// How long a link in a letter is good for.
+    pub link_hours: u32,
     /// A directory of templates that come before the built-in ones.
     pub templates: Option<PathBuf>,
     pub subject: Option<String>,
@@ -38,6 +42,8 @@ pub enum Form {
     Wav,
     Mp3,
     Opus,
+    /// Nothing: the letter says where to listen.
+    Link,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +53,10 @@ pub struct Notices {
     /// Asterisk's externnotify: a program and its fixed arguments.
     pub extern_notify: Vec<String>,
     pub webhooks: Vec<Webhook>,
+    /// `08:00` by the clock of each mailbox: a letter about all unheard messages; unset: none.
+    pub digest_at: Option<String>,
+    /// A letter about a message that was not heard for so many hours; 0: none.
+    pub remind_after_hours: u32,
     /// What Subscription-State says to lamps that nobody subscribed for.
     pub lamp_state: String,
     /// Whom telephones dial to listen (Message-Account); unset: the mailbox's own number.
@@ -100,6 +110,8 @@ impl Default for Mail {
             from_name: "Voicemail".into(),
             attach: Form::Wav,
             max_attachment_mb: 20,
+            link_url: None,
+            link_hours: 24,
             templates: None,
             subject: None,
             body: None,
@@ -119,6 +131,8 @@ impl Default for Notices {
             found: false,
             extern_notify: vec![],
             webhooks: vec![],
+            digest_at: None,
+            remind_after_hours: 0,
             lamp_state: "terminated".into(),
             voicemail_number: None,
             lamp_username: None,
@@ -161,6 +175,9 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         "mail.max_attachment_mb",
         "is 1 to 1000".into(),
     );
+    for (key, why) in problems_of_links_and_rounds(config) {
+        refuse(true, key, why.into());
+    }
     refuse(
         config.notices.extern_notify.first().is_some_and(|program| !program.starts_with('/')),
         "notices.extern_notify",
@@ -205,5 +222,49 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
             );
         }
     }
+    problems
+}
+
+fn problems_of_links_and_rounds(config: &Config) -> Vec<(&'static str, &'static str)> {
+    let mut problems = vec![];
+    let mut refuse = |wrong: bool, key, why| {
+        if wrong {
+            problems.push((key, why));
+        }
+    };
+    let Mail { link_url, link_hours, attach, .. } = &config.mail;
+    let is_url = |url: &String| {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        rest.is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|c| c.is_ascii_graphic() && !"?#\"<>".contains(c))
+        })
+    };
+    refuse(
+        link_url.as_ref().is_some_and(|url| !is_url(url)),
+        "mail.link_url",
+        "is where http.listen is reached from outside, such as \"https://voicemail.example.com\"",
+    );
+    refuse(
+        link_url.is_some() && !config.http.api,
+        "mail.link_url",
+        "needs http.api, which plays what it leads to",
+    );
+    refuse(
+        *attach == Form::Link && link_url.is_none(),
+        "mail.attach",
+        "as \"link\" needs mail.link_url, where our HTTP is reached from outside",
+    );
+    refuse(!(1..=720).contains(link_hours), "mail.link_hours", "is 1 to 720");
+    let is_time = |text: &String| jiff::civil::Time::strptime("%H:%M", text).is_ok();
+    refuse(
+        config.notices.digest_at.as_ref().is_some_and(|text| !is_time(text)),
+        "notices.digest_at",
+        "is a time of day, such as \"08:00\"",
+    );
+    refuse(
+        config.notices.remind_after_hours > 8_760,
+        "notices.remind_after_hours",
+        "is 8760, a year, at most",
+    );
     problems
 }

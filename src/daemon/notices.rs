@@ -13,16 +13,18 @@ use crate::call;
 use crate::config::{self, Config};
 use crate::control::Stores;
 use crate::http;
+use crate::notice::calendar;
 use crate::notice::errand::{Event, Hook, Shape, Wishes};
 use crate::notice::facts::Style;
 use crate::notice::lamps::Switchman;
 use crate::notice::letter::Address;
 use crate::notice::mailer::{self, Dkim, Mailer};
-use crate::notice::office::Office;
+use crate::notice::office::{Attach, Linker, Office};
+use crate::notice::rounds::Rounds;
 use crate::notice::template::{Own, Templates};
 use crate::notice::webhook::Poster;
 use crate::sip::{Agent, Credentials};
-use crate::spool::{Form, Herald};
+use crate::spool::Herald;
 use crate::state::outbox::Intents;
 
 /// Starts the office and the switchman.
@@ -74,16 +76,37 @@ fn office(config: &Config, stores: &Stores) -> anyhow::Result<Office> {
         extern_notify: config.notices.extern_notify.clone(),
         largest: u64::from(config.mail.max_attachment_mb) * 1_000_000,
         attach: attach(config.mail.attach),
+        link: config.mail.link_url.as_ref().map(|url| linker(url, &config.mail, stores)),
+        rounds: rounds(&config.notices),
     })
 }
 
-fn attach(form: config::Form) -> Option<Form> {
+fn attach(form: config::Form) -> Attach {
     let extension = match form {
-        config::Form::Wav => return None,
+        config::Form::Wav => return Attach::AsKept,
+        config::Form::Link => return Attach::Link,
         config::Form::Mp3 => "mp3",
         config::Form::Opus => "ogg",
     };
-    FORMS.iter().find(|form| form.extension == extension).copied()
+    let known = FORMS.iter().find(|form| form.extension == extension);
+    known.map_or(Attach::AsKept, |form| Attach::As(*form))
+}
+
+fn linker(url: &str, mail: &config::Mail, stores: &Stores) -> Linker {
+    let (base, link) = (url.trim_end_matches('/').to_owned(), http::letter_link(&stores.state));
+    let good_for = i64::from(mail.link_hours) * 3_600;
+    Arc::new(move |mailbox, id, now| {
+        let until = now + good_for;
+        (format!("{base}{}", link(mailbox, id, until)), until)
+    })
+}
+
+fn rounds(notices: &config::Notices) -> Rounds {
+    let hours = i64::from(notices.remind_after_hours);
+    Rounds {
+        digest_at: notices.digest_at.as_deref().and_then(calendar::o_clock),
+        remind_after: (hours > 0).then_some(hours * 3_600),
+    }
 }
 
 fn wishes(config: &Config) -> Wishes {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use super::Directory;
+use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{Mailbox, MailboxId};
 
 #[derive(Clone, Debug)]
 pub enum Happening {
     /// Made, changed or gone: the settings of before and of now.
     Settings { mailbox: MailboxId, was: Option<Arc<Mailbox>>, is: Option<Arc<Mailbox>> },
+    /// The owner's recording is another one, or gone.
+    Greeting { mailbox: MailboxId, greeting: Greeting },
     /// Nobody gets in with a PIN before this Unix second.
     Shut { mailbox: MailboxId, until: i64 },
 }

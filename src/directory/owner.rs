@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Directory, Error, NewPin, Settings};
+use super::{Directory, Error, Happening, NewPin, Settings};
 use crate::mailbox::greeting::{Greeting, Moment};
 use crate::mailbox::{Mailbox, MailboxId, is_plain_name, keypad};
 
@@ -95,7 +95,11 @@ impl Directory {
             Some(kept) if greeting == Greeting::Unavailable && kept.greeting.is_some() => {
                 self.write(id, Mailbox { greeting: None, ..(*kept).clone() })
             }
-            Some(_) | None => Ok(()),
+            Some(_) => {
+                self.tell(Happening::Greeting { mailbox: id.clone(), greeting });
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

@@ -6,14 +6,23 @@ use sha2::Sha256;
 use crate::state::State;
 
 #[derive(Clone)]
-pub(super) struct Links([u8; 32]);
+pub(super) struct Links {
+    key: [u8; 32],
+    longest: i64,
+}
 
 /// Seconds that a link is good for, at most.
 pub(super) const LONGEST: i64 = 600;
+/// The same for those that wait in somebody's mail.
+const LONGEST_IN_LETTERS: i64 = 31 * 86_400;
 
 impl Links {
     pub(super) fn new(state: &State) -> Self {
-        Self(state.pin_key().derived("links"))
+        Self { key: state.pin_key().derived("links"), longest: LONGEST }
+    }
+
+    pub(super) fn in_letters(state: &State) -> Self {
+        Self { key: state.pin_key().derived("letters"), longest: LONGEST_IN_LETTERS }
     }
 
     /// The query that makes `path` readable until `expires`, Unix seconds.
@@ -28,15 +37,15 @@ impl Links {
             .step_by(2)
             .map(|at| u8::from_str_radix(signature.get(at..at + 2)?, 16).ok())
             .collect();
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return false };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return false };
         mac.update(&expires.to_be_bytes());
         mac.update(path.as_bytes());
-        (now..=now + LONGEST).contains(&expires)
+        (now..=now + self.longest).contains(&expires)
             && bytes.is_some_and(|bytes| mac.verify_slice(&bytes).is_ok())
     }
 
     fn mark(&self, path: &str, expires: i64) -> Vec<u8> {
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else {
             unreachable!("HMAC takes keys of any length")
         };
         mac.update(&expires.to_be_bytes());
@@ -62,6 +71,11 @@ mod tests {
         assert!(!links.is_good("/v1/x", 100, "", 50));
         assert!(!links.is_good("/v1/x", 100, "zz\u{e9}", 50));
         let far = links.query("/v1/x", 10_000);
-        assert!(!links.is_good("/v1/x", 10_000, far.rsplit('=').next().unwrap(), 50));
+        let far = far.rsplit('=').next().unwrap();
+        assert!(!links.is_good("/v1/x", 10_000, far, 50));
+        let letters = Links::in_letters(&State::open(&dir.path().join("other")).await.unwrap());
+        assert!(!letters.is_good("/v1/x", 10_000, far, 50), "another kind of link");
+        let query = letters.query("/v1/x", 10_000);
+        assert!(letters.is_good("/v1/x", 10_000, query.rsplit('=').next().unwrap(), 50));
     }
 }

@@ -65,11 +65,20 @@ use tower_http::timeout::TimeoutLayer;
 use crate::accept::accept;
 use crate::config::{self, Network};
 use crate::directory::Directory;
-use crate::mailbox::MailboxId;
+use crate::mailbox::{MailboxId, MessageId};
 use crate::spool::{Renditions, Spool};
 use crate::state::State;
 use crate::tls;
 use guard::Guard;
+
+/// Makes path and query of a message's audio for a letter: good without a login, until this Unix
+/// second.
+pub fn letter_link(
+    state: &State,
+) -> impl Fn(&MailboxId, MessageId, i64) -> String + Send + Sync + 'static {
+    let links = link::Links::in_letters(state);
+    move |mailbox, id, expires| native::in_letter(&links, mailbox, id, expires)
+}
 
 /// What a face may use.
 #[derive(Clone)]

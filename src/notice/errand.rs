@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::facts::caller;
 use super::template::Kind;
 use crate::mailbox::change::Level;
+use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{Change, Counts, Mailbox, Message, NotifyEmail, Recipient};
 use crate::state::outbox::Posting;
 
@@ -38,7 +39,7 @@ pub enum Errand {
 
 /// Where mail goes out; one lane, for there is one server.
 pub const MAIL: &str = "mail";
-/// Pages go there too, but no message waits for its page to be deleted.
+/// Pages and reminders go there too, but no message waits for them to be deleted.
 pub const PAGE: &str = "page";
 
 /// What hooks may hear of.
@@ -231,6 +232,7 @@ pub fn of_settings(was: &Mailbox, is: &Mailbox, chance: &str, wishes: &Wishes) -
         (was.pager != is.pager || was.notify_pager != is.notify_pager, "pager"),
         (was.pin != is.pin, "PIN"),
         (was.mwi != is.mwi, "mwi"),
+        (was.greeting != is.greeting, "greeting"),
     ] {
         if differs {
             changed.push(name);
@@ -245,6 +247,36 @@ pub fn of_settings(was: &Mailbox, is: &Mailbox, chance: &str, wishes: &Wishes) -
     let is_new = |old: &&Recipient| !addresses(is).contains(&old.address.as_str());
     both.email.extend(was.email.iter().filter(is_new).cloned());
     letters(&both, Kind::Changed, &what, chance, wishes)
+}
+
+/// The owner's recording is another one, or gone.
+pub fn of_greeting(
+    mailbox: &Mailbox,
+    greeting: Greeting,
+    chance: &str,
+    wishes: &Wishes,
+) -> Vec<Posting> {
+    let what = match greeting {
+        Greeting::Temporary => "temporary greeting",
+        Greeting::Unavailable => "greeting",
+        Greeting::Busy => "busy greeting",
+        Greeting::Name => "recorded name",
+    };
+    letters(mailbox, Kind::Changed, what, chance, wishes)
+}
+
+/// What is unheard when a day's hour has struck, at this Unix second.
+pub fn of_digest(mailbox: &Mailbox, struck: i64, wishes: &Wishes) -> Vec<Posting> {
+    letters(mailbox, Kind::Digest, "", &format!("{}-{struck}", mailbox.uuid), wishes)
+}
+
+/// A message that nobody has heard for long.
+pub fn of_reminder((mailbox, message): (&Mailbox, &Message), wishes: &Wishes) -> Vec<Posting> {
+    let mut postings = letters(mailbox, Kind::Reminder, "", &message.id.to_string(), wishes);
+    for posting in &mut postings {
+        posting.message = Some(message.id.to_string());
+    }
+    postings
 }
 
 fn addresses(mailbox: &Mailbox) -> Vec<&str> {
@@ -309,7 +341,7 @@ fn hearers<'w>(
 
 fn posting(mailbox: &Mailbox, message: Option<&Message>, errand: &Errand) -> Posting {
     let lane = match errand {
-        Errand::Mail { kind: Kind::Page, .. } => PAGE.to_owned(),
+        Errand::Mail { kind: Kind::Page | Kind::Reminder, .. } => PAGE.to_owned(),
         Errand::Mail { .. } => MAIL.to_owned(),
         Errand::Hook { url, .. } => host(url).to_owned(),
     };

@@ -1,6 +1,7 @@
 //! What a letter may say of a message: plain values under the names that templates use, ours and
 //! those of Asterisk's voicemail.conf.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -46,6 +47,8 @@ pub struct Facts {
     pub percent: u8,
     /// The unheard messages of a digest.
     pub messages: Vec<MessageFacts>,
+    /// How many more there are.
+    pub more: u32,
     #[serde(flatten)]
     asterisk: Asterisk,
 }
@@ -66,7 +69,9 @@ pub struct MessageFacts {
     /// The recording comes with the letter, and then leaves the mailbox.
     pub attached: bool,
     pub deleted: bool,
+    /// Where to listen, and until when that works.
     pub link: String,
+    pub link_until: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -96,7 +101,7 @@ const UNKNOWN: &str = "an unknown caller";
 impl Facts {
     pub fn of(id: &MailboxId, mailbox: &Mailbox, counts: Counts) -> Self {
         Self {
-            name: mailbox.name.clone(),
+            name: plain(&mailbox.name),
             mailbox: id.number().to_owned(),
             context: id.context().to_owned(),
             new: counts.new,
@@ -105,10 +110,19 @@ impl Facts {
         }
     }
 
+    /// With unheard messages, the newest of them first.
+    pub fn listing(mut self, unheard: &[Arc<Message>], mailbox: &Mailbox, style: &Style) -> Self {
+        let facts = unheard.iter().map(|message| MessageFacts::of(message, mailbox, style));
+        self.messages = facts.collect();
+        let listed = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        self.more = self.new.saturating_sub(listed);
+        self
+    }
+
     pub fn with(mut self, message: &Message, mailbox: &Mailbox, style: &Style) -> Self {
         let facts = MessageFacts::of(message, mailbox, style);
         let known = |text: &str| if text.is_empty() { UNKNOWN } else { text }.to_owned();
-        let CallerId { number, name, .. } = &message.envelope.caller;
+        let CallerId { number, name, .. } = clean(&message.envelope.caller);
         let caller = match (name.as_str(), number.as_str()) {
             ("", "") => UNKNOWN.to_owned(),
             ("", number) => number.to_owned(),
@@ -124,19 +138,19 @@ impl Facts {
             vm_dur: facts.duration.clone(),
             vm_msgnum: message.number,
             vm_callerid: caller.clone(),
-            vm_cidnum: known(number),
-            vm_cidname: known(name),
+            vm_cidnum: known(&number),
+            vm_cidname: known(&name),
             vm_date: facts.date.clone(),
             vm_category: if message.category.is_empty() {
                 "no category".into()
             } else {
-                message.category.clone()
+                plain(&message.category)
             },
             vm_flag: if message.urgent { "Urgent".into() } else { String::new() },
             vm_messagefile: format!("{}.wav", message.stem),
             orig_vm_callerid: caller,
-            orig_vm_cidnum: known(number),
-            orig_vm_cidname: known(name),
+            orig_vm_cidnum: known(&number),
+            orig_vm_cidname: known(&name),
             orig_vm_date: style.date(mailbox, received),
         };
         self.message = Some(facts);
@@ -146,29 +160,57 @@ impl Facts {
 
 impl MessageFacts {
     pub fn of(message: &Message, mailbox: &Mailbox, style: &Style) -> Self {
-        let CallerId { number, name, .. } = &message.envelope.caller;
+        let clean = clean(&message.envelope.caller);
         Self {
-            caller: caller(&message.envelope.caller),
-            caller_number: number.clone(),
-            caller_name: name.clone(),
+            caller: caller(&clean),
+            caller_number: clean.number,
+            caller_name: clean.name,
             date: style.date(mailbox, message.envelope.received),
             duration: minutes(message.duration),
             seconds: message.duration.as_secs(),
             number: message.number,
             urgent: message.urgent,
             private: message.private,
-            transcript: message.transcript.clone(),
+            transcript: text(&message.transcript),
             forwarded_by: message
                 .forwarded
                 .as_ref()
-                .map(|sent| sent.by.clone())
+                .map(|sent| plain(&sent.by))
                 .unwrap_or_default(),
             attached: false,
             deleted: false,
             link: String::new(),
+            link_until: String::new(),
         }
     }
 }
+
+/// Who called, as it may stand in a line.
+fn clean(caller: &CallerId) -> CallerId {
+    CallerId { number: plain(&caller.number), name: plain(&caller.name), ..caller.clone() }
+}
+
+/// One line of what somebody else has written: no character that ends a line, rings a terminal's
+/// bell or turns the order of what follows.
+pub(super) fn plain(written: &str) -> String {
+    let known = written.chars().map(|c| if is_plain(c) { c } else { ' ' });
+    let known: String = known.take(LONGEST).collect();
+    known.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The same in several lines.
+fn text(written: &str) -> String {
+    written.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+fn is_plain(c: char) -> bool {
+    // U+2028 and U+2029 end lines and paragraphs; the others are bidirectional controls (UAX #9).
+    let turns = matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
+}
+
+/// Characters of one line.
+const LONGEST: usize = 2_000;
 
 /// Name and number, as far as they are known.
 pub fn caller(caller: &CallerId) -> String {

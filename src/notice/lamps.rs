@@ -89,7 +89,7 @@ impl Switchman {
                     Ok(Happening::Settings { mailbox, is, .. }) => {
                         self.set(&mailbox, is.as_deref(), &mut known, &mut lamps);
                     }
-                    Ok(Happening::Shut { .. }) => {}
+                    Ok(Happening::Shut { .. } | Happening::Greeting { .. }) => {}
                     Err(RecvError::Lagged(_)) => self.look(&mut known, &mut lamps),
                     Err(RecvError::Closed) => return,
                 },

@@ -3,10 +3,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lettre::address::AddressError;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox as Party, MultiPart, SinglePart};
 
+use super::facts::plain;
 use super::template::Words;
 
 /// Who writes to whom.
@@ -54,7 +57,7 @@ impl Letter<'_> {
         let builder = lettre::Message::builder()
             .from(from)
             .to(party(self.to)?)
-            .subject(&self.words.subject)
+            .raw_header(subject(&self.words.subject))
             .date(date.max(SystemTime::UNIX_EPOCH))
             .message_id(Some(format!("<{}@{domain}>", self.key)))
             // RFC 3834 §5: a machine wrote it, and nobody's absence note shall answer.
@@ -78,10 +81,30 @@ impl Letter<'_> {
     }
 }
 
+/// RFC 2047 §2. What only looks like an encoded word is encoded too: a mail program would read in it
+/// what nobody has written.
+fn subject(text: &str) -> HeaderValue {
+    let name = HeaderName::new_from_ascii_str("Subject");
+    if !text.contains("=?") {
+        return HeaderValue::new(name, text.to_owned());
+    }
+    let mut words = vec![];
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = (0..=rest.len().min(ENCODED)).rev().find(|end| rest.is_char_boundary(*end));
+        let (word, more) = rest.split_at(end.unwrap_or(rest.len()));
+        words.push(format!("=?utf-8?b?{}?=", STANDARD.encode(word)));
+        rest = more;
+    }
+    HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), words.join("\r\n "))
+}
+
+/// Bytes in an encoded word, which is 75 characters long at most.
+const ENCODED: usize = 45;
+
 fn party(who: &Address) -> Result<Party, Error> {
-    let name: String = who.name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let name = name.trim();
-    let name = (!name.is_empty()).then(|| name.chars().take(100).collect());
+    let name: String = plain(&who.name).chars().take(100).collect();
+    let name = (!name.is_empty()).then_some(name);
     let address = who.address.parse();
     let address = address.map_err(|error| Error::Address(who.address.clone(), error))?;
     Ok(Party::new(name, address))

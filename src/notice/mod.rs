@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! Change ──errand──▶ outbox (rows that survive) ──▶ mailer · webhook     sent at least once
-//!        ──mwi─────▶ the newest counts           ──▶ NOTIFY               state, not a queue
+//! hours  ──calendar─▶ (digests and reminders)
+//! Change ──mwi─────▶ the newest counts           ──▶ NOTIFY               state, not a queue
 //!        ──────────▶ the newest counts           ──▶ extern_notify
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! nothing that waits delays a call or another receiver. A message is deleted for having been mailed
 //! only when every recipient's server has accepted it.
 
+pub mod calendar;
 mod date;
 pub mod errand;
 pub mod extern_notify;
@@ -20,5 +22,6 @@ pub mod letter;
 pub mod mailer;
 pub mod mwi;
 pub mod office;
+pub mod rounds;
 pub mod template;
 pub mod webhook;

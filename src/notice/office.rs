@@ -16,13 +16,14 @@ use super::facts::{Facts, Style};
 use super::lanes::{After, Lanes};
 use super::letter::{Address, Enclosure, Letter, file_name};
 use super::mailer::{Failure, Mailer};
+use super::rounds::Rounds;
 use super::template::{Kind, Templates};
 use super::webhook::Poster;
 use crate::directory::{Directory, Happening};
 use crate::mailbox::edit::{By, Edit};
-use crate::mailbox::{Change, Counts, Mailbox, MailboxId, Message, MessageId};
+use crate::mailbox::{Change, Counts, Folder, Mailbox, MailboxId, Message, MessageId};
 use crate::pii::Secret;
-use crate::spool::{Form, Recording, Spool};
+use crate::spool::{Form, Query, Recording, Spool};
 use crate::state::State;
 use crate::state::outbox::{Posted, Posting};
 
@@ -43,9 +44,24 @@ pub struct Office {
     pub extern_notify: Vec<String>,
     /// A larger recording is not attached, in bytes.
     pub largest: u64,
-    /// What recordings are attached as; `None`: as they are kept.
-    pub attach: Option<Form>,
+    pub attach: Attach,
+    /// Makes links to recordings that are not attached; `None`: no such links.
+    pub link: Option<Linker>,
+    pub rounds: Rounds,
 }
+
+/// How recordings come with their letters.
+#[derive(Clone, Copy, Debug)]
+pub enum Attach {
+    AsKept,
+    As(Form),
+    /// Not at all: the letter says where to listen.
+    Link,
+}
+
+/// The address of a recording for who has no login, from this Unix second on, and until when it is
+/// good.
+pub type Linker = Arc<dyn Fn(&MailboxId, MessageId, i64) -> (String, i64) + Send + Sync>;
 
 /// Rows that are looked at together.
 const PAGE: i64 = 64;
@@ -53,6 +69,8 @@ const PAGE: i64 = 64;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Shut for so many seconds, a mailbox counts as locked.
 const LOCKED: i64 = 600;
+/// Messages that a digest names.
+const LISTED: usize = 50;
 /// External programs at one time.
 const PROGRAMS: usize = 4;
 
@@ -66,10 +84,13 @@ impl Office {
         office.finish_deletions().await;
         let hears = tokio::spawn(office.clone().hear(changes, wake.clone()));
         let watches = tokio::spawn(office.clone().hear_directory(happenings, wake.clone()));
+        let (rounds, called) = (office.clone(), wake.clone());
+        let goes = tokio::spawn(async move { rounds.go_round(|| called.notify_one()).await });
         let sends = tokio::spawn(office.send(wake));
         let _ = stopped.wait_for(|stopped| *stopped).await;
         hears.abort();
         watches.abort();
+        goes.abort();
         sends.abort();
     }
 
@@ -130,6 +151,10 @@ impl Office {
                 let until = self.style.date(&settings, *until);
                 let of = (&*settings, mailbox.context());
                 errand::of_lock(of, &until, (now, &chance), &self.wishes)
+            }
+            Happening::Greeting { mailbox, greeting } => {
+                let Some(settings) = self.directory.find(mailbox) else { return vec![] };
+                errand::of_greeting(&settings, *greeting, &chance, &self.wishes)
             }
             // A pause between two guesses.
             Happening::Settings { .. } | Happening::Shut { .. } => vec![],
@@ -350,14 +375,31 @@ impl Office {
         about.clone_into(&mut facts.what);
         about.clone_into(&mut facts.until);
         facts.percent = about.parse().unwrap_or(0);
+        if kind == Kind::Digest {
+            let unheard = self.unheard(&id).await?;
+            if unheard.is_empty() {
+                return Ok(None);
+            }
+            facts = facts.listing(&unheard, &mailbox, &self.style);
+        }
         let mut enclosure = None;
         if let Some(message) = &row.message {
             let Some((_, message)) = self.message(&row.mailbox, message).await else {
                 return Ok(None);
             };
+            if kind == Kind::Reminder && (message.heard.is_some() || !is_new(&message)) {
+                return Ok(None);
+            }
             facts = facts.with(&message, &mailbox, &self.style);
-            if attach {
+            if attach && !matches!(self.attach, Attach::Link) {
                 enclosure = self.enclosure(&message, &mailbox).await?;
+            }
+            if attach
+                && enclosure.is_none()
+                && let (Some(link), Some(told)) = (&self.link, &mut facts.message)
+            {
+                let (url, until) = link(&id, message.id, now());
+                (told.link, told.link_until) = (url, self.style.date(&mailbox, until));
             }
         }
         // Without its recording in the letter, the message stays.
@@ -385,6 +427,19 @@ impl Office {
         Ok(Some((letter, deletes)))
     }
 
+    /// The newest of them.
+    async fn unheard(&self, mailbox: &MailboxId) -> Result<Vec<Arc<Message>>, Failure> {
+        let query = Query {
+            folders: vec![Folder::Inbox, Folder::Urgent],
+            heard: Some(false),
+            newest_first: true,
+            limit: Some(LISTED),
+            ..Query::default()
+        };
+        let found = self.spool.list(mailbox, &query).await;
+        found.map_err(|error| Failure::Later(error.to_string()))
+    }
+
     async fn enclosure(
         &self,
         message: &Message,
@@ -394,7 +449,11 @@ impl Office {
             Ok(recording) => recording,
             Err(error) => return Err(Failure::Later(error.to_string())),
         };
-        let (form, largest) = (self.attach, self.largest);
+        let form = match self.attach {
+            Attach::As(form) => Some(form),
+            Attach::AsKept | Attach::Link => None,
+        };
+        let largest = self.largest;
         let read = tokio::task::spawn_blocking(move || enclosed(&recording, form, largest)).await;
         let enclosed = match read {
             Ok(Ok(enclosed)) => enclosed,
@@ -473,12 +532,17 @@ impl Programs {
     }
 }
 
+/// It lies where unheard messages lie.
+fn is_new(message: &Message) -> bool {
+    matches!(message.folder, Folder::Inbox | Folder::Urgent)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Unix seconds.
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))

@@ -11,6 +11,8 @@ use minijinja::{AutoEscape, Environment, Value};
 use rust_embed::Embed;
 use serde::Serialize;
 
+use super::facts::plain;
+
 #[derive(Embed)]
 #[folder = "conf/mail/"]
 #[include = "*/*.txt"]
@@ -238,10 +240,8 @@ pub(super) fn tests_one_line(text: &str) -> String {
 
 /// What stands in a header: one line, without characters that a terminal or server would obey.
 fn one_line(text: &str) -> String {
-    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let plain: String = plain.collect();
-    let words: Vec<&str> = plain.split_whitespace().collect();
-    words.join(" ").chars().take(SUBJECT).collect()
+    let line: String = plain(text).chars().take(SUBJECT).collect();
+    line.trim_end().to_owned()
 }
 
 /// A text of voicemail.conf: `${VM_NAME}` is a fact, `\n` and `\t` are what they say, and braces
@@ -296,7 +296,7 @@ mod tests {
         let facts = serde_json::json!({
             "name": "Zoë", "mailbox": "1000", "caller": "Ann <b>", "duration": "0:17",
             "date": "then", "urgent": true, "new": 2, "old": 1, "percent": 80, "until": "noon",
-            "what": "PIN", "messages": [{"caller": "c1", "date": "d1", "duration": "0:01"}],
+            "what": "PIN", "more": 0, "messages": [{"caller": "c1", "date": "d1", "duration": "0:01"}],
         });
         for language in ["en", "es", "fr", "de", "it", "pt", "pt-BR"] {
             for kind in Kind::ALL {

@@ -13,4 +13,12 @@ impl State {
         sqlx::query(set).bind(name).bind(value).execute(&self.0.pool).await?;
         Ok(())
     }
+
+    pub async fn forget_fact(&self, name: &str) -> Result<(), Error> {
+        if self.fact(name).await?.is_some() {
+            let forget = "DELETE FROM fact WHERE name = ?1";
+            sqlx::query(forget).bind(name).execute(&self.0.pool).await?;
+        }
+        Ok(())
+    }
 }

@@ -203,6 +203,35 @@ impl State {
         Ok(transaction.commit().await?)
     }
 
+    /// Writes notices that come from no message, and the fact up to when they were decided, at
+    /// once or not at all. However many there are, nobody waits long for his turn to write.
+    pub async fn post_round(
+        &self,
+        postings: &[Posting],
+        (fact, value): (&str, i64),
+        now: i64,
+    ) -> Result<(), Error> {
+        let rows: Vec<_> =
+            postings.iter().map(|p| (&p.key, &p.mailbox, &p.message, &p.lane, &p.body)).collect();
+        let rows = serde_json::to_string(&rows).unwrap_or_else(|_| "[]".into());
+        let mut transaction = self.0.pool.begin().await?;
+        sqlx::query(
+            "INSERT OR IGNORE INTO outbox (key, mailbox, message, lane, body, made, due)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, ?2, ?2
+             FROM json_each(?1)",
+        )
+        .bind(rows)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
+        sqlx::query("INSERT INTO fact VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2")
+            .bind(fact)
+            .bind(value)
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+
     /// What may be tried now, oldest first, without the lanes that are closed for the moment.
     pub async fn due(&self, now: i64, closed: &[String], most: i64) -> Result<Vec<Posted>, Error> {
         let closed = serde_json::to_string(closed).unwrap_or_else(|_| "[]".into());

@@ -196,6 +196,11 @@ impl Liar {
         }
     }
 
+    /// Who got which, in the order of their coming.
+    pub fn letters(&self) -> Vec<(String, String)> {
+        self.had.lock().unwrap().clone()
+    }
+
     pub fn texts(&self) -> Vec<String> {
         self.had.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
+use afterbeep::state::State;
+use afterbeep::state::attempt::Door;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::authority::Authority;
 use crate::hook::Sink;
-use crate::house::{House, names};
+use crate::house::{House, names, soon};
 use crate::mail::{Liar, Lie, OpenSmtpd, free_port};
 use crate::phone::Phone;
 use crate::voice::{Law, Voice, wav_samples, write_wav};
@@ -94,6 +99,117 @@ fn a_server_that_encrypts_with_a_certificate_of_its_own_is_not_refused_where_a_b
     // In both ways: some mail programs know only the old one.
     let name = "_+12125550142_0m00s.mp3\"";
     assert!(text.contains("audio/mpeg; name=") && text.matches(name).count() == 2, "{text}");
+}
+
+#[test]
+fn a_letter_says_where_to_listen_instead_of_bringing_the_recording() {
+    let liar = Liar::start(0);
+    let house = mailing(
+        liar.port,
+        "[mail]\nattach = 'link'\nlink_url = 'https://vm.example/pbx/'\nlink_hours = 48",
+    );
+    let more = ["--email", "ada@example.com", "--notify-email", "delete"];
+    house.ok(&[&["mailbox", "edit", "1000"], &more[..]].concat());
+    leave(&house);
+    house.until("it is mailed", || waiting(&house).is_empty() && liar.had().len() == 1);
+    let text = unfolded(&liar.texts()[0]);
+    assert!(!text.contains("audio/"), "{text}");
+    let (_, link) = text.split_once("https://vm.example/pbx").unwrap();
+    let link = link.split_whitespace().next().unwrap();
+    // As a browser asks: nobody logs in.
+    let (head, audio) = fetch(house.web(), "GET", link, "", &[]);
+    assert!(head.contains(" 200 ") && head.contains("content-type: audio/mpeg"), "{head}");
+    assert!(audio.len() > 500, "{}", audio.len());
+    let (expires, now) = (link.split_once("expires=").unwrap().1, jiff::Timestamp::now());
+    let expires: i64 = expires.split('&').next().unwrap().parse().unwrap();
+    assert!((47 * 3_600..=48 * 3_600).contains(&(expires - now.as_second())), "{link}");
+    let later = link.replace(&expires.to_string(), &(expires + 1).to_string());
+    assert!(fetch(house.web(), "GET", &later, "", &[]).0.contains(" 403 "));
+    // What would lead to nothing stays, whatever is said to be deleted.
+    house.message();
+}
+
+#[test]
+fn owners_hear_what_was_done_to_their_mailbox() {
+    let liar = Liar::start(0);
+    let mut house = mailing(liar.port, "");
+    house.ok(&["mailbox", "edit", "1000", "--email", "old@example.com", "--language", "de"]);
+    let letters = |expected: &[(&str, &str)]| {
+        let came = || liar.letters().len() == expected.len();
+        assert!(soon(came), "{:#?}", liar.letters());
+        for (to, said) in expected {
+            let is_it =
+                |(address, text): &(String, String)| address == to && unfolded(text).contains(said);
+            assert!(liar.letters().iter().any(is_it), "{to} {said} {:#?}", liar.letters());
+        }
+    };
+    // A thief's first step; who owns it must hear of it where the thief does not read.
+    house.ok(&["mailbox", "edit", "1000", "--email", "thief@example.com"]);
+    let changed = "wurde geändert: email";
+    let (old, new) = (("old@example.com", changed), ("thief@example.com", changed));
+    letters(&[old, new]);
+
+    let wav = house.dir.path().join("greeting.wav");
+    write_wav(&wav, &Voice::new(Law::Mu, 1.0, 3).samples());
+    let login = format!("Authorization: Basic {}\r\n", STANDARD.encode("1000@default:4711"));
+    let path = "/v1/mailboxes/1000/greetings/busy";
+    let (head, _) = fetch(house.web(), "PUT", path, &login, &fs::read(wav).unwrap());
+    assert!(head.contains(" 20"), "{head}");
+    let greeting = ("thief@example.com", "wurde geändert: busy greeting");
+    letters(&[old, new, greeting]);
+
+    // Wrong PINs of hours, and one more.
+    house.until("all is sent", || waiting(&house).is_empty());
+    house.kill();
+    guess_before(&house, 8);
+    house.start();
+    let wrong = format!("Authorization: Basic {}\r\n", STANDARD.encode("1000@default:0000"));
+    let (head, _) = fetch(house.web(), "GET", "/v1/mailboxes/1000", &wrong, &[]);
+    assert!(head.contains(" 401 "), "{head}");
+    letters(&[old, new, greeting, ("thief@example.com", "gesperrt")]);
+}
+
+/// So many wrong PINs, each as soon as the door was open again.
+fn guess_before(house: &House, times: u32) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let owner = fs::read_to_string(house.mailbox().join("mailbox.toml")).unwrap();
+    let uuid = owner.lines().find_map(|line| line.strip_prefix("uuid = ")).unwrap();
+    let uuid = uuid.trim_matches('"').parse().unwrap();
+    runtime.block_on(async {
+        let state = State::open(&house.dir.path().join("state")).await.unwrap();
+        let mut now = jiff::Timestamp::now().as_second() - 20_000;
+        for _ in 0..times {
+            let attempt = state.attempt(Some(uuid), "192.0.2.1", Door::Api, now).unwrap();
+            now = attempt.wrong().await.unwrap().unwrap_or(now) + 1;
+        }
+        state.close().await;
+    });
+}
+
+/// Head and body of an answer.
+fn fetch(web: SocketAddr, method: &str, path: &str, more: &str, body: &[u8]) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(web).unwrap();
+    let head = format!("{method} {path} HTTP/1.0\r\n{more}Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8_lossy(&answer[..end]).into_owned(), answer[end + 4..].to_vec())
+}
+
+/// The words of a letter, whatever quoted-printable (RFC 2045 §6.7) has made of them.
+fn unfolded(text: &str) -> String {
+    let text = text.replace("=\n", "");
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = rest.get(1..3).and_then(|two| std::str::from_utf8(two).ok());
+        let code = hex.filter(|_| *first == b'=').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &rest[3..] } else { tail };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[test]

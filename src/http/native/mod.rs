@@ -38,6 +38,8 @@ use problem::Problem;
 pub(super) struct Face {
     house: House,
     links: Links,
+    /// Links in letters.
+    letters: Links,
 }
 
 #[derive(OpenApi)]
@@ -74,8 +76,11 @@ impl Modify for Login {
     }
 }
 
+pub(super) use sound::in_letter;
+
 pub(super) fn routes(house: House) -> Router {
-    let face = Face { links: Links::new(&house.state), house };
+    let (links, letters) = (Links::new(&house.state), Links::in_letters(&house.state));
+    let face = Face { house, links, letters };
     let (router, description) =
         OpenApiRouter::with_openapi(Description::openapi()).nest("/v1", calls()).split_for_parts();
     let router = router

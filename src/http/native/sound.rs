@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::super::audio::{self, Format};
 use super::super::blocking;
-use super::super::link;
+use super::super::link::{self, Links};
 use super::Face;
 use super::messages::find;
 use super::problem::Problem;
@@ -60,7 +60,8 @@ pub(super) async fn play(
         let linked: Option<(MailboxId, MessageId)> = name.parse().ok().zip(id.parse().ok());
         let (mailbox, id) = linked.ok_or_else(|| Problem::missing("message"))?;
         let path = place(&mailbox, id, format);
-        if !face.links.is_good(&path, expires, &signature, (house.now)()) {
+        let is_good = |links: &Links| links.is_good(&path, expires, &signature, (house.now)());
+        if ![&face.links, &face.letters].into_iter().any(is_good) {
             return Err(Problem::forbidden("this link is wrong, or its time is over"));
         }
         let message = house.spool.get(&mailbox, id).await?;
@@ -163,6 +164,17 @@ pub(super) async fn waveform(
     let duration_ms = u64::try_from(message.duration.as_millis()).unwrap_or(u64::MAX);
     let tag = format!("\"{}-{}\"", message.id, peaks.len());
     Ok(([(header::ETAG, tag)], Json(Waveform { peaks, duration_ms })).into_response())
+}
+
+/// Path and query of a link for a letter: as MP3, which every browser plays.
+pub(in super::super) fn in_letter(
+    links: &Links,
+    mailbox: &MailboxId,
+    id: MessageId,
+    expires: i64,
+) -> String {
+    let query = links.query(&place(mailbox, id, Format::Mp3), expires);
+    format!("/v1/mailboxes/{mailbox}/messages/{id}/audio?format=mp3&{query}")
 }
 
 /// What a signature is over.
