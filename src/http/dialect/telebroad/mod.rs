@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, RawQuery, State};
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use futures_util::stream;
 use serde::de::DeserializeOwned;
@@ -58,8 +59,8 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
         .route("/messages/read", put(mark))
         .route("/mailbox", get(settings).put(change))
         .route("/login", post(log_in))
-        .method_not_allowed_fallback(|| async { refused(&Refusal::NoSuchMethod) })
-        .fallback(|| async { refused(&Refusal::NoSuchCall) })
+        .method_not_allowed_fallback(|| async { Refusal::NoSuchMethod })
+        .fallback(|| async { Refusal::NoSuchCall })
         .with_state(Face {
             house,
             offset_base,
@@ -69,140 +70,178 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
     Router::new().nest(BASE, face)
 }
 
-async fn list(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
+type Answer = Result<Response, Refusal>;
+
+/// Who asks, and what the query and the header fields say.
+struct Asked {
+    face: Face,
+    principal: Arc<Principal>,
+    from: IpAddr,
+    query: String,
     headers: HeaderMap,
-) -> Response {
-    match face.list(query.as_deref().unwrap_or(""), &headers, from.ip()).await {
-        Ok(items) => json(streamed(items)),
-        Err(refusal) => refused(&refusal),
+}
+
+impl FromRequestParts<Face> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Refusal> {
+        let from = ConnectInfo::<SocketAddr>::from_request_parts(parts, face).await;
+        let from = from.map_err(broken)?.0.ip();
+        let (headers, now) = (std::mem::take(&mut parts.headers), (face.house.now)());
+        let principal = face.house.guard.enter(&headers, from, Door::Telebroad, now).await?;
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        Ok(Self { face: face.clone(), principal, from, query, headers })
     }
 }
 
-async fn file(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    told(face.file(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+impl Asked {
+    fn given(&self) -> Result<wire::Given<'_>, Refusal> {
+        wire::Given::new(&self.query, &self.headers)
+            .map_err(|_| Refusal::Wrong { parameter: "mailbox", why: "comes with too many others" })
+    }
 }
 
-async fn delete(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    told(face.delete(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+async fn list(asked: Asked) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    let wish = map::list_wish(&asked.given()?, face.offset_base)?;
+    let mut ids = vec![];
+    for number in &wish.mailboxes {
+        let id = face.mailbox(principal, number)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    if let [id] = &ids[..] {
+        return Ok(json(streamed(face.messages(id, &wish.query).await?)));
+    }
+    // The page of a merge lies within the first `skip + limit` of each.
+    let page = wish.query.limit.map(|limit| wish.query.skip.saturating_add(limit));
+    let each = Query { skip: 0, limit: page, ..wish.query.clone() };
+    let mut lists = vec![];
+    for id in &ids {
+        lists.push(face.messages(id, &each).await?);
+    }
+    Ok(json(streamed(map::merge(lists, &wish.query))))
 }
 
-async fn unread(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    told(face.unread(&headers, from.ip()).await)
+async fn file(asked: Asked) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    let wish = map::file_wish(&asked.given()?)?;
+    let id = face.mailbox(principal, &wish.mailbox)?;
+    let message = face.message(&id, &wish.folders, &wish.file).await?;
+    Ok(json(face.read(&id, message).await?))
 }
 
-async fn mark(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    told(face.mark(&headers, body, from.ip()).await)
+async fn delete(asked: Asked) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    let (mailbox, folders, files) = map::files_wish(&asked.given()?)?;
+    may(principal, Scope::Edit)?;
+    let id = face.mailbox(principal, &mailbox)?;
+    // All or none: a name that is wrong is told before anything is gone.
+    let mut messages = vec![];
+    for file in &files {
+        messages.push(face.message(&id, &folders, file).await?);
+    }
+    let Some(first) = messages.first().cloned() else { return Err(Refusal::NoSuchFile) };
+    // Oddly, the answer is the audio that was deleted.
+    let told = face.read(&id, first).await?;
+    let by = By::new(principal.name.clone(), (face.house.now)());
+    for message in messages {
+        face.house.spool.edit(&id, message.id, &Edit::Delete, &by).await?;
+        let asker = Asker { principal, door: Door::Telebroad, from: asked.from };
+        let subject = format!("{} {id}", message.id);
+        face.house.record(asker, "message.delete", &subject, "").await?;
+    }
+    Ok(json(told))
 }
 
-async fn settings(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    told(face.settings(query.as_deref().unwrap_or(""), &headers, from.ip()).await)
+async fn unread(asked: Asked) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    let boxes = face.reached(principal);
+    let sum: Counts = boxes.iter().map(|id| face.house.spool.counts(id)).sum();
+    Ok(json(wire::result(&wire::Unread { sms: 0, vox: sum.new, fax: 0, phn: 0 })))
 }
 
-async fn change(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    told(face.change(query.as_deref().unwrap_or(""), &headers, body, from.ip()).await)
+async fn mark(asked: Asked, body: Body) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    let read: wire::Read = words(body).await?;
+    let wanted = map::read_wish(&read)?;
+    let phone = match read.phone.as_str() {
+        "" => None,
+        number => Some(face.mailbox(principal, number)?),
+    };
+    // All or none: a wrong one is told before any is marked.
+    let mut messages = vec![];
+    for number in wanted {
+        let found = face.house.spool.numbered(number).await?;
+        let found = found.filter(|message| {
+            let id = &message.mailbox;
+            principal.reaches(id.context(), id.number())
+                && phone.as_ref().is_none_or(|phone| phone == id)
+        });
+        messages.push(found.ok_or(Refusal::NoSuchMessage)?);
+    }
+    let by = By::new(principal.name.clone(), (face.house.now)());
+    for message in messages {
+        let (id, edit) = (&message.mailbox, Edit::MarkHeard);
+        face.house.spool.edit(id, message.id, &edit, &by).await?;
+    }
+    Ok(json(wire::result(&true)))
 }
 
-async fn call(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    told(face.call(&headers, body, from.ip()).await)
+async fn settings(asked: Asked) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    may(principal, Scope::Provision)?;
+    let given = asked.given()?;
+    let Some(number) = given.text("mailbox") else {
+        let all: Vec<_> = face.reached(principal).iter().filter_map(|id| face.shown(id)).collect();
+        return Ok(json(wire::result(&all)));
+    };
+    let id = face.mailbox(principal, number)?;
+    Ok(json(wire::result(&face.shown(&id).ok_or(Refusal::NoSuchMailbox)?)))
 }
 
+async fn change(asked: Asked, body: Body) -> Answer {
+    let Asked { face, principal, .. } = &asked;
+    may(principal, Scope::Provision)?;
+    let body: Map<String, Value> = words(body).await?;
+    let given = asked.given()?;
+    let number = given.text("mailbox").or_else(|| body.get("mailbox")?.as_str());
+    let id = face.mailbox(principal, number.ok_or(Refusal::Missing("mailbox"))?)?;
+    let mailbox = face.house.directory.find(&id).ok_or(Refusal::NoSuchMailbox)?;
+    let (settings, pin) = map::mailbox_wish(&body, &mailbox)?;
+    let pin = pin.as_deref().map_or(NewPin::Unchanged, NewPin::Given);
+    let asker = Asker { principal, door: Door::Telebroad, from: asked.from };
+    face.house.edit_mailbox(asker, &id, settings, pin).await?;
+    Ok(json(wire::result(&face.shown(&id).ok_or(Refusal::NoSuchMailbox)?)))
+}
+
+/// Calls come to us only to leave a message: there is none that could be sent here.
+async fn call(_: Asked, body: Body) -> Answer {
+    let call: wire::Call = words(body).await?;
+    if call.uniqueid.is_empty() {
+        return Err(Refusal::Missing("uniqueid"));
+    }
+    Err(Refusal::NoSuchPhoneCall)
+}
+
+/// A token that stands in for the password for a day.
 async fn log_in(
-    State(face): State<Face>,
+    State(Face { house, .. }): State<Face>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     body: Body,
-) -> Response {
-    told(face.log_in(body, from.ip()).await)
-}
-
-fn told(answer: Result<String, Refusal>) -> Response {
-    match answer {
-        Ok(text) => json(Body::from(text)),
-        Err(refusal) => refused(&refusal),
-    }
+) -> Answer {
+    let login: wire::Login = words(body).await?;
+    let now = (house.now)();
+    let pair = (Kind::User, login.username.as_str(), login.password.as_str());
+    let principal = house.guard.check(pair, from.ip(), Door::Telebroad, now).await?;
+    let token = house.state.open_session(&principal, Door::Telebroad, A_DAY, now).await?;
+    Ok(json(wire::result(&wire::Token { token })))
 }
 
 impl Face {
-    async fn list(
-        &self,
-        query: &str,
-        headers: &HeaderMap,
-        from: IpAddr,
-    ) -> Result<Vec<Arc<Message>>, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        let wish = map::list_wish(&given(query, headers)?, self.offset_base)?;
-        let mut ids = vec![];
-        for number in &wish.mailboxes {
-            let id = self.mailbox(&principal, number)?;
-            if !ids.contains(&id) {
-                ids.push(id);
-            }
-        }
-        if let [id] = &ids[..] {
-            return self.messages(id, &wish.query).await;
-        }
-        // The page of a merge lies within the first `skip + limit` of each.
-        let page = wish.query.limit.map(|limit| wish.query.skip.saturating_add(limit));
-        let each = Query { skip: 0, limit: page, ..wish.query.clone() };
-        let mut lists = vec![];
-        for id in &ids {
-            lists.push(self.messages(id, &each).await?);
-        }
-        Ok(map::merge(lists, &wish.query))
-    }
-
     async fn messages(&self, id: &MailboxId, query: &Query) -> Result<Vec<Arc<Message>>, Refusal> {
         Ok(self.house.spool.list(id, query).await?)
-    }
-
-    async fn file(
-        &self,
-        query: &str,
-        headers: &HeaderMap,
-        from: IpAddr,
-    ) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        let wish = map::file_wish(&given(query, headers)?)?;
-        let id = self.mailbox(&principal, &wish.mailbox)?;
-        let message = self.message(&id, &wish.folders, &wish.file).await?;
-        self.read(&id, message).await
     }
 
     /// A name that is no name of a file is simply not found; it is never joined to a path.
@@ -229,129 +268,6 @@ impl Face {
         Ok(wire::result(&map::file(&message, &audio, zone.as_deref())))
     }
 
-    async fn delete(
-        &self,
-        query: &str,
-        headers: &HeaderMap,
-        from: IpAddr,
-    ) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        let (mailbox, folders, files) = map::files_wish(&given(query, headers)?)?;
-        may(&principal, Scope::Edit)?;
-        let id = self.mailbox(&principal, &mailbox)?;
-        // All or none: a name that is wrong is told before anything is gone.
-        let mut messages = vec![];
-        for file in &files {
-            messages.push(self.message(&id, &folders, file).await?);
-        }
-        let Some(first) = messages.first().cloned() else { return Err(Refusal::NoSuchFile) };
-        // Oddly, the answer is the audio that was deleted.
-        let told = self.read(&id, first).await?;
-        let by = By::new(principal.name.clone(), (self.house.now)());
-        for message in messages {
-            let done = self.house.spool.edit(&id, message.id, &Edit::Delete, &by).await;
-            done?;
-            let asker = Asker { principal: &principal, door: Door::Telebroad, from };
-            let subject = format!("{} {id}", message.id);
-            self.house.record(asker, "message.delete", &subject, "").await?;
-        }
-        Ok(told)
-    }
-
-    async fn unread(&self, headers: &HeaderMap, from: IpAddr) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        let boxes = self.reached(&principal);
-        let sum: Counts = boxes.iter().map(|id| self.house.spool.counts(id)).sum();
-        Ok(wire::result(&wire::Unread { sms: 0, vox: sum.new, fax: 0, phn: 0 }))
-    }
-
-    async fn mark(&self, headers: &HeaderMap, body: Body, from: IpAddr) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        let read: wire::Read = words(body).await?;
-        let wanted = map::read_wish(&read)?;
-        let phone = match read.phone.as_str() {
-            "" => None,
-            number => Some(self.mailbox(&principal, number)?),
-        };
-        // All or none: a wrong one is told before any is marked.
-        let mut messages = vec![];
-        for number in wanted {
-            let found = self.house.spool.numbered(number).await?;
-            let found = found.filter(|message| {
-                let id = &message.mailbox;
-                principal.reaches(id.context(), id.number())
-                    && phone.as_ref().is_none_or(|phone| phone == id)
-            });
-            messages.push(found.ok_or(Refusal::NoSuchMessage)?);
-        }
-        let by = By::new(principal.name.clone(), (self.house.now)());
-        for message in messages {
-            let (id, edit) = (&message.mailbox, Edit::MarkHeard);
-            self.house.spool.edit(id, message.id, &edit, &by).await?;
-        }
-        Ok(wire::result(&true))
-    }
-
-    async fn settings(
-        &self,
-        query: &str,
-        headers: &HeaderMap,
-        from: IpAddr,
-    ) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        may(&principal, Scope::Provision)?;
-        let given = given(query, headers)?;
-        let Some(number) = given.text("mailbox") else {
-            let all: Vec<_> =
-                self.reached(&principal).iter().filter_map(|id| self.shown(id)).collect();
-            return Ok(wire::result(&all));
-        };
-        let id = self.mailbox(&principal, number)?;
-        Ok(wire::result(&self.shown(&id).ok_or(Refusal::NoSuchMailbox)?))
-    }
-
-    async fn change(
-        &self,
-        query: &str,
-        headers: &HeaderMap,
-        body: Body,
-        from: IpAddr,
-    ) -> Result<String, Refusal> {
-        let principal = self.enter(headers, from).await?;
-        may(&principal, Scope::Provision)?;
-        let body: Map<String, Value> = words(body).await?;
-        let given = given(query, headers)?;
-        let number = given.text("mailbox").or_else(|| body.get("mailbox")?.as_str());
-        let id = self.mailbox(&principal, number.ok_or(Refusal::Missing("mailbox"))?)?;
-        let mailbox = self.house.directory.find(&id).ok_or(Refusal::NoSuchMailbox)?;
-        let (settings, pin) = map::mailbox_wish(&body, &mailbox)?;
-        let pin = pin.as_deref().map_or(NewPin::Unchanged, NewPin::Given);
-        let asker = Asker { principal: &principal, door: Door::Telebroad, from };
-        self.house.edit_mailbox(asker, &id, settings, pin).await?;
-        Ok(wire::result(&self.shown(&id).ok_or(Refusal::NoSuchMailbox)?))
-    }
-
-    /// Calls come to us only to leave a message: there is none that could be sent here.
-    async fn call(&self, headers: &HeaderMap, body: Body, from: IpAddr) -> Result<String, Refusal> {
-        self.enter(headers, from).await?;
-        let call: wire::Call = words(body).await?;
-        if call.uniqueid.is_empty() {
-            return Err(Refusal::Missing("uniqueid"));
-        }
-        Err(Refusal::NoSuchPhoneCall)
-    }
-
-    /// A token that stands in for the password for a day.
-    async fn log_in(&self, body: Body, from: IpAddr) -> Result<String, Refusal> {
-        let login: wire::Login = words(body).await?;
-        let now = (self.house.now)();
-        let pair = (Kind::User, login.username.as_str(), login.password.as_str());
-        let principal = self.house.guard.check(pair, from, Door::Telebroad, now).await;
-        let principal = principal?;
-        let opened = self.house.state.open_session(&principal, Door::Telebroad, A_DAY, now);
-        Ok(wire::result(&wire::Token { token: opened.await? }))
-    }
-
     fn shown(&self, id: &MailboxId) -> Option<wire::Mailbox> {
         let mailbox = self.house.directory.find(id)?;
         let pin = self.house.directory.reveal_pin(&mailbox);
@@ -375,19 +291,9 @@ impl Face {
         let ids = all.into_iter().map(|(id, _)| id);
         ids.filter(|id| principal.reaches(id.context(), id.number())).collect()
     }
-
-    async fn enter(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<Principal>, Refusal> {
-        let now = (self.house.now)();
-        Ok(self.house.guard.enter(headers, from, Door::Telebroad, now).await?)
-    }
 }
 
 const A_DAY: i64 = 86_400;
-
-fn given<'r>(query: &str, headers: &'r HeaderMap) -> Result<wire::Given<'r>, Refusal> {
-    wire::Given::new(query, headers)
-        .map_err(|_| Refusal::Wrong { parameter: "mailbox", why: "comes with too many others" })
-}
 
 fn may(principal: &Principal, scope: Scope) -> Result<(), Refusal> {
     if principal.may(scope) { Ok(()) } else { Err(Refusal::NotAllowed) }
@@ -422,11 +328,13 @@ impl From<deed::Error> for Refusal {
     }
 }
 
-fn refused(refusal: &Refusal) -> Response {
-    json(Body::from(wire::error(&map::error(refusal))))
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        json(wire::error(&map::error(&self)))
+    }
 }
 
-fn json(body: Body) -> Response {
+fn json(body: impl Into<Body>) -> Response {
     super::json(StatusCode::OK, body)
 }
 

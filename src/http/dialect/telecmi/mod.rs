@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
 use serde_json::Value;
@@ -53,6 +53,7 @@ pub fn missed_call_in_india(message: &Message, appid: u64) -> Value {
 }
 
 struct Refused(u16, &'static str);
+type Answer = Result<Response, Refused>;
 
 const MISSING: Refused = Refused(400, "parameter missing or invalid");
 const LASTS: i64 = 30 * 86_400;
@@ -64,42 +65,36 @@ async fn list(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     body: Body,
     form: Form,
-) -> Response {
-    told(async {
-        let given = words(body).await?;
-        let (appid, secret) = login(&given, form)?;
-        let visitor = enter(&house, &appid, &secret, from.ip()).await?;
-        let wish = map::wish(&given, form, (house.now)()).map_err(|()| MISSING)?;
-        let (all, messages) = visitor.page(&house, &wish).await?;
-        let voicemail = messages.iter().map(|message| map::voicemail(message, &appid, form));
-        let voicemail = voicemail.collect();
-        let (count, total) = match form {
-            Form::Global => (Some(all), None),
-            Form::India => (None, Some(all)),
-        };
-        Ok(answer(200, &wire::List { count, total, voicemail, code: 200 }))
-    })
-    .await
+) -> Answer {
+    let given = words(body).await?;
+    let (appid, secret) = login(&given, form)?;
+    let visitor = enter(&house, &appid, &secret, from.ip()).await?;
+    let wish = map::wish(&given, form, (house.now)()).map_err(|()| MISSING)?;
+    let (all, messages) = visitor.page(&house, &wish).await?;
+    let voicemail = messages.iter().map(|message| map::voicemail(message, &appid, form));
+    let voicemail = voicemail.collect();
+    let (count, total) = match form {
+        Form::Global => (Some(all), None),
+        Form::India => (None, Some(all)),
+    };
+    Ok(answer(200, &wire::List { count, total, voicemail, code: 200 }))
 }
 
 async fn token(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     body: Body,
-) -> Response {
-    told(async {
-        let given = words(body).await?;
-        let (appid, secret) = login(&given, Form::Global)?;
-        // Here the vendor says 404 where it says 401 elsewhere.
-        let visitor = enter(&house, &appid, &secret, from.ip()).await.map_err(|refused| {
-            if refused.0 == 401 { Refused(404, "no such app") } else { refused }
-        })?;
-        let now = (house.now)();
-        let opened = house.state.open_session(&visitor.principal, Door::Telecmi, LASTS, now);
-        let secret = format!("{LENT}{}", opened.await?);
-        Ok(answer(200, &wire::Token { secret, expires_in: "30d", code: 200 }))
-    })
-    .await
+) -> Answer {
+    let given = words(body).await?;
+    let (appid, secret) = login(&given, Form::Global)?;
+    // Here the vendor says 404 where it says 401 elsewhere.
+    let visitor = enter(&house, &appid, &secret, from.ip())
+        .await
+        .map_err(|refused| if refused.0 == 401 { Refused(404, "no such app") } else { refused })?;
+    let now = (house.now)();
+    let opened = house.state.open_session(&visitor.principal, Door::Telecmi, LASTS, now);
+    let secret = format!("{LENT}{}", opened.await?);
+    Ok(answer(200, &wire::Token { secret, expires_in: "30d", code: 200 }))
 }
 
 async fn play(
@@ -107,30 +102,27 @@ async fn play(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Response {
-    told(async {
-        let pairs = form::pairs(query.as_deref().unwrap_or("")).map_err(|_| MISSING)?;
-        let text = |name: &str| {
-            let found = pairs.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-        };
-        let appid = text("appid").ok_or(MISSING)?;
-        let secret = text("secret").or_else(|| text("token")).ok_or(MISSING)?;
-        let file = text("file").ok_or(MISSING)?;
-        let visitor = enter(&house, appid, secret, from.ip()).await.map_err(|refused| {
-            if refused.0 == 401 { Refused(407, "authentication failed") } else { refused }
-        })?;
-        let none = || Refused(404, "no such file");
-        let query = map::around(file).ok_or_else(none)?;
-        let (_, messages) = visitor.page(&house, &query).await?;
-        let found = messages.iter().find(|message| map::voicename(message, appid) == file);
-        if let Some(message) = found {
-            let id = &message.mailbox;
-            return Ok(audio::play(&house, id, message, Format::Mp3, &headers).await?);
-        }
-        Err(none())
-    })
-    .await
+) -> Answer {
+    let pairs = form::pairs(query.as_deref().unwrap_or("")).map_err(|_| MISSING)?;
+    let text = |name: &str| {
+        let found = pairs.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    };
+    let appid = text("appid").ok_or(MISSING)?;
+    let secret = text("secret").or_else(|| text("token")).ok_or(MISSING)?;
+    let file = text("file").ok_or(MISSING)?;
+    let visitor = enter(&house, appid, secret, from.ip()).await.map_err(|refused| {
+        if refused.0 == 401 { Refused(407, "authentication failed") } else { refused }
+    })?;
+    let none = || Refused(404, "no such file");
+    let query = map::around(file).ok_or_else(none)?;
+    let (_, messages) = visitor.page(&house, &query).await?;
+    let found = messages.iter().find(|message| map::voicename(message, appid) == file);
+    if let Some(message) = found {
+        let id = &message.mailbox;
+        return Ok(audio::play(&house, id, message, Format::Mp3, &headers).await?);
+    }
+    Err(none())
 }
 
 /// An app, which reaches an organization or one mailbox of it.
@@ -184,16 +176,15 @@ async fn words(body: Body) -> Result<Given, Refused> {
     Given::read(&body::words(body).await?).ok_or(MISSING)
 }
 
-async fn wrong_method() -> Response {
-    refused(&Refused(405, "method not allowed"))
+async fn wrong_method() -> Refused {
+    Refused(405, "method not allowed")
 }
 
-async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|why| refused(&why))
-}
-
-fn refused(&Refused(code, msg): &Refused) -> Response {
-    answer(code, &wire::Error { code, msg })
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(code, msg) = self;
+        answer(code, &wire::Error { code, msg })
+    }
 }
 
 fn answer(code: u16, value: &impl Serialize) -> Response {

@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawPathParams, RawQuery, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 
@@ -37,48 +37,43 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
 
 /// Status, and the key that says what it is about.
 pub(super) struct Refused(StatusCode, &'static str);
+pub(super) type Answer = Result<Response, Refused>;
 
 async fn list(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     path: RawPathParams,
     RawQuery(query): RawQuery,
-) -> Response {
-    told(async {
-        let (id, mailbox) = enter(&house, &path, from.ip()).await?;
-        let query = parameters(query.as_deref())?;
-        let asked = map::named(text(&query, "box")).ok_or(Refused(UNPROCESSABLE, "box"))?;
-        let mut messages: Vec<(MailboxId, Arc<Message>)> = vec![];
-        for query in map::queries(asked) {
-            let list = house.spool.list(&id, &query).await?.into_iter();
-            messages.extend(list.map(|message| (id.clone(), message)));
-        }
-        map::sort(&mut messages);
-        let organization = house.state.organization(id.context(), (house.now)());
-        let organization = organization.await?;
-        let counts = house.spool.counts(&id);
-        let kept = u32::try_from(house.spool.kept(&id)).unwrap_or(u32::MAX);
-        let rows = messages.iter().map(|(_, m)| map::voicemail(m, &mailbox, &organization));
-        Ok(answer(&wire::List {
-            new_count: counts.new,
-            old_count: counts.old,
-            saved_count: kept.saturating_sub(counts.new).saturating_sub(counts.old),
-            voicemails: rows.collect(),
-        }))
-    })
-    .await
+) -> Answer {
+    let (id, mailbox) = enter(&house, &path, from.ip()).await?;
+    let query = parameters(query.as_deref())?;
+    let asked = map::named(text(&query, "box")).ok_or(Refused(UNPROCESSABLE, "box"))?;
+    let mut messages: Vec<(MailboxId, Arc<Message>)> = vec![];
+    for query in map::queries(asked) {
+        let list = house.spool.list(&id, &query).await?.into_iter();
+        messages.extend(list.map(|message| (id.clone(), message)));
+    }
+    map::sort(&mut messages);
+    let organization = house.state.organization(id.context(), (house.now)());
+    let organization = organization.await?;
+    let counts = house.spool.counts(&id);
+    let kept = u32::try_from(house.spool.kept(&id)).unwrap_or(u32::MAX);
+    let rows = messages.iter().map(|(_, m)| map::voicemail(m, &mailbox, &organization));
+    Ok(answer(&wire::List {
+        new_count: counts.new,
+        old_count: counts.old,
+        saved_count: kept.saturating_sub(counts.new).saturating_sub(counts.old),
+        voicemails: rows.collect(),
+    }))
 }
 
 async fn check_pin(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     path: RawPathParams,
-) -> Response {
-    told(async {
-        enter(&house, &path, from.ip()).await?;
-        Ok(answer(&wire::Success { success: true }))
-    })
-    .await
+) -> Answer {
+    enter(&house, &path, from.ip()).await?;
+    Ok(answer(&wire::Success { success: true }))
 }
 
 async fn set_pin(
@@ -86,26 +81,23 @@ async fn set_pin(
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     path: RawPathParams,
     body: Body,
-) -> Response {
-    told(async {
-        let (id, _) = enter(&house, &path, from.ip()).await?;
-        let new: wire::NewPin = serde_json::from_slice(&body::words(body).await?)
-            .map_err(|_| Refused(UNPROCESSABLE, "pin"))?;
-        if !map::is_pin(&new.pin) {
-            return Err(Refused(UNPROCESSABLE, "pin"));
-        }
-        let owner = Principal::new(Kind::Owner, id.to_string(), Role::Editor);
-        let asker = Asker { principal: &owner, door: Door::Telecomx, from: from.ip() };
-        // Its owner chose it: the policy binds.
-        let pin = NewPin::Chosen(&new.pin);
-        let done = house.edit_mailbox(asker, &id, Settings::new(), pin).await;
-        done.map_err(|error| match error {
-            deed::Error::Directory(directory::Error::Refused(_)) => Refused(UNPROCESSABLE, "pin"),
-            other => broken(other).into(),
-        })?;
-        Ok(answer(&wire::Success { success: true }))
-    })
-    .await
+) -> Answer {
+    let (id, _) = enter(&house, &path, from.ip()).await?;
+    let new: wire::NewPin = serde_json::from_slice(&body::words(body).await?)
+        .map_err(|_| Refused(UNPROCESSABLE, "pin"))?;
+    if !map::is_pin(&new.pin) {
+        return Err(Refused(UNPROCESSABLE, "pin"));
+    }
+    let owner = Principal::new(Kind::Owner, id.to_string(), Role::Editor);
+    let asker = Asker { principal: &owner, door: Door::Telecomx, from: from.ip() };
+    // Its owner chose it: the policy binds.
+    let pin = NewPin::Chosen(&new.pin);
+    let done = house.edit_mailbox(asker, &id, Settings::new(), pin).await;
+    done.map_err(|error| match error {
+        deed::Error::Directory(directory::Error::Refused(_)) => Refused(UNPROCESSABLE, "pin"),
+        other => broken(other).into(),
+    })?;
+    Ok(answer(&wire::Success { success: true }))
 }
 
 /// The mailbox whose number and PIN stand in the path.
@@ -150,13 +142,12 @@ fn text<'q>(pairs: &'q [(String, String)], name: &str) -> &'q str {
     pairs.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
 }
 
-async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|Refused(status, message)| {
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(status, message) = self;
         let error = wire::Error { code: status.as_u16(), message };
-        let mut response = answer(&error);
-        *response.status_mut() = status;
-        response
-    })
+        super::json(status, serde_json::to_string(&error).unwrap_or_default())
+    }
 }
 
 fn answer(value: &impl Serialize) -> Response {

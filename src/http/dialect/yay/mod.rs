@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{ConnectInfo, FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
@@ -50,16 +51,15 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
         .route("/mailbox/{uuid}", get(read).put(replace).delete(remove))
         .route("/mailbox/{uuid}/messages", get(messages))
         .merge(sound::routes())
-        .method_not_allowed_fallback(|| async {
-            answer(StatusCode::METHOD_NOT_ALLOWED, wire::Nothing {})
-        })
-        .fallback(|| async { answer(StatusCode::NOT_FOUND, wire::Nothing {}) })
+        .method_not_allowed_fallback(|| async { Refused(StatusCode::METHOD_NOT_ALLOWED) })
+        .fallback(|| async { Refused(StatusCode::NOT_FOUND) })
         .with_state(face);
     Router::new().nest("/voip", inner)
 }
 
 /// Why not, by the status that says so.
 struct Refused(StatusCode);
+type Answer = Result<Response, Refused>;
 
 impl From<StatusCode> for Refused {
     fn from(status: StatusCode) -> Self {
@@ -75,166 +75,134 @@ impl<E: Into<Fault>> From<E> for Refused {
 
 /// Who asks, and for which customer.
 struct Visitor {
+    face: Face,
     principal: Arc<Principal>,
     from: IpAddr,
     context: String,
 }
 
 impl Visitor {
+    /// The face, if he may do that there.
+    fn to(&self, scope: Scope) -> Result<&Face, Refused> {
+        if self.principal.may(scope) && self.principal.reaches_context(&self.context) {
+            return Ok(&self.face);
+        }
+        Err(Refused(StatusCode::FORBIDDEN))
+    }
+
+    fn mailbox(&self, uuid: Uuid) -> Result<(MailboxId, Arc<Mailbox>), Refused> {
+        let found = self.face.house.directory.named(&uuid.to_string());
+        found
+            .filter(|(id, _)| {
+                id.context() == self.context && self.principal.reaches(id.context(), id.number())
+            })
+            .ok_or(Refused(StatusCode::NOT_FOUND))
+    }
+
     fn asker(&self) -> Asker<'_> {
         Asker { principal: &self.principal, door: Door::Yay, from: self.from }
     }
 }
 
-async fn list(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let all = face.house.directory.within(&visitor.context);
-        let active = all.iter().filter(|(_, mailbox)| mailbox.enabled);
-        let rows: Vec<_> = active.map(|(_, mailbox)| face.shown(mailbox, false)).collect();
-        Ok(answer(StatusCode::OK, rows))
-    })
-    .await
+async fn list(visitor: Visitor) -> Answer {
+    let face = visitor.to(Scope::Provision)?;
+    let all = face.house.directory.within(&visitor.context);
+    let active = all.iter().filter(|(_, mailbox)| mailbox.enabled);
+    let rows: Vec<_> = active.map(|(_, mailbox)| face.shown(mailbox, false)).collect();
+    Ok(answer(StatusCode::OK, rows))
 }
 
-async fn read(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Path(uuid): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let (_, mailbox) = face.mailbox(&visitor, &uuid)?;
-        Ok(answer(StatusCode::OK, face.shown(&mailbox, false)))
-    })
-    .await
+async fn read(visitor: Visitor, At(uuid): At) -> Answer {
+    let face = visitor.to(Scope::Provision)?;
+    let (_, mailbox) = visitor.mailbox(uuid)?;
+    Ok(answer(StatusCode::OK, face.shown(&mailbox, false)))
 }
 
-async fn add(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
-        let pin = wish.pin.as_deref().map_or(NewPin::Drawn(4), NewPin::Given);
-        // Two that are made at once may draw the same number: the second draws again.
-        for _ in 0..10 {
-            let free = face.house.directory.free_number(&visitor.context, face.numbers);
-            let id = free.ok_or_else(|| broken("http.yay_number_range is used up"))?;
-            let made = face.house.add_mailbox(visitor.asker(), &id, &wish.settings, pin).await;
-            match made {
-                Err(deed::Error::Directory(directory::Error::Exists(_))) => {}
-                made => {
-                    made?;
-                    let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
-                    return Ok(answer(StatusCode::CREATED, face.shown(&mailbox, true)));
-                }
+async fn add(visitor: Visitor, body: Body) -> Answer {
+    let face = visitor.to(Scope::Provision)?;
+    let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
+    let pin = wish.pin.as_deref().map_or(NewPin::Drawn(4), NewPin::Given);
+    // Two that are made at once may draw the same number: the second draws again.
+    for _ in 0..10 {
+        let free = face.house.directory.free_number(&visitor.context, face.numbers);
+        let id = free.ok_or_else(|| broken("http.yay_number_range is used up"))?;
+        let made = face.house.add_mailbox(visitor.asker(), &id, &wish.settings, pin).await;
+        match made {
+            Err(deed::Error::Directory(directory::Error::Exists(_))) => {}
+            made => {
+                made?;
+                let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
+                return Ok(answer(StatusCode::CREATED, face.shown(&mailbox, true)));
             }
         }
-        Err(StatusCode::CONFLICT.into())
-    })
-    .await
+    }
+    Err(StatusCode::CONFLICT.into())
 }
 
-async fn replace(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Path(uuid): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let (id, _) = face.mailbox(&visitor, &uuid)?;
-        let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
-        let pin = wish.pin.as_deref().map_or(NewPin::Absent, NewPin::Given);
-        let done = face.house.edit_mailbox(visitor.asker(), &id, wish.settings, pin).await;
-        done?;
-        let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
-        Ok(answer(StatusCode::OK, face.shown(&mailbox, false)))
-    })
-    .await
+async fn replace(visitor: Visitor, At(uuid): At, body: Body) -> Answer {
+    let face = visitor.to(Scope::Provision)?;
+    let (id, _) = visitor.mailbox(uuid)?;
+    let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
+    let pin = wish.pin.as_deref().map_or(NewPin::Absent, NewPin::Given);
+    let done = face.house.edit_mailbox(visitor.asker(), &id, wish.settings, pin).await;
+    done?;
+    let mailbox = face.house.directory.find(&id).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(answer(StatusCode::OK, face.shown(&mailbox, false)))
 }
 
-async fn remove(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Path(uuid): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Provision).await?;
-        let (id, _) = face.mailbox(&visitor, &uuid)?;
-        face.house.remove_mailbox(visitor.asker(), &id).await?;
-        Ok(face.gone())
-    })
-    .await
+async fn remove(visitor: Visitor, At(uuid): At) -> Answer {
+    let face = visitor.to(Scope::Provision)?;
+    let (id, _) = visitor.mailbox(uuid)?;
+    face.house.remove_mailbox(visitor.asker(), &id).await?;
+    Ok(face.gone())
 }
 
-async fn messages(
-    State(face): State<Face>,
-    ConnectInfo(from): ConnectInfo<SocketAddr>,
-    Path(uuid): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    told(async {
-        let visitor = face.enter(&headers, from, Scope::Read).await?;
-        let (id, _) = face.mailbox(&visitor, &uuid)?;
-        let folders = vec![Folder::Inbox, Folder::Urgent, Folder::Old];
-        let query = Query { folders, newest_first: true, ..Query::default() };
-        let list = face.house.spool.list(&id, &query).await?;
-        let rows: Vec<_> = list.iter().map(|message| map::message(message)).collect();
-        Ok(answer(StatusCode::OK, rows))
-    })
-    .await
+async fn messages(visitor: Visitor, At(uuid): At) -> Answer {
+    let face = visitor.to(Scope::Read)?;
+    let (id, _) = visitor.mailbox(uuid)?;
+    let folders = vec![Folder::Inbox, Folder::Urgent, Folder::Old];
+    let query = Query { folders, newest_first: true, ..Query::default() };
+    let list = face.house.spool.list(&id, &query).await?;
+    let rows: Vec<_> = list.iter().map(|message| map::message(message)).collect();
+    Ok(answer(StatusCode::OK, rows))
 }
 
-impl Face {
-    async fn enter(
-        &self,
-        headers: &HeaderMap,
-        from: SocketAddr,
-        scope: Scope,
-    ) -> Result<Visitor, Refused> {
-        let from = from.ip();
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+impl FromRequestParts<Face> for Visitor {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Refused> {
+        let from = ConnectInfo::<SocketAddr>::from_request_parts(parts, face).await;
+        let from = from.map_err(broken)?.0.ip();
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let named = |name: &str| text(name).filter(|value| !value.is_empty());
         named(header::USER_AGENT.as_str()).ok_or(StatusCode::BAD_REQUEST)?;
         let login = named("x-auth-reseller").zip(named("x-auth-user"));
         let (reseller, user) = login.ok_or(StatusCode::UNAUTHORIZED)?;
         let password = named("x-auth-password").ok_or(StatusCode::UNAUTHORIZED)?;
         let name = format!("{reseller}/{user}");
-        let now = (self.house.now)();
-        let login = (Kind::Yay, name.as_str(), password);
-        let principal = self.house.guard.check(login, from, Door::Yay, now).await?;
+        let (login, now) = ((Kind::Yay, name.as_str(), password), (face.house.now)());
+        let principal = face.house.guard.check(login, from, Door::Yay, now).await?;
         let customer = named("x-auth-for").map(str::to_owned);
         let own = principal.context.clone();
         let context = customer.or(own).unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
-        if !principal.may(scope) || !principal.reaches_context(&context) {
-            return Err(StatusCode::FORBIDDEN.into());
-        }
-        Ok(Visitor { principal, from, context })
+        Ok(Self { face: face.clone(), principal, from, context })
     }
+}
 
-    fn mailbox(&self, visitor: &Visitor, uuid: &str) -> Result<(MailboxId, Arc<Mailbox>), Refused> {
-        let uuid: Uuid = uuid.parse().map_err(|_| StatusCode::NOT_FOUND)?;
-        let found = self.house.directory.named(&uuid.to_string());
-        found
-            .filter(|(id, _)| {
-                id.context() == visitor.context
-                    && visitor.principal.reaches(id.context(), id.number())
-            })
-            .ok_or(Refused(StatusCode::NOT_FOUND))
+/// What the path names; what is no UUID names nothing.
+struct At(Uuid);
+
+impl FromRequestParts<Face> for At {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Refused> {
+        let path = Path::<String>::from_request_parts(parts, face).await.ok();
+        let uuid = path.and_then(|Path(text)| text.parse().ok());
+        Ok(Self(uuid.ok_or(StatusCode::NOT_FOUND)?))
     }
+}
 
+impl Face {
     fn shown(&self, mailbox: &Mailbox, just_made: bool) -> wire::Mailbox {
         let pin = self.house.directory.reveal_pin(mailbox);
         let pin = if self.reveal_pins { pin } else { pin.map(|_| "****".into()) };
@@ -251,8 +219,10 @@ impl Face {
     }
 }
 
-async fn told(work: impl Future<Output = Result<Response, Refused>>) -> Response {
-    work.await.unwrap_or_else(|Refused(status)| answer(status, wire::Nothing {}))
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        answer(self.0, wire::Nothing {})
+    }
 }
 
 fn answer(status: StatusCode, result: impl Serialize) -> Response {
