@@ -4,9 +4,11 @@
 //! Changes take effect in memory at once and are written in the background; until then they are
 //! answered from here. After a crash the folders' times tell what was not written.
 
+mod cache;
 mod disk;
 mod record;
 mod run;
+mod tables;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -21,10 +23,12 @@ use tracing::{error, info};
 use super::query::{Order, Query};
 use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
+use cache::Cache;
 pub(super) use disk::Known;
-use disk::{Batch, Disk, Filed};
+use disk::{Disk, Filed};
 pub(super) use record::{Seen, Stamp};
-use run::{By, Entry, HEARD, Page, Run, URGENT, Wish};
+use run::{By, Entry, Page, Run};
+use tables::{NAMED, Shelf, Tables};
 
 #[derive(Debug, thiserror::Error)]
 #[error("the index: {0}")]
@@ -42,33 +46,6 @@ pub(super) struct Index {
     /// It knew nothing when it was opened.
     is_new: bool,
     writer: OnceLock<AbortHandle>,
-}
-
-#[derive(Default)]
-struct Tables {
-    numbers: HashMap<MailboxId, u32>,
-    shelves: HashMap<u32, Shelf>,
-    contexts: HashMap<String, Run>,
-    folders: Vec<Folder>,
-    /// Not yet in the database, by number.
-    pending: HashMap<u64, Arc<Filed>>,
-    /// Removed and not yet so in the database.
-    gone: HashMap<u64, u32>,
-    /// Where messages lay that are in another mailbox now.
-    left: Vec<(u32, u64)>,
-    mailboxes: HashMap<u32, Option<MailboxId>>,
-    new_folders: Vec<(u16, Folder)>,
-    stamps: HashMap<(u32, u16), i64>,
-    next: u32,
-}
-
-/// One mailbox.
-struct Shelf {
-    id: MailboxId,
-    run: Run,
-    counts: Counts,
-    usage: Usage,
-    stamps: Vec<(u16, i64)>,
 }
 
 /// What counts against the mailbox's limits: all but SENT and the trash.
@@ -567,233 +544,5 @@ async fn write_on(index: std::sync::Weak<Index>) {
             () = tokio::time::sleep(pause) => {}
             () = wake.notified() => {}
         }
-    }
-}
-
-impl Tables {
-    fn run(&self, scope: Scope) -> Option<&Run> {
-        match scope {
-            Scope::Mailbox(mailbox) => {
-                self.shelves.get(self.numbers.get(mailbox)?).map(|shelf| &shelf.run)
-            }
-            Scope::Organization(context) => self.contexts.get(context),
-        }
-    }
-
-    fn wish(&self, query: &Query, among: Option<Vec<u64>>) -> Wish {
-        let at = |folder: &Folder| {
-            self.folders
-                .iter()
-                .position(|known| known == folder)
-                .and_then(|at| u16::try_from(at).ok())
-        };
-        let folders = match (&query.folders[..], &query.except[..]) {
-            ([], []) => None,
-            ([], except) => {
-                let others = self.folders.iter().filter(|folder| !except.contains(folder));
-                Some(others.filter_map(at).collect())
-            }
-            (named, _) => Some(named.iter().filter_map(at).collect()),
-        };
-        Wish {
-            folders,
-            heard: query.heard,
-            urgent: query.urgent,
-            from: query.from.unwrap_or(i64::MIN),
-            to: query.to.unwrap_or(i64::MAX),
-            among,
-        }
-    }
-
-    fn put(&mut self, message: &Arc<Message>, seen: Seen) -> Counts {
-        let number = self.mailbox(&message.mailbox);
-        let entry = self.entry(message);
-        if let Some(run) = self.contexts.get_mut(message.mailbox.context()) {
-            run.insert(entry);
-        } else {
-            self.contexts.insert(message.mailbox.context().to_owned(), Run::of(vec![entry]));
-        }
-        if let Some(before) = self.gone.remove(&message.number)
-            && before != number
-        {
-            self.left.push((before, message.number));
-        }
-        let filed = Filed { mailbox: number, entry, message: message.clone(), seen };
-        self.pending.insert(message.number, Arc::new(filed));
-        let Some(shelf) = self.shelves.get_mut(&number) else { return Counts::default() };
-        shelf.run.insert(entry);
-        shelf.weigh(entry, true);
-        shelf.counts
-    }
-
-    fn take(&mut self, message: &Message) -> Option<Counts> {
-        let number = *self.numbers.get(&message.mailbox)?;
-        let entry = self.entry(message);
-        let shelf = self.shelves.get_mut(&number)?;
-        let kept = shelf.run.remove(entry)?;
-        shelf.weigh(kept, false);
-        let counts = shelf.counts;
-        if let Some(run) = self.contexts.get_mut(message.mailbox.context()) {
-            run.remove(entry);
-        }
-        self.pending.remove(&message.number);
-        self.gone.insert(message.number, number);
-        Some(counts)
-    }
-
-    fn entry(&mut self, message: &Message) -> Entry {
-        let heard = if message.heard.is_some() { HEARD } else { 0 };
-        let urgent = if message.urgent { URGENT } else { 0 };
-        Entry::new(
-            (message.envelope.received, message.number),
-            (self.folder(&message.folder), heard | urgent),
-            (message.duration.as_millis(), message.bytes),
-        )
-    }
-
-    fn mailbox(&mut self, id: &MailboxId) -> u32 {
-        if let Some(number) = self.numbers.get(id) {
-            return *number;
-        }
-        let number = self.next;
-        self.next += 1;
-        self.numbers.insert(id.clone(), number);
-        self.shelves.insert(number, Shelf::new(id.clone()));
-        self.mailboxes.insert(number, Some(id.clone()));
-        number
-    }
-
-    fn folder(&mut self, folder: &Folder) -> u16 {
-        if let Some(at) = self.folders.iter().position(|known| known == folder) {
-            return u16::try_from(at).unwrap_or(u16::MAX);
-        }
-        let at = u16::try_from(self.folders.len()).unwrap_or(u16::MAX);
-        if at < u16::MAX {
-            self.folders.push(folder.clone());
-            self.new_folders.push((at, folder.clone()));
-        }
-        at
-    }
-
-    fn is_written(&self) -> bool {
-        self.pending.is_empty()
-            && self.gone.is_empty()
-            && self.left.is_empty()
-            && self.mailboxes.is_empty()
-            && self.new_folders.is_empty()
-            && self.stamps.is_empty()
-    }
-
-    /// What is to be written now. Messages stay here until they are.
-    fn batch(&mut self) -> Batch {
-        let mut put: Vec<Arc<Filed>> = self.pending.values().cloned().collect();
-        put.sort_unstable_by_key(|filed| filed.message.number);
-        Batch {
-            mailboxes: self.mailboxes.drain().collect(),
-            folders: std::mem::take(&mut self.new_folders),
-            stamps: self.stamps.drain().map(|((of, folder), at)| (of, folder, at)).collect(),
-            gone: self
-                .gone
-                .iter()
-                .map(|(number, of)| (*of, *number))
-                .chain(self.left.drain(..))
-                .collect(),
-            put,
-        }
-    }
-
-    fn put_back(&mut self, batch: Batch) {
-        let left = batch.gone.into_iter().filter(|(_, number)| !self.gone.contains_key(number));
-        self.left.extend(left);
-        for (number, mailbox) in batch.mailboxes {
-            self.mailboxes.entry(number).or_insert(mailbox);
-        }
-        self.new_folders.extend(batch.folders);
-        for (of, folder, at) in batch.stamps {
-            self.stamps.entry((of, folder)).or_insert(at);
-        }
-    }
-}
-
-impl Shelf {
-    fn new(id: MailboxId) -> Self {
-        Self {
-            id,
-            run: Run::default(),
-            counts: Counts::default(),
-            usage: Usage::default(),
-            stamps: vec![],
-        }
-    }
-
-    /// Counts an entry in, or out.
-    fn weigh(&mut self, entry: Entry, comes: bool) {
-        let folder = NAMED.get(usize::from(entry.folder()));
-        let (heard, urgent) = (entry.is(HEARD), entry.is(URGENT));
-        if let Some(folder) = folder {
-            self.counts.weigh(folder, heard, urgent, comes);
-        }
-        if matches!(folder, Some(Folder::Sent | Folder::Deleted)) {
-            return;
-        }
-        let Usage { messages, millis, bytes } = &mut self.usage;
-        if comes {
-            *messages += 1;
-            *millis += u64::from(entry.millis);
-            *bytes += u64::from(entry.bytes);
-        } else {
-            *messages = messages.saturating_sub(1);
-            *millis = millis.saturating_sub(entry.millis.into());
-            *bytes = bytes.saturating_sub(entry.bytes.into());
-        }
-    }
-}
-
-/// Folders with a meaning, at places that do not change.
-const NAMED: [Folder; 8] = [
-    Folder::Inbox,
-    Folder::Urgent,
-    Folder::Old,
-    Folder::Work,
-    Folder::Family,
-    Folder::Friends,
-    Folder::Sent,
-    Folder::Deleted,
-];
-
-/// Messages that were asked for lately, in two generations.
-#[derive(Default)]
-struct Cache {
-    young: HashMap<u64, Arc<Message>>,
-    old: HashMap<u64, Arc<Message>>,
-}
-
-impl Cache {
-    const MOST: usize = 8192;
-
-    fn get(&mut self, number: u64) -> Option<Arc<Message>> {
-        if let Some(message) = self.young.get(&number) {
-            return Some(message.clone());
-        }
-        let message = self.old.remove(&number)?;
-        self.put(message.clone());
-        Some(message)
-    }
-
-    fn put(&mut self, message: Arc<Message>) {
-        self.old.remove(&message.number);
-        self.young.insert(message.number, message);
-        if self.young.len() >= Self::MOST {
-            self.old = std::mem::take(&mut self.young);
-        }
-    }
-
-    fn remove(&mut self, number: u64) {
-        self.young.remove(&number);
-        self.old.remove(&number);
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
     }
 }

@@ -1,0 +1,133 @@
+//! From a draft to a message, and again where the disk would not.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use tracing::warn;
+
+use super::draft::Draft;
+use super::index::Seen;
+use super::publish::{Published, Work};
+use super::{Error, Spool, blocking, fresh_id, scan};
+use crate::mailbox::{Change, Counts, Envelope, MailboxId, Message};
+use crate::state::Counter;
+
+impl Spool {
+    /// A recording that is not yet a message. Its files appear when the recorder opens it.
+    pub async fn draft(
+        &self,
+        mailbox: &MailboxId,
+        owner: u64,
+        envelope: Envelope,
+        now_ms: u64,
+    ) -> Result<Draft, Error> {
+        let call = self.call_digits(envelope.received).await?;
+        let id = fresh_id(now_ms)?;
+        Ok(Draft::new(&self.0.layout, mailbox, owner, id, Envelope { call, ..envelope }))
+    }
+
+    /// Turns a draft into a message in the owner's INBOX. When this returns it survives a power
+    /// cut; when it fails the draft stays, to be tried again by [`Spool::retry`] and at the next
+    /// start.
+    pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
+        let kept = draft.clone();
+        let (message, counts) = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
+        self.tell(Change::Delivered { message: message.clone(), counts });
+        Ok(message)
+    }
+
+    /// Leaves a draft to [`Spool::retry`]: its recorder may still be writing.
+    pub fn keep(&self, draft: Draft) {
+        self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner).push(draft);
+    }
+
+    /// Tries again what could not be delivered; how many messages came of it.
+    pub async fn retry(&self) -> usize {
+        let stuck =
+            std::mem::take(&mut *self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner));
+        self.sync_again().await;
+        let mut delivered = 0;
+        for mut draft in stuck {
+            if draft.is_being_written() {
+                self.keep(draft);
+                continue;
+            }
+            match scan::revive(self, draft.clone()).await {
+                Ok(Some((message, counts))) => {
+                    self.tell(Change::Delivered { message, counts });
+                    delivered += 1;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    if draft.complain() {
+                        warn!("a recording stays in tmp and is tried again: {error}");
+                    }
+                    self.keep(draft);
+                }
+            }
+        }
+        delivered
+    }
+
+    pub(super) async fn publish(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
+        let number = self.0.state.next(Counter::Message).await?;
+        let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
+        let (id, received) = draft.about();
+        let work = blocking(move || {
+            let finished = draft.finish(number, reader)?;
+            let names = (finished.0.mailbox.clone(), finished.0.stem.clone());
+            Ok::<_, Error>((names, draft.prepare(finished, &probe)?))
+        });
+        let ((mailbox, stem), work) = work.await??;
+        self.intend(&mailbox, id, received).await;
+        let _shared = self.turn_of(&mailbox).read().await;
+        self.is_ours_now(&stem, false);
+        let (message, seen) = self.act(work).await?;
+        let counts = self.0.index.insert(&message, seen);
+        Ok((message, counts))
+    }
+
+    pub(super) async fn act(&self, work: Work) -> Result<(Arc<Message>, Seen), Error> {
+        let Published { message, seen, unsynced } = self.0.publisher.publish(work).await?;
+        if let Some((folder, error)) = unsynced
+            && self.unsynced().insert(folder.clone())
+        {
+            warn!("{} could not be synced, and is tried again: {error}", folder.display());
+        }
+        self.is_ours_now(&message.stem, false);
+        Ok((Arc::new(message), seen))
+    }
+
+    async fn sync_again(&self) {
+        let folders = std::mem::take(&mut *self.unsynced());
+        for folder in folders {
+            let path = folder.clone();
+            let synced = blocking(move || File::open(path)?.sync_all()).await;
+            match synced {
+                Ok(Ok(())) => {}
+                // The folder was taken away, and its messages with it.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(Err(_)) | Err(_) => {
+                    self.unsynced().insert(folder);
+                }
+            }
+        }
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.0.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub async fn discard(&self, draft: Draft) -> Result<(), Error> {
+        blocking(move || draft.remove()).await?
+    }
+
+    /// Ten digits of the second and seven of a counter that never goes back.
+    pub(super) async fn call_digits(&self, second: i64) -> Result<String, Error> {
+        let counter = self.0.state.next(Counter::Call).await? % 10_000_000;
+        Ok(format!("{:010}{counter:07}", second.clamp(0, 9_999_999_999)))
+    }
+}
