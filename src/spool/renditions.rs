@@ -216,7 +216,6 @@ mod tests {
             media_type: "audio/ogg",
             make: |audio| {
                 MADE.fetch_add(1, Ordering::Relaxed);
-                std::thread::sleep(std::time::Duration::from_millis(20));
                 fs::read(audio)
             },
         },
