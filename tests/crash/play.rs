@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afterbeep::control::{Command, Reply, Stores};
 use afterbeep::daemon::WAV;
+use afterbeep::directory::Settings;
 use afterbeep::mailbox::{By, CallerId, Edit, Envelope, Folder, MailboxId, Message, MessageId};
 use afterbeep::spool::{CopyAs, Query, Spool};
-use afterbeep::state::State;
 
 /// Callers who speak at once.
 const CALLERS: u64 = 8;
@@ -91,7 +92,7 @@ fn fresh() -> tempfile::TempDir {
 
 /// What a process told until it died.
 fn kill_one(home: &Path, round: u64, dice: &mut Dice, arguments: &[&str]) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = process::Command::new(std::env::current_exe().unwrap())
         .args(arguments)
         .env(WORKER, format!("{}:{round}", home.display()))
         .stdout(Stdio::piped())
@@ -115,21 +116,22 @@ fn kill_one(home: &Path, round: u64, dice: &mut Dice, arguments: &[&str]) -> Vec
     told
 }
 
-async fn open(home: &Path) -> (State, Spool) {
+async fn open(home: &Path) -> Stores {
     let mut tried = 0;
-    let state = loop {
-        match State::open(&home.join("state")).await {
-            Ok(state) => break state,
+    loop {
+        match Stores::open(&home.join("spool"), &home.join("state"), WAV).await {
+            Ok((stores, problems)) => {
+                assert!(problems.is_empty(), "{problems:?}");
+                return stores;
+            }
             // The one before closes its files in threads of their own.
             Err(error) => {
                 tried += 1;
-                assert!(tried < 500, "{error}");
+                assert!(tried < 500, "{error:#}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-    };
-    let (spool, _) = Spool::open(&home.join("spool"), &state, WAV).await.unwrap();
-    (state, spool)
+    }
 }
 
 fn mailbox(n: u64) -> MailboxId {
@@ -141,8 +143,10 @@ fn import_box(round: u64) -> MailboxId {
 }
 
 async fn work(home: &Path, round: u64) {
-    let (_state, spool) = open(home).await;
+    let stores = open(home).await;
+    let spool = stores.spool.clone();
     let mut callers = vec![];
+    callers.push(tokio::spawn(async move { rename(stores, round).await }));
     for caller in 0..CALLERS {
         let spool = spool.clone();
         callers.push(tokio::spawn(async move { call(spool, round, caller).await }));
@@ -159,6 +163,44 @@ async fn work(home: &Path, round: u64) {
         caller.await.unwrap();
     }
 }
+
+/// One mailbox that gets another number again and again, and messages in between.
+async fn rename(stores: Stores, round: u64) {
+    let mut dice = Dice(round ^ 0xabcd);
+    let of = |id: &MailboxId| id.context() == MOVING;
+    let found = stores.directory.all().into_iter().map(|(id, _)| id).find(of);
+    let mut at = if let Some(at) = found {
+        at
+    } else {
+        let at = MailboxId::new(MOVING, "2000").unwrap();
+        let settings = Settings::new();
+        let add = Command::AddMailbox { mailbox: at.to_string(), settings, pin: None };
+        refused(stores.perform(add).await);
+        at
+    };
+    for n in 0_u64.. {
+        let tag = format!("{round:x}-moved-{n}");
+        tell(&format!("try {tag} deliver {at}"));
+        deliver(&stores.spool, &tag, &at, &mut dice).await;
+        tell(&format!("did {tag} deliver {at}"));
+        let to = MailboxId::new(MOVING, &(2000 + dice.below(1000)).to_string()).unwrap();
+        if to == at {
+            continue;
+        }
+        let command = Command::RenameMailbox { mailbox: at.to_string(), to: to.to_string() };
+        refused(stores.perform(command).await);
+        at = to;
+    }
+}
+
+fn refused(reply: Reply) {
+    if let Reply::Refused { why } = reply {
+        panic!("{why}");
+    }
+}
+
+/// Where the mailbox is that gets other numbers.
+const MOVING: &str = "moving";
 
 /// One line in one piece.
 fn tell(line: &str) {
@@ -289,7 +331,8 @@ impl Told {
 
 /// Everything that was told to be done is so, nothing is twice, and lists and tree agree.
 async fn check(home: &Path, book: &mut Book) -> Result<usize, String> {
-    let (state, spool) = open(home).await;
+    let stores = open(home).await;
+    let spool = stores.spool.clone();
     for (to, done) in &mut book.imports {
         let id: MailboxId = to.parse().unwrap();
         if !*done {
@@ -313,8 +356,13 @@ async fn check(home: &Path, book: &mut Book) -> Result<usize, String> {
     let mut listed: BTreeMap<String, Vec<Arc<Message>>> = BTreeMap::new();
     let mut count = 0;
     let mut ids = BTreeSet::new();
-    for n in 0..4 {
-        let id = mailbox(n);
+    let moving = stores.directory.all().into_iter().map(|(id, _)| id);
+    let moving: Vec<MailboxId> = moving.filter(|id| id.context() == MOVING).collect();
+    let dirs = fs::read_dir(home.join("spool").join(MOVING)).map_or(0, Iterator::count);
+    if moving.len() > 1 || dirs != moving.len() {
+        return Err(format!("{dirs} directories, and {moving:?}"));
+    }
+    for id in (0..4).map(mailbox).chain(moving) {
         let messages = all(&spool, &id).await;
         let in_tree = tree(&home.join("spool").join(id.path()))?;
         let in_lists: BTreeSet<(String, String)> =
@@ -339,6 +387,7 @@ async fn check(home: &Path, book: &mut Book) -> Result<usize, String> {
         return Err(format!("nobody has left {tag}"));
     }
     drop(spool);
+    let Stores { state, .. } = stores;
     state.close().await;
     Ok(count)
 }
