@@ -1,8 +1,8 @@
 //! What a large spool costs: a million messages, unless told otherwise.
 //!
-//! `cargo bench --bench spool -- DIR [mailboxes] [messages in each] [in the largest]` makes the tree
-//! in DIR where it is not there yet, reads it into an index, opens it again with the index it has,
-//! asks for pages and counts, and delivers.
+//! `cargo bench --bench spool -- DIR [MAILBOXES] [MESSAGES] [LARGEST]` makes the tree in DIR where it
+//! is not there yet, reads it into a new index, opens it again with the index it has, asks for pages
+//! and counts, and delivers.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,87 +16,43 @@ use std::time::{Duration, Instant};
 
 use afterbeep::daemon::WAV;
 use afterbeep::mailbox::{CallerId, Envelope, Folder, MailboxId};
-use afterbeep::spool::{Options, Order, Query, Spool};
+use afterbeep::spool::{Herald, Options, Order, Query, Spool};
 use afterbeep::state::State;
+use afterbeep::state::outbox::Intents;
+
+#[path = "corpus.rs"]
+mod corpus;
+use corpus::Corpus;
 
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let Some(dir) = arguments.first().map(PathBuf::from) else {
-        println!(
-            "cargo bench --bench spool -- DIR [mailboxes] [messages in each] [in the largest]"
-        );
-        return;
+        return println!("cargo bench --bench spool -- DIR [MAILBOXES] [MESSAGES] [LARGEST]");
     };
     let number = |at: usize, or| arguments.get(at).and_then(|a| a.parse().ok()).unwrap_or(or);
-    let (mailboxes, each, largest) = (number(1, 10_000), number(2, 90), number(3, 100_000));
-    let begun = Instant::now();
-    if generate(&dir.join("spool"), mailboxes, each, largest) {
-        println!("made the tree in {:.0} s", begun.elapsed().as_secs_f64());
+    let (mailboxes, messages, largest) =
+        (number(1, 10_000), number(2, 900_000), number(3, 100_000));
+    let tree = dir.join("spool");
+    if !tree.exists() {
+        Corpus { mailboxes, messages, largest }.make(&tree);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(measure(&dir, mailboxes));
 }
 
-/// One WAV file under many names, and a sidecar for each. The largest mailbox is 9999.
-fn generate(root: &Path, mailboxes: usize, each: usize, largest: usize) -> bool {
-    if root.exists() {
-        return false;
-    }
-    fs::create_dir_all(root).unwrap();
-    let mut number = 0_u32;
-    for mailbox in 0..=mailboxes {
-        let (name, many) = match mailbox {
-            0 => ("9999".to_owned(), largest),
-            _ => (format!("{}", 100_000 + mailbox), each),
-        };
-        let inbox = root.join("default").join(&name).join("INBOX");
-        let old = root.join("default").join(&name).join("Old");
-        fs::create_dir_all(&inbox).unwrap();
-        fs::create_dir_all(&old).unwrap();
-        // A file has not more than 65,000 names.
-        let mut master = PathBuf::new();
-        for n in 0..many {
-            number += 1;
-            let received = 1_600_000_000 + (u64::from(number) * 7919) % 100_000_000;
-            let folder = if n % 3 == 0 { &old } else { &inbox };
-            let stem = format!("voicemail_{received}_{number:017}_10001_{}_1", 2000 + n % 100);
-            let audio = folder.join(format!("{stem}.wav"));
-            if n % 50_000 == 0 {
-                fs::write(&audio, wav(80)).unwrap();
-                master.clone_from(&audio);
-            } else {
-                fs::hard_link(&master, &audio).unwrap();
-            }
-            let id = afterbeep::mailbox::MessageId::new(number.into(), number.into());
-            let text = format!(
-                ";\n; Message Information file\n;\n[message]\norigmailbox={name}\ncontext=default\n\
-                 exten={name}\nrdnis=unknown\npriority=1\ncallerchan=SIP/{}\n\
-                 callerid=\"Caller {number}\" <{}>\norigtime={received}\ncategory=\n\
-                 msg_id={received}-{number:08x}\nflag=\nduration=1\nid={id}\nowner=10001\n\
-                 call={number:017}\ncall_id=x@y\ncaller_num={}\ncaller_name=Caller {number}\n\
-                 caller_ext=\nto={name}\nnumber={number}\nduration_ms={}\ncodec=pcm_s16le\n\
-                 rate=8000\nsha256=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n",
-                2000 + n % 100,
-                2000 + n % 100,
-                2000 + n % 100,
-                1000 + number % 60_000,
-            );
-            fs::write(folder.join(format!("{stem}.txt")), text).unwrap();
-        }
-    }
-    true
-}
-
 async fn measure(dir: &Path, mailboxes: usize) {
     let state = State::open(&dir.join("state")).await.unwrap();
-    let begun = Instant::now();
-    let (spool, found) = Spool::open(&dir.join("spool"), &state, WAV).await.unwrap();
+    let (begun, before) = (Instant::now(), processor());
+    let options = Options { anew: true, ..Options::default() };
+    let opened = Spool::open_with(&dir.join("spool"), &state, WAV, options).await.unwrap();
+    let (spool, found) = opened;
     let took = begun.elapsed().as_secs_f64();
     let many = found.messages as f64;
     println!(
-        "opened {many} messages in {took:.2} s ({:.0} a second where all were read)",
-        many / took
+        "read {many} messages in {took:.2} s, {:.0} a second, with {:.1} s of processor time",
+        many / took,
+        processor().saturating_sub(before).as_secs_f64()
     );
     let begun = Instant::now();
     spool.close().await;
@@ -120,7 +76,9 @@ async fn measure(dir: &Path, mailboxes: usize) {
         begun.elapsed().as_secs_f64(),
         resident()
     );
+    assert_eq!(found.messages as f64, many);
     pages(&spool, mailboxes).await;
+    spool.engage(Herald { intents: Intents::start(&state), wants: Box::new(|_| true) });
     deliver(&spool).await;
     println!("resident {} MB", resident());
     spool.close().await;
@@ -133,16 +91,17 @@ async fn pages(spool: &Spool, mailboxes: usize) {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         usize::try_from(chance >> 33).unwrap() % below
     };
-    let largest: MailboxId = "9999".parse().unwrap();
+    let largest: MailboxId = corpus::FIRST.to_string().parse().unwrap();
     let orders = [Order::Received, Order::Number, Order::Duration];
     let (mut small, mut large, mut all, mut counts) = (vec![], vec![], vec![], vec![]);
     for n in 0..3000 {
-        let mailbox: MailboxId = format!("{}", 100_001 + draw(mailboxes)).parse().unwrap();
+        let mailbox: MailboxId =
+            (corpus::FIRST + 1 + draw(mailboxes - 1)).to_string().parse().unwrap();
         let mut query = Query {
             folders: vec![Folder::Inbox, Folder::Old],
             order: orders[n % 3],
             newest_first: n % 2 == 0,
-            skip: draw(60),
+            skip: draw(40),
             limit: Some(50),
             ..Query::default()
         };
@@ -162,7 +121,7 @@ async fn pages(spool: &Spool, mailboxes: usize) {
     tell("counts", counts);
     let mut searches = vec![];
     for n in 0..200 {
-        let text = Some(format!("caller {}", 1 + n * 400));
+        let text = Some(["zoe", "invoice tomorrow", "2125551", "radia contract"][n % 4].to_owned());
         let query = Query { text, limit: Some(50), ..Query::default() };
         searches.push(timed(spool.list(&largest, &query)).await);
     }
