@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use nix::unistd::Uid;
@@ -19,14 +20,14 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 use uuid::Uuid;
 
 use crate::accept::accept;
 use crate::directory::{Directory, Imported, Settings, Sound};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
-use crate::spool::{self, Options, Query, Reader, Spool};
+use crate::spool::{self, Gauge, Options, Progress, Query, Reader, Spool};
 use crate::state::audit::Deed;
 use crate::state::{self, Counter, State, make_private};
 
@@ -47,6 +48,8 @@ pub struct Stores {
     pub tracer: Option<Tracer>,
     /// Held while a mailbox is made, changed or removed: two commands must not make the same one.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held while the whole spool is read: two at once would only hinder each other.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 pub type Busy = Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>;
@@ -110,8 +113,9 @@ impl Stores {
             problems.push(format!("{} files in the spool cannot be read", found.unreadable));
         }
         let playable = reader.playable;
-        let (busy, tracer, turn) = (None, None, Arc::default());
-        Ok((Self { state, directory, spool, busy, playable, tracer, turn }, problems))
+        let (busy, tracer, turn, reading) = (None, None, Arc::default(), Arc::default());
+        let stores = Self { state, directory, spool, busy, playable, tracer, turn, reading };
+        Ok((stores, problems))
     }
 
     pub async fn perform(&self, command: Command) -> Reply {
@@ -271,7 +275,7 @@ impl Stores {
                 self.rename(mailbox.parse()?, to.parse()?, now).await?
             }
             Command::SweepSpool { retention, force } => self.sweep(&retention, force, now).await?,
-            Command::ReindexSpool => self.reindex().await?,
+            Command::ReindexSpool => self.reindex(&Gauge::default()).await?,
             command @ (Command::ListOutbox { .. }
             | Command::RetryOutbox { .. }
             | Command::DropOutbox { .. }) => self.tend_outbox(&command).await?,
@@ -430,6 +434,10 @@ async fn answer(stream: UnixStream, stores: Stores) {
             Ok(Command::Trace { filter }) if stores.tracer.is_some() => {
                 return trace(&stores, filter, &mut lines, &mut write).await;
             }
+            Ok(Command::ReindexSpool) => match reindex(&stores, &mut write).await {
+                Ok(reply) => reply,
+                Err(_) => return,
+            },
             Ok(command) => stores.perform(command).await,
             Err(error) => Reply::Refused { why: format!("no command: {error}") },
         };
@@ -439,6 +447,30 @@ async fn answer(stream: UnixStream, stores: Stores) {
         }
     }
 }
+
+/// Reads the spool anew, and tells how far it is for as long as somebody listens.
+async fn reindex(stores: &Stores, write: &mut OwnedWriteHalf) -> io::Result<Reply> {
+    let (told, progress) = watch::channel(Progress::default());
+    let gauge = Gauge::new(move |progress| {
+        told.send_replace(progress);
+    });
+    let mut work = pin!(stores.reindex(&gauge));
+    let mut tick = tokio::time::interval(TOLD);
+    loop {
+        tokio::select! {
+            reply = &mut work => {
+                return Ok(reply.unwrap_or_else(|e| Reply::Refused { why: format!("{e:#}") }));
+            }
+            _ = tick.tick() => {
+                let progress = *progress.borrow();
+                send(write, &Reply::Reading { progress }).await?;
+            }
+        }
+    }
+}
+
+/// Between two words of progress.
+const TOLD: Duration = Duration::from_millis(200);
 
 /// Shows messages until whoever asked goes away, or says anything more.
 async fn trace(
@@ -483,11 +515,20 @@ pub enum Operator {
 impl Operator {
     /// The running daemon, else the stores themselves.
     pub async fn reach(spool: &Path, state: &Path, reader: Reader) -> anyhow::Result<Self> {
+        Self::reach_with(spool, state, reader, Options::default()).await
+    }
+
+    pub async fn reach_with(
+        spool: &Path,
+        state: &Path,
+        reader: Reader,
+        options: Options,
+    ) -> anyhow::Result<Self> {
         if let Ok(stream) = UnixStream::connect(socket(state)).await {
             let (read, write) = stream.into_split();
             return Ok(Self::Daemon { lines: BufReader::new(read).lines(), write });
         }
-        let (stores, problems) = Stores::open(spool, state, reader).await?;
+        let (stores, problems) = Stores::open_with(spool, state, reader, options).await?;
         Ok(Self::Here(Box::new(stores), problems))
     }
 

@@ -8,8 +8,8 @@ mod trace;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -26,10 +26,10 @@ use crate::control::{self, Stores};
 use crate::http::guard::Guard;
 use crate::http::{self, House};
 use crate::mailbox::edit::Rules;
-use crate::mailbox::retention::{Ceiling, Retention};
+use crate::mailbox::retention::{self, Ceiling, Retention, Seen, Turn};
 use crate::media::{self, Media};
 use crate::sip::{self, Agent};
-use crate::spool::{self, Audio, Form, Reader, Spool};
+use crate::spool::{self, Audio, Form, Gauge, Reader, Spool};
 use crate::tls;
 use crate::tls::acme::{Challenges, Keeper, Wish};
 
@@ -102,6 +102,9 @@ impl Daemon {
             at_once: true,
             rules: Rules { move_heard: config.messages.move_heard },
             shred: config.messages.shred,
+            fallback: config.fallback.clone(),
+            min_free: u64::from(config.messages.min_free_megabytes) * 1_000_000,
+            gauge: slowly_told(),
             ..spool::Options::default()
         };
         let (mut stores, problems) = Stores::open_with(&config.spool, &config.state, WAV, options)
@@ -116,6 +119,7 @@ impl Daemon {
         for problem in problems.iter().chain(&loose(config)) {
             warn!("{problem}");
         }
+        limit(config, &stores);
         let media = Media::start(media_config(config)).context("cannot start the media threads")?;
         let share = Share::of(files, config.http.max_connections);
         if share.http < config.http.max_connections {
@@ -166,7 +170,6 @@ impl Daemon {
         stores.tracer = Some(trace::tracer(agent.clone()));
         tasks.push(tokio::spawn(try_again(stores.spool.clone())));
         tasks.push(tokio::spawn(stores.spool.clone().watch()));
-        limit(config, &stores);
         let retention = config.messages.retention;
         tasks.push(tokio::spawn(sweep_nightly(stores.spool.clone(), retention)));
         tasks.extend(notices::start(config, &stores, &agent, &stopped)?);
@@ -294,13 +297,14 @@ pub fn https(config: &Config) -> io::Result<Option<tls::Shown>> {
 
 /// What an administrator may know of the configuration: no secret is among it.
 fn in_force(config: &Config) -> serde_json::Value {
-    let Config { spool, state, sip, media, deposit, http, log, .. } = config;
+    let Config { spool, state, fallback, sip, media, deposit, http, log, .. } = config;
     let texts = |addresses: &[SocketAddr]| -> Vec<String> {
         addresses.iter().map(ToString::to_string).collect()
     };
     serde_json::json!({
         "spool": spool,
         "state": state,
+        "fallback": fallback,
         "sip": {
             "udp": texts(&sip.udp),
             "tcp": texts(&sip.tcp),
@@ -339,6 +343,24 @@ async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, recep
     }
 }
 
+/// A start that reads a large spool says how far it is.
+fn slowly_told() -> Gauge {
+    let last = Mutex::new(Instant::now());
+    Gauge::new(move |progress| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= Duration::from_secs(10) {
+            *last = Instant::now();
+            info!(
+                messages = progress.messages,
+                "reads the spool: {} of {} mailboxes, {} messages",
+                progress.mailboxes,
+                progress.of,
+                progress.messages
+            );
+        }
+    })
+}
+
 /// Tells the spool what each mailbox may hold.
 fn limit(config: &Config, stores: &Stores) {
     let (directory, house) = (stores.directory.clone(), config.deposit.max_messages);
@@ -353,16 +375,23 @@ fn limit(config: &Config, stores: &Stores) {
 
 /// Lets go what is too old, once a day.
 async fn sweep_nightly(spool: Spool, retention: Retention) {
-    const DAY: i64 = 24 * 60 * 60;
     let mut tick = tokio::time::interval(Duration::from_secs(60 * 60));
+    let mut began = (Instant::now(), control::unix_now());
     loop {
         tick.tick().await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = control::unix_now();
+        let passed = i64::try_from(began.0.elapsed().as_secs()).unwrap_or(i64::MAX);
+        let seen = Seen { since: began.1, passed };
         let swept = match spool.last_sweep().await {
-            Ok(last) if last.is_some_and(|last| (0..DAY).contains(&(now - last))) => continue,
             Ok(_) if !retention.ends() => continue,
-            Ok(_) => spool.sweep(&retention, now, false).await,
+            Ok(last) => match retention::turn(last, now, seen) {
+                Turn::Later => continue,
+                Turn::Now => spool.sweep(&retention, now, false).await.map(drop),
+                Turn::Odd(halt) => {
+                    began = (Instant::now(), now);
+                    spool.skip_sweep(now, halt).await
+                }
+            },
             Err(error) => Err(error),
         };
         if let Err(error) = swept {

@@ -18,6 +18,8 @@ mod index;
 mod life;
 #[path = "store/others.rs"]
 mod others;
+#[path = "store/room.rs"]
+mod room;
 
 use afterbeep::daemon::WAV;
 use afterbeep::mailbox::{
@@ -284,7 +286,7 @@ fn crash_at(step: usize) -> Options {
 }
 
 fn fail_at(step: usize) -> Options {
-    nth(step, || Err(std::io::ErrorKind::StorageFull.into()))
+    nth(step, || Err(std::io::Error::other("a disk that fails")))
 }
 
 fn nth(step: usize, then: fn() -> std::io::Result<()>) -> Options {

@@ -10,7 +10,7 @@ use crate::config::{self, Menus, StarLogin};
 use crate::ivr::keys::{KeyMap, Style};
 use crate::ivr::{Callee, Door, Exits, Policy};
 use crate::mailbox::greeting::Greeting;
-use crate::mailbox::{Limits, Mailbox, MailboxId, MessageId};
+use crate::mailbox::{Level, Limits, Mailbox, MailboxId, MessageId};
 use crate::sip::Invite;
 
 /// What is wrong with the keys of a configuration.
@@ -74,12 +74,15 @@ impl Inner {
         (callee, special)
     }
 
-    /// Whether a mailbox takes no further message. A call that is depositing has its place: it is
-    /// not yet a message, and counts all the same.
+    /// Whether a mailbox takes no further message, by its own limits or for want of room on the
+    /// disk. A call that is depositing has its place: it is not yet a message, and counts all the
+    /// same.
     pub(super) fn is_full(&self, id: &MailboxId) -> bool {
         let Some(mailbox) = self.directory.find(id) else { return true };
         let others = self.live.depositing(id).saturating_sub(1);
         self.spool.kept(id) + others >= self.limits(&mailbox).max_messages as usize
+            || self.spool.level(id) == Level::Full
+            || !self.spool.has_room()
     }
 
     pub(super) fn policy(&self, limits: Limits) -> Policy {

@@ -1,5 +1,7 @@
 //! `afterbeep spool …`: is what lies there whole, and is it as the index says?
 
+use std::time::Instant;
+
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::config::Config;
 use crate::control::{Command, Operator, Reply};
 use crate::daemon::WAV;
-use crate::spool::{Flaw, What, check};
+use crate::spool::{Flaw, Gauge, Options, Progress, What, check};
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
@@ -37,16 +39,22 @@ impl Verb {
 }
 
 fn flaws(config: &Config) -> anyhow::Result<(usize, Vec<Flaw>)> {
-    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
-        "{bar:40} {pos}/{len} mailboxes, {msg} messages, {eta} left",
-    )?);
-    let checked = check(&config.spool, WAV, |progress| {
-        bar.set_length(progress.of as u64);
-        bar.set_position(progress.mailboxes as u64);
-        bar.set_message(progress.messages.to_string());
-    });
+    let bar = bar()?;
+    let shown = bar.clone();
+    let checked = check(&config.spool, WAV, &Gauge::new(move |progress| show(&shown, progress)));
     bar.finish_and_clear();
     checked.with_context(|| format!("cannot check {}", config.spool.display()))
+}
+
+fn bar() -> anyhow::Result<ProgressBar> {
+    let style = "{bar:40} {pos}/{len} mailboxes, {msg} messages, {eta} left";
+    Ok(ProgressBar::new(0).with_style(ProgressStyle::with_template(style)?))
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    bar.set_length(progress.of as u64);
+    bar.set_position(progress.mailboxes as u64);
+    bar.set_message(progress.messages.to_string());
 }
 
 fn told((messages, flaws): (usize, Vec<Flaw>)) -> anyhow::Result<()> {
@@ -93,16 +101,38 @@ async fn repair(config: &Config) -> anyhow::Result<()> {
 }
 
 async fn reindex(config: &Config) -> anyhow::Result<()> {
-    let bar = ProgressBar::new_spinner().with_message("reads every message");
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    let mut operator = Operator::reach(&config.spool, &config.state, WAV).await?;
-    let reply = operator.ask(Command::ReindexSpool).await;
-    bar.finish_and_clear();
-    let Reply::Reindexed { messages, differ } = reply? else {
-        bail!("the daemon answered something else")
+    let (bar, begun) = (bar()?, Instant::now());
+    let shown = bar.clone();
+    // Where no daemon runs the index is made anew; a daemon's is compared with the tree.
+    let gauge = Gauge::new(move |progress| show(&shown, progress));
+    let options = Options { anew: true, gauge, ..Options::default() };
+    let reached = Operator::reach_with(&config.spool, &config.state, WAV, options).await;
+    let mut operator = reached.inspect_err(|_| bar.finish_and_clear())?;
+    let (messages, differ) = if let Operator::Here(stores, _) = &operator {
+        (stores.spool.len(), None)
+    } else {
+        let mut reply = operator.ask(Command::ReindexSpool).await;
+        while let Ok(Reply::Reading { progress }) = reply {
+            show(&bar, progress);
+            reply = operator.next().await;
+        }
+        bar.finish_and_clear();
+        match reply? {
+            Reply::Reindexed { messages, differ } => (messages, Some(differ)),
+            Reply::Refused { why } => bail!(why),
+            _ => bail!("the daemon answered something else"),
+        }
     };
-    println!("{messages} messages were read; {differ} differed from what the index knew");
     operator.close().await;
+    bar.finish_and_clear();
+    let seconds = begun.elapsed().as_secs_f64();
+    match differ {
+        Some(differ) => println!(
+            "{messages} messages were read in {seconds:.1} s; {differ} differed from what the \
+             index knew"
+        ),
+        None => println!("{messages} messages were read into a new index in {seconds:.1} s"),
+    }
     Ok(())
 }
 
@@ -110,13 +140,16 @@ async fn sweep(config: &Config, force: bool) -> anyhow::Result<()> {
     let mut operator = Operator::reach(&config.spool, &config.state, WAV).await?;
     let retention = config.messages.retention;
     let reply = operator.ask(Command::SweepSpool { retention, force }).await?;
-    let Reply::Swept { expired, purged, halted } = reply else {
+    let Reply::Swept { expired, purged, mailboxes, halted } = reply else {
         bail!("the daemon answered something else")
     };
     operator.close().await;
     if let Some(why) = halted {
         bail!("nothing was swept: {why}; --force sweeps all the same");
     }
-    println!("{expired} messages went into the trash, {purged} out of it for good");
+    println!(
+        "{expired} messages went into the trash, {purged} out of it for good, and {mailboxes} \
+         removed mailboxes with them"
+    );
     Ok(())
 }

@@ -38,6 +38,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     let mut top = Section::new("", table.into_inner());
     top.take("spool", &mut config.spool);
     top.take("state", &mut config.state);
+    top.take_some("fallback", &mut config.fallback);
     for (name, section) in [
         ("sip", sip as fn(&mut Section, &mut Config)),
         ("media", media),
@@ -156,6 +157,7 @@ fn messages(section: &mut Section, config: &mut Config) {
     section.take("shred", &mut messages.shred);
     section.take("max_minutes", &mut messages.max_minutes);
     section.take("max_megabytes", &mut messages.max_megabytes);
+    section.take("min_free_megabytes", &mut messages.min_free_megabytes);
     let retention = &mut messages.retention;
     section.take("inbox_days", &mut retention.inbox);
     section.take("old_days", &mut retention.old);
@@ -163,6 +165,7 @@ fn messages(section: &mut Section, config: &mut Config) {
     section.take("filed_days", &mut retention.filed);
     section.take("trash_days", &mut retention.trash);
     section.take("keep_unheard", &mut retention.keep_unheard);
+    section.take("removed_days", &mut retention.removed);
 }
 
 fn sounds(section: &mut Section, config: &mut Config) {

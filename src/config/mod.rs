@@ -27,6 +27,8 @@ pub use notices::{Form, Mail, Notices, Shape, Webhook};
 pub struct Config {
     pub spool: PathBuf,
     pub state: PathBuf,
+    /// Where recordings go that the spool cannot take; beside the state where unset.
+    pub fallback: Option<PathBuf>,
     pub sip: Sip,
     pub media: Media,
     pub deposit: Deposit,
@@ -159,7 +161,7 @@ pub enum CodecPreference {
 }
 
 /// What becomes of messages.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Messages {
     /// A heard message moves from the INBOX to Old.
     pub move_heard: bool,
@@ -169,6 +171,8 @@ pub struct Messages {
     /// What one mailbox may hold in all; 0: any.
     pub max_minutes: u32,
     pub max_megabytes: u32,
+    /// New recordings leave so much of the spool's disk free.
+    pub min_free_megabytes: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -270,6 +274,7 @@ impl Default for Config {
         Self {
             spool: "/var/spool/afterbeep".into(),
             state: "/var/lib/afterbeep".into(),
+            fallback: None,
             sip: Sip {
                 udp: everywhere(5060),
                 tcp: everywhere(5060),
@@ -327,7 +332,14 @@ impl Default for Config {
                 extensions: false,
             },
             menus: Menus::default(),
-            messages: Messages::default(),
+            messages: Messages {
+                move_heard: false,
+                shred: false,
+                retention: Retention::default(),
+                max_minutes: 0,
+                max_megabytes: 0,
+                min_free_megabytes: 100,
+            },
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],

@@ -3,7 +3,7 @@
 use super::{Reply, Stores};
 use crate::mailbox::MailboxId;
 use crate::mailbox::retention::Retention;
-use crate::spool::Swept;
+use crate::spool::{Gauge, Swept};
 
 impl Stores {
     pub(super) async fn remove(&self, id: MailboxId) -> anyhow::Result<Reply> {
@@ -37,13 +37,16 @@ impl Stores {
         force: bool,
         now: i64,
     ) -> anyhow::Result<Reply> {
-        let Swept { expired, purged, halted } = self.spool.sweep(retention, now, force).await?;
+        let swept = self.spool.sweep(retention, now, force).await?;
+        let Swept { expired, purged, mailboxes, halted } = swept;
         let halted = halted.map(|halt| halt.to_string());
-        Ok(Reply::Swept { expired, purged, halted })
+        Ok(Reply::Swept { expired, purged, mailboxes, halted })
     }
 
-    pub(super) async fn reindex(&self) -> anyhow::Result<Reply> {
-        let (messages, differ) = self.spool.reindex().await?;
+    /// Reads every message anew.
+    pub(super) async fn reindex(&self, gauge: &Gauge) -> anyhow::Result<Reply> {
+        let _alone = self.reading.lock().await;
+        let (messages, differ) = self.spool.reindex(gauge).await?;
         Ok(Reply::Reindexed { messages, differ })
     }
 }

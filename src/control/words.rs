@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::directory::{Settings, Sound};
 use crate::mailbox::retention::Retention;
+use crate::spool::Progress;
 use crate::state::audit::{Entry, Verdict};
 use crate::state::credential::{Credential, Kind};
 use crate::state::organization::Organization;
@@ -183,8 +184,14 @@ pub enum Reply {
     Swept {
         expired: usize,
         purged: usize,
+        /// Removed mailboxes that went for good.
+        mailboxes: usize,
         /// Why nothing was.
         halted: Option<String>,
+    },
+    /// More follows.
+    Reading {
+        progress: Progress,
     },
     Reindexed {
         messages: usize,

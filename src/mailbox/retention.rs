@@ -17,11 +17,13 @@ pub struct Retention {
     pub trash: u32,
     /// A message that nobody has heard stays, whatever its age.
     pub keep_unheard: bool,
+    /// Mailboxes that were removed, with all that they held.
+    pub removed: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { inbox: 0, old: 0, sent: 0, filed: 0, trash: 30, keep_unheard: true }
+        Self { inbox: 0, old: 0, sent: 0, filed: 0, trash: 30, keep_unheard: true, removed: 30 }
     }
 }
 
@@ -60,14 +62,19 @@ impl Retention {
 
     /// Whether any folder has an end.
     pub fn ends(&self) -> bool {
-        [self.inbox, self.old, self.sent, self.filed, self.trash] != [0; 5]
+        [self.inbox, self.old, self.sent, self.filed, self.trash, self.removed] != [0; 6]
+    }
+
+    /// Whether a mailbox that was removed at this second goes for good.
+    pub fn buries(&self, removed: i64, now: i64) -> bool {
+        self.removed > 0 && now.saturating_sub(removed) >= i64::from(self.removed) * DAY
     }
 }
 
 /// Why a sweep does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
-    #[error("the last sweep was {0} hours ago by the clock, which may be wrong")]
+    #[error("the clock has moved by {0} hours against the time that has passed")]
     Clock(i64),
     #[error("{going} of {all} messages would go at once")]
     TooMany { going: usize, all: usize },
@@ -75,11 +82,47 @@ pub enum Halt {
 
 /// So few messages may always go.
 const FEW: usize = 100;
+/// A longer time since the last sweep is believed once the clock has been seen to run.
+const LONG: i64 = 2 * DAY;
+/// For so many seconds.
+const SEEN: i64 = 50 * 60;
+
+/// What whoever sweeps has seen of the clock, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// What the clock said at first.
+    pub since: i64,
+    /// The time that has passed since, by a clock that nobody sets.
+    pub passed: i64,
+}
+
+/// When a sweep is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    Now,
+    Later,
+    /// The clock has jumped.
+    Odd(Halt),
+}
+
+/// Whether the nightly sweep is due, a day after the last one. A daemon that was off for long
+/// waits until it has seen the clock run: it may have been set wrong, and be set right again.
+pub fn turn(last: Option<i64>, now: i64, seen: Seen) -> Turn {
+    let jump = now - seen.since - seen.passed;
+    if jump.abs() > DAY {
+        return Turn::Odd(Halt::Clock(jump / 3600));
+    }
+    match last.map(|last| now.saturating_sub(last)) {
+        Some(since) if (0..DAY).contains(&since) => Turn::Later,
+        Some(since) if since > LONG && seen.passed < SEEN => Turn::Later,
+        Some(_) | None => Turn::Now,
+    }
+}
 
 /// Whether a sweep may do what it found due. `last` is when the last one ran.
 pub fn may_sweep(last: Option<i64>, now: i64, (going, all): (usize, usize)) -> Result<(), Halt> {
     if let Some(since) = last.map(|last| now.saturating_sub(last))
-        && !(0..=2 * DAY).contains(&since)
+        && since < 0
     {
         return Err(Halt::Clock(since / 3600));
     }
@@ -144,11 +187,36 @@ mod tests {
         let now = 100 * DAY;
         assert_eq!(may_sweep(None, now, (5, 6)), Ok(()));
         assert_eq!(may_sweep(Some(now - DAY), now, (10, 100)), Ok(()));
-        assert_eq!(may_sweep(Some(now - 3 * DAY), now, (0, 9)), Err(Halt::Clock(72)));
-        assert_eq!(may_sweep(Some(now + 9), now, (0, 9)), Err(Halt::Clock(0)));
+        assert_eq!(may_sweep(Some(now - 30 * DAY), now, (0, 9)), Ok(()), "it was off");
+        assert_eq!(may_sweep(Some(now + DAY), now, (0, 9)), Err(Halt::Clock(-24)));
         let many = may_sweep(None, now, (101, 1000));
         assert_eq!(many, Err(Halt::TooMany { going: 101, all: 1000 }));
         assert_eq!(may_sweep(None, now, (101, 1010)), Ok(()));
+    }
+
+    #[test]
+    fn a_daemon_that_was_off_for_long_sweeps_once_the_clock_is_seen_to_run() {
+        let now = 100 * DAY;
+        let at =
+            |last: Option<i64>, passed: i64| turn(last, now, Seen { since: now - passed, passed });
+        assert_eq!(at(None, 0), Turn::Now);
+        assert_eq!(at(Some(now - DAY + 1), 9 * DAY), Turn::Later);
+        assert_eq!(at(Some(now - DAY), 0), Turn::Now);
+        assert_eq!(at(Some(now - 30 * DAY), 60), Turn::Later);
+        assert_eq!(at(Some(now - 30 * DAY), 3600), Turn::Now);
+        assert_eq!(at(Some(now + 5), 3600), Turn::Now, "the sweep itself finds that odd");
+        // Set forward by a week, or back, while it ran.
+        let jumped = |days: i64| turn(None, now + days * DAY, Seen { since: now - 60, passed: 60 });
+        assert_eq!(jumped(7), Turn::Odd(Halt::Clock(7 * 24)));
+        assert_eq!(jumped(-7), Turn::Odd(Halt::Clock(-7 * 24)));
+        assert_eq!(jumped(1), Turn::Now);
+    }
+
+    #[test]
+    fn a_removed_mailbox_goes_after_its_days() {
+        let retention = Retention { removed: 30, ..Retention::default() };
+        assert!(!retention.buries(0, 30 * DAY - 1) && retention.buries(0, 30 * DAY));
+        assert!(!Retention { removed: 0, ..retention }.buries(0, 999 * DAY));
     }
 
     #[test]

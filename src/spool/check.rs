@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::draft::sum;
 use super::scan::{listing, mailboxes, names};
 use super::sidecar::{LARGEST, Sidecar};
-use super::{Error, Reader};
+use super::{Error, Gauge, Progress, Reader};
 use crate::mailbox::{Folder, MailboxId};
 
 /// Something that is wrong.
@@ -50,30 +50,18 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// How far a check is.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    pub mailboxes: usize,
-    pub of: usize,
-    pub messages: usize,
-}
-
 /// Checks every file below `root`, and tells how far it is after each mailbox. How many messages
 /// there are, and what is wrong with them.
-pub fn check(
-    root: &Path,
-    reader: Reader,
-    mut told: impl FnMut(Progress),
-) -> Result<(usize, Vec<Flaw>), Error> {
+pub fn check(root: &Path, reader: Reader, gauge: &Gauge) -> Result<(usize, Vec<Flaw>), Error> {
     let all = mailboxes(root)?;
     let mut progress = Progress { of: all.len(), ..Progress::default() };
     let mut checked = Checked { reader, ids: HashMap::new(), flaws: vec![], messages: 0 };
-    told(progress);
+    gauge.shows(progress);
     for mailbox in &all {
         checked.mailbox(root, mailbox)?;
         progress.mailboxes += 1;
         progress.messages = checked.messages;
-        told(progress);
+        gauge.shows(progress);
     }
     Ok((checked.messages, checked.flaws))
 }

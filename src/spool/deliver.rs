@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::draft::Draft;
 use super::index::Seen;
@@ -24,9 +24,14 @@ impl Spool {
         envelope: Envelope,
         now_ms: u64,
     ) -> Result<Draft, Error> {
-        let call = self.call_digits(envelope.received).await?;
+        let received = envelope.received;
+        let call = match self.call_digits(received).await {
+            Err(error) if self.makes_room(&error).await => self.call_digits(received).await?,
+            done => done?,
+        };
         let id = fresh_id(now_ms)?;
-        Ok(Draft::new(&self.0.layout, mailbox, owner, id, Envelope { call, ..envelope }))
+        let envelope = Envelope { call, ..envelope };
+        Ok(Draft::new((&self.0.layout, &self.0.room), mailbox, owner, id, envelope))
     }
 
     /// Turns a draft into a message in the owner's INBOX. When this returns it survives a power
@@ -49,6 +54,7 @@ impl Spool {
         let stuck =
             std::mem::take(&mut *self.0.stuck.lock().unwrap_or_else(PoisonError::into_inner));
         self.sync_again().await;
+        self.keep_reserve().await;
         let mut delivered = 0;
         for mut draft in stuck {
             if draft.is_being_written() {
@@ -63,7 +69,10 @@ impl Spool {
                 Ok(None) => {}
                 Err(error) => {
                     if draft.complain() {
-                        warn!("a recording stays in tmp and is tried again: {error}");
+                        warn!(
+                            "a recording is kept in {} and tried again: {error}",
+                            draft.audio().display()
+                        );
                     }
                     self.keep(draft);
                 }
@@ -72,11 +81,56 @@ impl Spool {
         delivered
     }
 
+    /// Whether new recordings have room on the disk.
+    pub fn has_room(&self) -> bool {
+        self.0.room.is_there()
+    }
+
+    /// Whether something is worth another try, with the room that was kept for a full disk.
+    pub(super) async fn makes_room(&self, error: &Error) -> bool {
+        let room = self.0.room.clone();
+        error.says_full() && blocking(move || room.release()).await.unwrap_or(false)
+    }
+
+    pub(super) async fn keep_reserve(&self) {
+        let room = self.0.room.clone();
+        // It is tried again.
+        let _ = blocking(move || room.keep_reserve()).await;
+    }
+
+    /// Takes a recording away from a disk that fails, as long as it can be read.
+    async fn rescue(&self, draft: &Draft) {
+        let fleeing = draft.clone();
+        match blocking(move || fleeing.flee()).await {
+            Ok(Ok(Some(path))) => {
+                error!("a recording was copied from the failing spool to {}", path.display());
+            }
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => error!("a recording cannot be copied from a failing disk: {error}"),
+        }
+    }
+
     pub(super) async fn publish(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
+        let published = match self.publish_once(draft.clone()).await {
+            Err(error) if self.makes_room(&error).await => self.publish_once(draft.clone()).await,
+            done => done,
+        };
+        match &published {
+            Ok(_) => {
+                blocking(move || draft.forget_stray()).await?;
+            }
+            Err(error) if error.says_broken() => self.rescue(&draft).await,
+            Err(_) => {}
+        }
+        published
+    }
+
+    async fn publish_once(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
         let number = self.0.state.next(Counter::Message).await?;
         let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
         let (id, received) = draft.about();
         let work = blocking(move || {
+            draft.come_home()?;
             let finished = draft.finish(number, reader)?;
             let names = (finished.0.mailbox.clone(), finished.0.stem.clone());
             Ok::<_, Error>((names, draft.prepare(finished, &probe)?))

@@ -6,13 +6,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
+use tracing::{error, warn};
 
+use super::edit::remove;
 use super::layout::Layout;
 use super::look::seen;
 use super::publish::{Acted, Arrival, Work};
+use super::room::{Room, copy_whole, is_full, says_full};
 use super::sidecar::Sidecar;
 use super::{Audio, Error, Probe, Reader};
 use crate::mailbox::{CallerId, Envelope, MailboxId, Message, MessageId, Stem};
@@ -27,6 +30,9 @@ pub struct Draft {
     audio: PathBuf,
     sidecar: PathBuf,
     fields: Sidecar,
+    room: Arc<Room>,
+    /// Where the recording is made, if not in the spool.
+    stray: Arc<OnceLock<PathBuf>>,
     /// Shared with the recorder until it has opened the recording.
     opening: Arc<()>,
     marks: Marks,
@@ -50,7 +56,7 @@ impl Draft {
     }
 
     pub(super) fn new(
-        layout: &Layout,
+        (layout, room): (&Layout, &Arc<Room>),
         mailbox: &MailboxId,
         owner: u64,
         id: MessageId,
@@ -67,6 +73,8 @@ impl Draft {
             audio: stem.with_extension("wav"),
             sidecar: stem.with_extension("txt"),
             fields,
+            room: room.clone(),
+            stray: Arc::default(),
             opening: Arc::default(),
             marks: Marks::default(),
             complained: false,
@@ -75,7 +83,7 @@ impl Draft {
 
     /// A draft that a crash left behind.
     pub(super) fn found(
-        layout: &Layout,
+        (layout, room): (&Layout, &Arc<Room>),
         mailbox: &MailboxId,
         fresh: MessageId,
         (audio, received, call): (&Path, i64, String),
@@ -99,6 +107,8 @@ impl Draft {
             audio: audio.to_owned(),
             sidecar,
             fields,
+            room: room.clone(),
+            stray: Arc::default(),
             opening: Arc::default(),
             marks: Marks::default(),
             complained: false,
@@ -135,6 +145,11 @@ impl Draft {
 
     /// Where the recording grows: to be listened to before it is a message.
     pub fn audio(&self) -> &Path {
+        self.stray.get().filter(|stray| stray.exists()).unwrap_or(&self.audio)
+    }
+
+    /// Where it lies as a draft.
+    pub(super) fn home(&self) -> &Path {
         &self.audio
     }
 
@@ -146,28 +161,66 @@ impl Draft {
     /// Whether a recorder has the recording open, or will.
     pub(super) fn is_being_written(&self) -> bool {
         Arc::weak_count(&self.opening) > 0
-            || File::open(&self.audio)
+            || File::open(self.audio())
                 .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Makes the draft's files; the recorder calls it on its own thread.
+    /// Makes the draft's files, elsewhere where the spool does not take them; the recorder calls it
+    /// on its own thread.
     pub fn opener(&self) -> impl FnOnce() -> io::Result<File> + Send + use<> {
-        let (audio, sidecar, text) = (self.audio.clone(), self.sidecar.clone(), self.fields.text());
+        let (audio, text, call) = (self.audio.clone(), self.fields.text(), self.call().to_owned());
+        let (room, stray) = (self.room.clone(), self.stray.clone());
         let opening = Arc::downgrade(&self.opening);
         move || {
-            let made = private(&audio).or_else(|error| match (error.kind(), audio.parent()) {
-                (io::ErrorKind::NotFound, Some(dir)) => {
-                    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-                    private(&audio)
-                }
-                _ => Err(error),
-            })?;
-            // Until the recorder closes the file. A file system without locks has none to break.
-            let _ = made.try_lock_shared();
-            private(&sidecar)?.write_all(text.as_bytes())?;
+            let mut made = begin(&audio, &text);
+            if made.as_ref().is_err_and(says_full) && room.release() {
+                made = begin(&audio, &text);
+            }
+            let made = made.or_else(|why| {
+                let path = room.elsewhere(&call).map_err(|_| kind(&why))?;
+                let file = begin(&path, &text).map_err(|_| kind(&why))?;
+                error!(
+                    "{} cannot be made: {why}; the caller is recorded in {} until the spool takes \
+                     it again",
+                    audio.display(),
+                    path.display()
+                );
+                let _ = stray.set(path);
+                Ok::<_, io::Error>(file)
+            });
             drop(opening);
-            Ok(made)
+            made
         }
+    }
+
+    /// The name that it has among drafts.
+    fn call(&self) -> &str {
+        self.audio.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
+    }
+
+    /// Brings a recording that was made elsewhere into the spool.
+    pub(super) fn come_home(&self) -> Result<(), Error> {
+        let Some(stray) = self.stray.get() else { return Ok(()) };
+        bring_home(stray, &self.audio)
+    }
+
+    /// The recording is a message: what was made elsewhere is not needed any more.
+    pub(super) fn forget_stray(&self) {
+        if let Some(stray) = self.stray.get() {
+            forget(stray);
+        }
+    }
+
+    /// Copies what can still be read of a recording away from a disk that fails.
+    pub(super) fn flee(&self) -> io::Result<Option<PathBuf>> {
+        if self.stray.get().is_some() {
+            return Ok(None);
+        }
+        let path = self.room.elsewhere(self.call())?;
+        copy_whole(&self.audio, &path)?;
+        fs::write(path.with_extension("txt"), self.fields.text())?;
+        let _ = self.stray.set(path.clone());
+        Ok(Some(path))
     }
 
     /// The message that the finished recording makes: checked and summed.
@@ -231,16 +284,68 @@ impl Draft {
     }
 
     pub(super) fn remove(self) -> Result<(), Error> {
-        for path in [&self.audio, &self.sidecar] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", path)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        let strays = self.stray.get().map(|stray| [stray.clone(), stray.with_extension("txt")]);
+        for path in strays.into_iter().flatten().chain([self.audio, self.sidecar]) {
+            remove(&path)?;
         }
         Ok(())
     }
+}
+
+/// A recording and what is known of it, both or none.
+fn begin(audio: &Path, text: &str) -> io::Result<File> {
+    let made = private(audio).or_else(|error| match (error.kind(), audio.parent()) {
+        (io::ErrorKind::NotFound, Some(dir)) => {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            private(audio)
+        }
+        _ => Err(error),
+    })?;
+    // Until the recorder closes the file. A file system without locks has none to break.
+    let _ = made.try_lock_shared();
+    let sidecar = audio.with_extension("txt");
+    let written = if is_full(audio) {
+        Err(io::ErrorKind::StorageFull.into())
+    } else {
+        private(&sidecar).and_then(|mut file| file.write_all(text.as_bytes()))
+    };
+    if let Err(error) = written {
+        let _ = (fs::remove_file(audio), fs::remove_file(&sidecar));
+        return Err(error);
+    }
+    Ok(made)
+}
+
+/// Makes a draft of a recording that was made elsewhere. The longer of two is the whole one: a
+/// recording may have fled from a disk that has come back.
+pub(super) fn bring_home(stray: &Path, audio: &Path) -> Result<(), Error> {
+    let length = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
+    let (text, their_text) = (audio.with_extension("txt"), stray.with_extension("txt"));
+    if length(stray) > length(audio) {
+        if let Some(dir) = audio.parent() {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+            made.map_err(Error::io("make the directory", dir))?;
+        }
+        if their_text.exists() {
+            copy_whole(&their_text, &text).map_err(Error::io("write", &text))?;
+        }
+        copy_whole(stray, audio).map_err(Error::io("write", audio))?;
+    }
+    Ok(())
+}
+
+/// Removes what was made elsewhere and is safe in the spool.
+pub(super) fn forget(stray: &Path) {
+    for path in [stray, &stray.with_extension("txt")] {
+        if let Err(error) = remove(path) {
+            warn!("{error}");
+        }
+    }
+}
+
+/// The same error once more.
+fn kind(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 fn private(path: &Path) -> io::Result<File> {

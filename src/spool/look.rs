@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -138,8 +138,8 @@ pub(super) async fn sight(
         let settle = spool.0.options.settle;
         let mut folders = vec![];
         for (folder, dir, modified) in touched {
-            let known = known.iter().filter(|known| known.message.folder == folder);
-            let known = known.map(|known| (&known.message.stem, known)).collect();
+            let known = known.iter().filter(|known| known.folder == folder);
+            let known = known.map(|known| (&known.stem, known)).collect();
             folders.push(glance(folder, &dir, modified, &known, (spool.0.reader, depth, settle))?);
         }
         Ok::<_, Error>(Sight { mailbox, folders, known })
@@ -237,9 +237,9 @@ fn glance(
         if depth != Depth::Anew
             && let Some(known) = known.get(&stem)
             && known.seen == seen
-            && known.message.formats == formats
+            && known.formats == formats
         {
-            glance.same.push(known.message.number);
+            glance.same.push(known.number);
             continue;
         }
         match pair(stem, (&path, &meta), (seen, formats), &glance.folder, reader.info) {
@@ -261,19 +261,23 @@ fn pair(
     let fields = match seen.sidecar {
         Stamp { inode: 0, .. } => Sidecar::default(),
         Stamp { bytes, .. } if bytes <= LARGEST => {
-            let bytes = fs::read(&sidecar).map_err(|e| format!("{}: {e}", sidecar.display()))?;
-            Sidecar::parse(&bytes)
+            let text = read(&sidecar, bytes).map_err(|e| format!("{}: {e}", sidecar.display()))?;
+            Sidecar::parse(&text)
         }
         Stamp { .. } => return Err(format!("{} is too large for a sidecar", sidecar.display())),
     };
     let mut unreadable = None;
-    let (rate, duration, data_at) = match info(audio) {
-        Ok(audio) => (audio.rate, audio.duration, audio.data_at),
-        // The message is still there to be listed, and its audio to be fetched.
-        Err(error) => {
-            unreadable = Some(format!("{} cannot be played: {error}", audio.display()));
-            (0, Duration::ZERO, 0)
-        }
+    let (rate, duration, data_at) = match fields.own_audio() {
+        // What we have written ourselves is looked at by a check, not by every reading.
+        Some((rate, duration)) => (rate, duration, 0),
+        None => match info(audio) {
+            Ok(audio) => (audio.rate, audio.duration, audio.data_at),
+            // The message is still there to be listed, and its audio to be fetched.
+            Err(error) => {
+                unreadable = Some(format!("{} cannot be played: {error}", audio.display()));
+                (0, Duration::ZERO, 0)
+            }
+        },
     };
     let modified = meta.modified().unwrap_or(UNIX_EPOCH);
     let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
@@ -287,6 +291,19 @@ fn pair(
     };
     let fallback = Fallback { received, duration, rate, formats, bytes: meta.len() };
     Ok(Pair { folder: folder.clone(), stem, fields, fallback, seen, key, unreadable })
+}
+
+/// A file whose length is known, in one piece unless it has grown.
+fn read(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; usize::try_from(bytes).unwrap_or(0) + 1];
+    let mut file = File::open(path)?;
+    let read = file.read(&mut text)?;
+    if read == text.len() {
+        file.take(LARGEST).read_to_end(&mut text)?;
+    } else {
+        text.truncate(read);
+    }
+    Ok(text)
 }
 
 fn copy_key(id: MessageId, folder: &Folder, stem: &Stem) -> String {
@@ -329,7 +346,11 @@ pub(super) async fn resolve(
     } else {
         strangers.extend(desk.own(own, &known).await?);
         desk.named(strangers).await?;
-        let Desk { claimed, news, .. } = desk;
+        let Desk { claimed, mut news, .. } = desk;
+        let before: HashMap<u64, Seen> = known.iter().map(|k| (k.number, k.seen)).collect();
+        news.retain(|(was, message, seen)| {
+            was.as_ref() != Some(message) || before.get(&message.number) != Some(seen)
+        });
         let lost = lost(spool, &mailbox, (&mut folders, &known), &claimed).await?;
         tell(spool, (&mailbox, news, lost), &mut looked);
     }
@@ -385,7 +406,9 @@ impl Desk<'_> {
         let mut copies = vec![];
         for pair in own {
             let Some((id, number)) = pair.own() else { continue };
-            if met.copies.contains(&format!("{} {}", self.owner, pair.key)) || !met.ids.insert(id) {
+            let is_copy = !met.copies.is_empty()
+                && met.copies.contains(&format!("{} {}", self.owner, pair.key));
+            if is_copy || !met.ids.insert(id) {
                 copies.push(pair);
                 continue;
             }
@@ -409,10 +432,8 @@ impl Desk<'_> {
         let existing: HashMap<MessageId, Arc<Message>> =
             index.by_ids(&ids).await?.into_iter().map(|message| (message.id, message)).collect();
         let taken = index.taken(&numbers).await?;
-        let lay: HashMap<(&Folder, &Stem), MessageId> = known
-            .iter()
-            .map(|known| ((&known.message.folder, &known.message.stem), known.message.id))
-            .collect();
+        let lay: HashMap<(&Folder, &Stem), MessageId> =
+            known.iter().map(|known| ((&known.folder, &known.stem), known.id)).collect();
         let mut copies = vec![];
         let mut here = HashSet::new();
         // Who has stayed where he was goes before who may be his copy.
@@ -518,19 +539,19 @@ async fn lost(
 ) -> Result<Vec<Arc<Message>>, Error> {
     let mut lost = vec![];
     for glance in folders {
-        for known in known.iter().filter(|known| known.message.folder == glance.folder) {
-            let message = &known.message;
-            if claimed.contains(&message.number) {
+        for known in known.iter().filter(|known| known.folder == glance.folder) {
+            if claimed.contains(&known.number) {
                 continue;
             }
-            let displaced = glance.stems.contains(&message.stem);
-            if !displaced && spool.exists(message) {
+            // What has been moved or removed by us since is known elsewhere, or not at all.
+            let Some(message) = spool.0.index.get(mailbox, known.id).await? else { continue };
+            if !is_at(&message, mailbox, (&known.folder, &known.stem)) {
+                continue;
+            }
+            if glance.stems.contains(&message.stem) || !spool.exists(&message) {
+                lost.push(message);
+            } else {
                 glance.modified = 0;
-                continue;
-            }
-            let now = spool.0.index.get(mailbox, message.id).await?;
-            if now.is_some_and(|now| is_at(&now, mailbox, (&message.folder, &message.stem))) {
-                lost.push(message.clone());
             }
         }
     }

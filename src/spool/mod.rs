@@ -20,6 +20,7 @@ mod draft;
 mod edit;
 mod export;
 mod fill;
+mod gauge;
 mod herald;
 mod import;
 mod index;
@@ -31,6 +32,7 @@ mod publish;
 mod query;
 mod read;
 mod renditions;
+mod room;
 mod scan;
 pub(crate) mod sidecar;
 mod sweep;
@@ -43,9 +45,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use nix::fcntl::Flock;
 use tokio::sync::broadcast;
 
@@ -53,11 +57,12 @@ use crate::mailbox::edit::{Refused, Rules};
 use crate::mailbox::{Change, Level, MailboxId, Message, MessageId};
 use crate::state::{self, State};
 
-pub use check::{Flaw, Progress, What, check};
+pub use check::{Flaw, What, check};
 pub use copy::CopyAs;
 pub use draft::{Draft, Marks};
 pub use export::{Done, Export, ToWav};
 use fill::Ceilings;
+pub use gauge::{Gauge, Progress};
 pub use herald::Herald;
 pub use import::{Imported, mailboxes_in};
 use index::Index;
@@ -68,6 +73,7 @@ use publish::Publisher;
 pub use query::{Order, Query};
 pub use read::Recording;
 pub use renditions::{Form, Renditions};
+use room::Room;
 pub use scan::Found;
 pub use sweep::Swept;
 use turns::{Ours, TURNS};
@@ -89,6 +95,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether somebody has to make room on the disk.
+    pub fn says_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => room::says_full(source),
+            Self::State(error) => error.says_full(),
+            Self::NoSuchMessage(_) | Self::Refused(_) | Self::Index(_) | Self::Stopped => false,
+        }
+    }
+
+    /// Whether the disk itself fails, or takes nothing any more.
+    fn says_broken(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if room::says_broken(source))
+    }
+
     fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { doing, path, source }
@@ -127,6 +147,14 @@ pub struct Options {
     pub settle: Duration,
     /// Audio that is purged is written over first.
     pub shred: bool,
+    /// Where recordings go that the spool cannot take; `None`: a folder beside the state.
+    pub fallback: Option<PathBuf>,
+    /// Bytes that new recordings leave free on the spool's disk.
+    pub min_free: u64,
+    /// Read every message anew, whatever the index knows.
+    pub anew: bool,
+    /// Told how far a reading of the whole tree is.
+    pub gauge: Gauge,
     pub probe: Probe,
 }
 
@@ -137,6 +165,10 @@ impl Default for Options {
             at_once: false,
             settle: Duration::from_secs(10),
             shred: false,
+            fallback: None,
+            min_free: 0,
+            anew: false,
+            gauge: Gauge::default(),
             probe: Probe::default(),
         }
     }
@@ -153,6 +185,7 @@ struct Inner {
     reader: Reader,
     publisher: Publisher,
     options: Options,
+    room: Arc<Room>,
     /// Held while a message is edited: two edits of one message come one after the other.
     turns: [tokio::sync::Mutex<()>; TURNS],
     /// Held by all who change a mailbox, and alone by whoever makes what was seen in it true.
@@ -189,8 +222,14 @@ impl Spool {
     ) -> Result<(Self, Found), Error> {
         state::make_private(root)?;
         let lock = state::lock(&root.join(".lock"))?;
-        let (index, clean) = Index::open(&state.dir().join("index.db"), &place(root)?).await?;
+        let known = state.dir().join("index.db");
+        if options.anew {
+            Index::forget_all(&known).map_err(Error::io("remove", &known))?;
+        }
+        let (index, clean) = Index::open(&known, &place(root)?).await?;
         let at_once = options.at_once && clean;
+        let fallback = options.fallback.clone().unwrap_or_else(|| state.dir().join("stranded"));
+        let room = Arc::new(Room::new(root, fallback, options.min_free));
         let spool = Self(Arc::new(Inner {
             layout: Layout::new(root),
             index,
@@ -198,6 +237,7 @@ impl Spool {
             reader,
             publisher: Publisher::start().map_err(Error::io("start the publisher of", root))?,
             options,
+            room,
             turns: std::array::from_fn(|_| tokio::sync::Mutex::default()),
             mailboxes: std::array::from_fn(|_| tokio::sync::RwLock::default()),
             looks: std::array::from_fn(|_| tokio::sync::Mutex::default()),
@@ -211,6 +251,7 @@ impl Spool {
             _lock: lock,
         }));
         let found = scan::start(&spool, at_once).await?;
+        spool.keep_reserve().await;
         Ok((spool, found))
     }
 
@@ -239,12 +280,27 @@ impl Spool {
 
     /// Reads every file of every mailbox again; how many messages there are, and how many differ
     /// from what the index knew.
-    pub async fn reindex(&self) -> Result<(usize, usize), Error> {
+    pub async fn reindex(&self, gauge: &Gauge) -> Result<(usize, usize), Error> {
         let root = self.root().to_owned();
+        let all = blocking(move || scan::mailboxes(&root)).await??;
+        let mut progress = Progress { of: all.len(), ..Progress::default() };
         let mut differ = 0;
-        for mailbox in blocking(move || scan::mailboxes(&root)).await?? {
-            let looked = look::look(self, &mailbox, look::Depth::Anew).await?;
-            differ += looked.found + looked.changed + looked.removed;
+        gauge.shows(progress);
+        let mut each = pin!(
+            stream::iter(all)
+                .map(async |mailbox| {
+                    let looked = look::look(self, &mailbox, look::Depth::Anew).await?;
+                    let differ = looked.found + looked.changed + looked.removed;
+                    Ok::<_, Error>((differ, self.0.index.held(&mailbox)))
+                })
+                .buffer_unordered(scan::READERS)
+        );
+        while let Some(looked) = each.next().await {
+            let (differs, messages) = looked?;
+            differ += differs;
+            progress.mailboxes += 1;
+            progress.messages += messages;
+            gauge.shows(progress);
         }
         Ok((self.len(), differ))
     }

@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::{StreamExt, stream};
 use tracing::warn;
 
-use super::draft::Draft;
+use super::draft::{Draft, bring_home, forget};
 use super::look::{Depth, Met, look, resolve, sight, touched};
 use super::mend::mend;
 use super::sidecar::Sidecar;
-use super::{Audio, Error, Spool, blocking, fresh_id};
+use super::{Audio, Error, Progress, Spool, blocking, fresh_id};
 use crate::mailbox::{Change, Counts, Formats, MailboxId, Message, Stem};
 use crate::state::Counter;
 
@@ -34,7 +34,8 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// Brings index and tree together: what a crash left half-done is finished, what the index does
 /// not know is read, and drafts become messages.
 pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> {
-    let root = spool.root().to_owned();
+    let (root, coming) = (spool.root().to_owned(), spool.clone());
+    blocking(move || bring_strays_home(&coming)).await?;
     let all = blocking(move || mailboxes(&root)).await??;
     forget_gone(spool, &all);
     let mut found = Found::default();
@@ -49,7 +50,7 @@ pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> 
     if at_once {
         spool.0.state.given(Counter::Message, spool.0.index.highest()).await?;
     } else if spool.0.index.is_new() {
-        found.unreadable += read_all(spool, &all, |_| {}).await?;
+        found.unreadable += read_all(spool, &all).await?;
     } else {
         let (looking, listed) = (spool.clone(), all.clone());
         for mailbox in blocking(move || all_touched(&looking, &listed)).await?? {
@@ -65,11 +66,10 @@ pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> 
 }
 
 /// Reads the whole tree into an index that knows nothing; how many files cannot be read.
-pub(super) async fn read_all(
-    spool: &Spool,
-    all: &[MailboxId],
-    mut step: impl FnMut(usize),
-) -> Result<usize, Error> {
+pub(super) async fn read_all(spool: &Spool, all: &[MailboxId]) -> Result<usize, Error> {
+    let gauge = &spool.0.options.gauge;
+    let mut progress = Progress { of: all.len(), ..Progress::default() };
+    gauge.shows(progress);
     let mut met = Met::new(spool.0.state.copies().await?);
     let (mut unreadable, mut strange, mut broken) = (0, vec![], vec![]);
     {
@@ -81,9 +81,11 @@ pub(super) async fn read_all(
             .buffered(READERS);
         let mut each = std::pin::pin!(each);
         while let Some((mailbox, seen)) = each.next().await {
+            progress.mailboxes += 1;
             let Some(seen) = seen? else { continue };
             let looked = resolve(spool, seen, Some(&mut met)).await?;
-            step(looked.found);
+            progress.messages += looked.found;
+            gauge.shows(progress);
             if looked.strangers > 0 {
                 strange.push(mailbox.clone());
             }
@@ -94,9 +96,11 @@ pub(super) async fn read_all(
     }
     // Only now is every number known that our own messages have, and none can be given twice.
     spool.0.state.given(Counter::Message, met.highest).await?;
+    drop(met);
+    spool.0.index.is_filled().await?;
     for mailbox in &strange {
-        let looked = look(spool, mailbox, Depth::Changed).await?;
-        step(looked.found);
+        progress.messages += look(spool, mailbox, Depth::Changed).await?.found;
+        gauge.shows(progress);
     }
     for mailbox in &broken {
         unreadable += look_and_mend(spool, mailbox).await?;
@@ -105,7 +109,7 @@ pub(super) async fn read_all(
 }
 
 /// Mailboxes that are read at one time.
-const READERS: usize = 4;
+pub(super) const READERS: usize = 4;
 
 /// A look; where something does not belong together, a crash may have left it so.
 async fn look_and_mend(spool: &Spool, mailbox: &MailboxId) -> Result<usize, Error> {
@@ -132,6 +136,47 @@ fn forget_gone(spool: &Spool, all: &[MailboxId]) {
             spool.forget(&mailbox);
         }
     }
+}
+
+/// Recordings that the spool could not take become drafts in it.
+fn bring_strays_home(spool: &Spool) {
+    let strays = spool.0.room.strays().unwrap_or_else(|error| {
+        warn!("{error}");
+        vec![]
+    });
+    for stray in strays {
+        let come = || {
+            let text = fs::read(stray.with_extension("txt")).unwrap_or_default();
+            let fields = Sidecar::parse(&text);
+            let id = MailboxId::new(fields.text_of("context"), fields.text_of("origmailbox"));
+            let call = stray.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            let Some(id) = id.ok().filter(|_| is_call(call)) else {
+                warn!("{} belongs to no mailbox, and stays there", stray.display());
+                return Ok(());
+            };
+            if !is_delivered(spool, &id, call)? {
+                let audio = spool.0.layout.drafts(&id).join(format!("{call}.wav"));
+                bring_home(&stray, &audio)?;
+            }
+            forget(&stray);
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = come() {
+            warn!("{} stays there until the next start: {error}", stray.display());
+        }
+    }
+}
+
+/// Whether a message was made of a call's recording.
+fn is_delivered(spool: &Spool, mailbox: &MailboxId, call: &str) -> Result<bool, Error> {
+    let home = spool.0.layout.mailbox(mailbox);
+    for folder in names(&home)?.iter().filter(|name| *name != "tmp") {
+        let folder = home.join(folder);
+        if folder.is_dir() && names(&folder)?.iter().any(|name| name.contains(call)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn with_drafts(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error> {
@@ -197,10 +242,13 @@ async fn drafts(spool: &Spool, mailbox: &MailboxId) -> Result<BTreeSet<PathBuf>,
     let names = blocking(move || names(&listed)).await??;
     let ours = names.iter().filter_map(|name| {
         let (stem, extension) = name.rsplit_once('.')?;
-        let digits = stem.len() == DIGITS && stem.bytes().all(|b| b.is_ascii_digit());
-        (digits && matches!(extension, "wav" | "txt" | "new")).then(|| dir.join(stem))
+        (is_call(stem) && matches!(extension, "wav" | "txt" | "new")).then(|| dir.join(stem))
     });
     Ok(ours.collect())
+}
+
+fn is_call(stem: &str) -> bool {
+    stem.len() == DIGITS && stem.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Ten of the second and seven of the counter.
@@ -238,7 +286,8 @@ async fn recover_one(
     let received = seconds(began.created().or_else(|_| began.modified()).unwrap_or(UNIX_EPOCH));
     let fresh = fresh_id(u64::try_from(received).unwrap_or(0).saturating_mul(1000))?;
     let call = spool.call_digits(received).await?;
-    let mut draft = Draft::found(&spool.0.layout, mailbox, fresh, (audio, received, call));
+    let mut draft =
+        Draft::found((&spool.0.layout, &spool.0.room), mailbox, fresh, (audio, received, call));
     revive(spool, draft.clone()).await.inspect_err(|_| {
         draft.complain(); // as the scan does
         spool.keep(draft);
@@ -250,7 +299,9 @@ pub(super) async fn revive(
     spool: &Spool,
     draft: Draft,
 ) -> Result<Option<(Arc<Message>, Counts)>, Error> {
-    let audio = draft.audio().to_owned();
+    let coming = draft.clone();
+    blocking(move || coming.come_home()).await??;
+    let audio = draft.home().to_owned();
     let size = match fs::metadata(&audio) {
         // The recorder could not even make the file; or it was moved, and its sidecar was not.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -19,6 +19,9 @@ use crate::state;
 /// Larger files are no sidecars.
 pub(super) const LARGEST: u64 = 256 * 1024;
 
+/// Fields of a message of ours.
+const USUAL: usize = 40;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sidecar {
     fields: Vec<(String, String)>,
@@ -164,7 +167,7 @@ impl Sidecar {
 
     /// Reads whatever can be read.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        let mut sidecar = Self::default();
+        let mut sidecar = Self { fields: Vec::with_capacity(USUAL) };
         let mut within = true;
         for line in bytes.split(|&byte| byte == b'\n') {
             let line = readable(line);
@@ -208,6 +211,14 @@ impl Sidecar {
 
     pub(super) fn number(&self) -> Option<u64> {
         self.text_of("number").parse().ok().filter(|number| (1..=state::HIGHEST).contains(number))
+    }
+
+    /// Rate and length of the audio of a message that we have stored ourselves.
+    pub(super) fn own_audio(&self) -> Option<(u32, Duration)> {
+        let millis = self.text_of("duration_ms").parse().ok().filter(|millis| *millis > 0)?;
+        let rate = self.text_of("rate").parse().ok()?;
+        let is_ours = self.id().is_some() && !self.text_of("sha256").is_empty();
+        is_ours.then_some((rate, Duration::from_millis(millis)))
     }
 
     /// The mailbox's integer, for the file's name.

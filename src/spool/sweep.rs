@@ -1,8 +1,14 @@
 //! What is too old goes: from its folder into the trash, from the trash for good.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use tracing::{info, warn};
 
-use super::{Error, Order, Query, Spool};
+use super::edit::dispose;
+use super::scan::names;
+use super::{Error, Order, Query, Spool, blocking};
 use crate::mailbox::retention::{Due, Halt, Retention, may_sweep};
 use crate::mailbox::{By, Edit, MessageId};
 
@@ -12,6 +18,8 @@ pub struct Swept {
     /// Into the trash.
     pub expired: usize,
     pub purged: usize,
+    /// Mailboxes that were removed long ago.
+    pub mailboxes: usize,
     /// Why it did nothing.
     pub halted: Option<Halt>,
 }
@@ -73,22 +81,71 @@ impl Spool {
                 Err(error) => warn!(%mailbox, "{} could not be swept: {error}", shown(id)),
             }
         }
+        swept.mailboxes = self.bury(retention, now).await?;
         if swept != Swept::default() {
             info!(
                 expired = swept.expired,
                 purged = swept.purged,
-                "{} messages went into the trash and {} out of it by their age",
+                mailboxes = swept.mailboxes,
+                "{} messages went into the trash and {} out of it by their age, and {} removed \
+                 mailboxes for good",
                 swept.expired,
-                swept.purged
+                swept.purged,
+                swept.mailboxes
             );
         }
         Ok(swept)
+    }
+
+    /// Lets go the mailboxes that were removed long ago.
+    async fn bury(&self, retention: &Retention, now: i64) -> Result<usize, Error> {
+        let (grave, retention) = (self.root().join(".removed"), *retention);
+        let shred = self.0.options.shred;
+        blocking(move || {
+            let mut gone = 0;
+            for name in names(&grave)? {
+                let dir = grave.join(name);
+                let Ok(meta) = dir.symlink_metadata() else { continue };
+                // A directory that is renamed keeps the time of its content, not its own.
+                if !meta.is_dir() || !retention.buries(meta.ctime().max(meta.mtime()), now) {
+                    continue;
+                }
+                let buried = if shred { overwrite_all(&dir) } else { Ok(()) }
+                    .and_then(|()| fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir)));
+                match buried {
+                    Ok(()) => gone += 1,
+                    Err(error) => warn!("a removed mailbox is still there: {error}"),
+                }
+            }
+            Ok(gone)
+        })
+        .await?
+    }
+
+    /// The clock is odd: a day later it may be believed again.
+    pub async fn skip_sweep(&self, now: i64, why: Halt) -> Result<(), Error> {
+        warn!("nothing was swept: {why}; `afterbeep spool sweep --force` sweeps all the same");
+        Ok(self.0.state.set_fact(LAST, now).await?)
     }
 
     /// When the last sweep ran.
     pub async fn last_sweep(&self) -> Result<Option<i64>, Error> {
         Ok(self.0.state.fact(LAST).await?)
     }
+}
+
+/// Writes over all audio below a directory.
+fn overwrite_all(dir: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(dir).map_err(Error::io("read the directory", dir))? {
+        let path = entry.map_err(Error::io("read the directory", dir))?.path();
+        let meta = path.symlink_metadata().map_err(Error::io("read", &path))?;
+        if meta.is_dir() {
+            overwrite_all(&path)?;
+        } else if meta.is_file() {
+            dispose(&path, true)?;
+        }
+    }
+    Ok(())
 }
 
 fn shown(id: MessageId) -> String {

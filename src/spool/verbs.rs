@@ -20,7 +20,15 @@ impl Spool {
     ) -> Result<Option<Arc<Message>>, Error> {
         let (spool, mailbox, edit, by) = (self.clone(), mailbox.clone(), edit.clone(), by.clone());
         // Whoever asked may go away; what is begun is finished.
-        let task = tokio::spawn(async move { spool.edit_in_turn(&mailbox, id, &edit, &by).await });
+        let task = tokio::spawn(async move {
+            match spool.edit_in_turn(&mailbox, id, &edit, &by).await {
+                // Whoever makes room must be able to.
+                Err(error) if spool.makes_room(&error).await => {
+                    spool.edit_in_turn(&mailbox, id, &edit, &by).await
+                }
+                done => done,
+            }
+        });
         task.await.map_err(|_| Error::Stopped)?
     }
 

@@ -51,6 +51,17 @@ pub enum Error {
     Refused(String),
 }
 
+impl Error {
+    /// Whether the disk has no room.
+    pub fn says_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some("13"),
+            Self::Database(_) | Self::InUse(_) | Self::Refused(_) => false,
+        }
+    }
+}
+
 /// Cheap to clone: everybody holds the same state.
 #[derive(Clone)]
 pub struct State(Arc<Inner>);

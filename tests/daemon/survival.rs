@@ -60,6 +60,9 @@ fn on_a_full_disk_the_caller_is_told_and_what_was_recorded_is_kept() {
     assert_eq!(code(&Phone::new(&house).request("OPTIONS")), 200);
     let phone = Phone::new(&house);
     phone.call("1000").hang_up();
+    if let SmallDisk::Mounted(_) = disk {
+        assert!(house.log().contains("callers hear that mailboxes are full"), "{}", house.log());
+    }
 
     // With room again, nothing that was written is lost.
     disk.grow(&mut house);

@@ -3,6 +3,7 @@
 use super::*;
 
 use afterbeep::spool::Order;
+use futures_util::FutureExt;
 
 /// Killed at any moment: what was acknowledged is listed by the next start, even by one that does
 /// not wait for the tree to be read.
@@ -51,6 +52,29 @@ async fn an_index_that_was_left_whole_is_answered_from_at_once() {
 }
 
 /// A database that is not one, or of another tree, is made anew.
+/// A daemon that stops does so while the index is being written, more often than not.
+#[tokio::test]
+async fn a_writing_that_is_broken_off_loses_nothing() {
+    let home = Home::new();
+    for mailbox in 1000..1040 {
+        let inbox = home.spool().join(format!("default/{mailbox}/INBOX"));
+        fs::create_dir_all(&inbox).unwrap();
+        wav(&inbox.join("msg0000.wav"), 80);
+        let text = format!("[message]\norigtime=1600000000\nmsg_id=16-{mailbox}\n");
+        fs::write(inbox.join("msg0000.txt"), text).unwrap();
+    }
+    let (spool, found) = home.open().await;
+    assert_eq!(found.messages, 40);
+    assert!(spool.write_out().now_or_never().is_none(), "begun, and dropped");
+    home.close(spool).await;
+    let (spool, found) = home.reopen_at_once().await;
+    assert_eq!(found.messages, 40);
+    for mailbox in 1000..1040 {
+        let mailbox: MailboxId = mailbox.to_string().parse().unwrap();
+        assert_eq!(spool.counts(&mailbox).new, 1, "{mailbox}");
+    }
+}
+
 #[tokio::test]
 async fn an_index_that_cannot_be_used_is_made_anew() {
     let home = Home::new();

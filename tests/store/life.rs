@@ -4,7 +4,9 @@ use super::*;
 
 use afterbeep::mailbox::Level;
 use afterbeep::mailbox::retention::{Ceiling, Halt, Retention};
-use afterbeep::spool::{Swept, What, check};
+use afterbeep::spool::{Gauge, Progress, Swept, What, check};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -20,13 +22,34 @@ async fn what_is_too_old_goes_into_the_trash_and_out_of_it() {
     assert_eq!(sweep(9).await, Swept::default());
     assert_eq!(sweep(10).await, Swept { expired: 1, ..Swept::default() });
     assert_eq!(list(&spool, Folder::Deleted).await[0].id, heard.id);
-    assert_eq!(sweep(39).await.halted, Some(Halt::Clock(29 * 24)), "the clock may have jumped");
-    assert_eq!(sweep(39).await, Swept::default());
+    assert_eq!(sweep(5).await.halted, Some(Halt::Clock(-5 * 24)), "the clock was set back");
+    assert_eq!(sweep(39).await, Swept::default(), "it was off for a month");
     assert_eq!(sweep(40).await, Swept { purged: 1, ..Swept::default() });
     assert_eq!(inbox(&spool).await[0].id, kept.id);
     assert_eq!(spool.len(), 1);
     let force = spool.sweep(&Retention::default(), at(0), true).await.unwrap();
     assert_eq!(force, Swept::default());
+}
+
+#[tokio::test]
+async fn a_mailbox_that_was_removed_goes_after_its_days() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let message = leave(&spool, 800).await;
+    let now =
+        i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let grave = home.spool().join(".removed/6f1b");
+    fs::create_dir_all(grave.parent().unwrap()).unwrap();
+    fs::rename(home.mailbox(), &grave).unwrap();
+    spool.forget(&id());
+    let sweep = async |days: i64, removed: u32| {
+        let retention = Retention { removed, ..Retention::default() };
+        spool.sweep(&retention, now + days * DAY, true).await.unwrap().mailboxes
+    };
+    assert_eq!((sweep(29, 30).await, sweep(99, 0).await), (0, 0));
+    assert!(grave.join(format!("INBOX/{}.wav", message.stem)).is_file());
+    assert_eq!((sweep(31, 30).await, sweep(31, 30).await), (1, 0));
+    assert!(files(grave.parent().unwrap()).is_empty());
 }
 
 #[tokio::test]
@@ -71,9 +94,12 @@ async fn a_check_finds_what_is_not_whole() {
     let (spool, _) = home.open().await;
     let messages = [leave(&spool, 800).await, leave(&spool, 800).await, leave(&spool, 800).await];
     let checked = || {
-        let mut last = None;
-        let (messages, flaws) = check(&home.spool(), WAV, |at| last = Some(at)).unwrap();
-        assert_eq!(last.unwrap().mailboxes, last.unwrap().of);
+        let last = Arc::new(Mutex::new(Progress::default()));
+        let told = last.clone();
+        let gauge = Gauge::new(move |progress| *told.lock().unwrap() = progress);
+        let (messages, flaws) = check(&home.spool(), WAV, &gauge).unwrap();
+        let last = *last.lock().unwrap();
+        assert_eq!((last.mailboxes, last.of, last.messages), (1, 1, messages));
         let mut whats: Vec<_> = flaws.into_iter().map(|flaw| flaw.what).collect();
         whats.sort_by_key(|what| format!("{what:?}"));
         (messages, whats)

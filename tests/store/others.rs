@@ -83,6 +83,65 @@ async fn a_pair_that_is_dropped_is_found_moved_and_removed() {
     watched.and_nothing_else().await;
 }
 
+/// What an administrator's cron job may do, with the programs that it has.
+#[tokio::test]
+async fn a_shell_script_that_moves_files_about_is_reflected_in_lists_and_counts() {
+    let mut watched = Watched::new().await;
+    let prepared = watched.home.0.path().join("prepared");
+    fs::create_dir_all(&prepared).unwrap();
+    for n in 0..6 {
+        wav(&prepared.join(format!("msg000{n}.wav")), 800);
+        let text = format!("[message]\norigtime=160000000{n}\nmsg_id=16-{n}\ncallerid={n}\n");
+        fs::write(prepared.join(format!("msg000{n}.txt")), text).unwrap();
+    }
+    let mailbox = watched.home.mailbox();
+    let run = |script: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-euc", script]).env("FROM", &prepared).current_dir(&mailbox);
+        assert!(shell.status().unwrap().success(), "{script}");
+    };
+    // Who called, in which folder; and new and old as they are counted.
+    let is = async |watched: &Watched| {
+        let all = watched.spool.list(&id(), &Query::default()).await.unwrap();
+        let mut all: Vec<String> = all
+            .iter()
+            .map(|message| format!("{} {}", message.envelope.caller.number, message.folder))
+            .collect();
+        all.sort();
+        let counts = watched.spool.counts(&id());
+        (all.join(", "), counts.new, counts.old)
+    };
+    for (script, expected) in [
+        ("cp $FROM/msg000[0-3].* INBOX/", ("0 INBOX, 1 INBOX, 2 INBOX, 3 INBOX", 4, 0)),
+        (
+            "mv INBOX/msg0000.* Old/; mkdir Work; mv INBOX/msg0001.* Work/",
+            ("0 Old, 1 Work, 2 INBOX, 3 INBOX", 2, 1),
+        ),
+        // As Asterisk closes a gap: the last message takes the name of one that is gone.
+        (
+            "rm INBOX/msg0002.*; for e in wav txt; do mv INBOX/msg0003.$e INBOX/msg0002.$e; done",
+            ("0 Old, 1 Work, 3 INBOX", 1, 1),
+        ),
+        (
+            "cp $FROM/msg000[45].* Work/; rm -r Old; mv Work/msg0004.* INBOX/",
+            ("1 Work, 3 INBOX, 4 INBOX, 5 Work", 2, 0),
+        ),
+        ("rm */*.wav */*.txt", ("", 0, 0)),
+    ] {
+        run(script);
+        let wanted = (expected.0.to_owned(), expected.1, expected.2);
+        loop {
+            let now = is(&watched).await;
+            if now == wanted {
+                break;
+            }
+            let change = tokio::time::timeout(Duration::from_secs(15), watched.changes.recv());
+            change.await.unwrap_or_else(|_| panic!("{now:?} after {script}")).unwrap();
+        }
+    }
+    watched.watch.abort();
+}
+
 #[tokio::test]
 async fn an_editors_rename_and_a_write_in_place_are_edits() {
     let mut watched = Watched::new().await;

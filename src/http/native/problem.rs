@@ -149,6 +149,10 @@ impl From<spool::Error> for Problem {
             spool::Error::NoSuchMessage(_) => Self::missing("message"),
             spool::Error::Refused(why @ Refused::Private) => Self::forbidden(why.to_string()),
             spool::Error::Refused(why) => Self::wrong(why.to_string()),
+            full if full.says_full() => {
+                error!("{full}");
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, "there is no room on the disk")
+            }
             other => Self::broken(other),
         }
     }

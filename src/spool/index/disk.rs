@@ -1,8 +1,10 @@
 //! The index's durable half: `<state>/index.db`, which may be thrown away at any time.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -10,7 +12,7 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::record::{self, Seen};
 use super::run::Entry;
-use crate::mailbox::{Folder, MailboxId, Message, MessageId, Stem};
+use crate::mailbox::{Folder, Formats, MailboxId, Message, MessageId, Stem};
 
 pub(super) struct Disk {
     pool: SqlitePool,
@@ -58,11 +60,23 @@ pub(super) struct Loaded {
     pub(super) entries: Vec<(u32, Vec<Entry>)>,
 }
 
-/// A message as a look at its folder compares it.
+/// A message as a look at its folder compares it: no more, for a mailbox may hold very many.
 #[derive(Clone, Debug)]
 pub(in crate::spool) struct Known {
-    pub(in crate::spool) message: Arc<Message>,
+    pub(in crate::spool) number: u64,
+    pub(in crate::spool) id: MessageId,
+    pub(in crate::spool) folder: Folder,
+    pub(in crate::spool) stem: Stem,
+    pub(in crate::spool) formats: Formats,
     pub(in crate::spool) seen: Seen,
+}
+
+impl Known {
+    pub(super) fn of(message: &Message, seen: Seen) -> Self {
+        let Message { number, id, formats, .. } = *message;
+        let (folder, stem) = (message.folder.clone(), message.stem.clone());
+        Self { number, id, folder, stem, formats, seen }
+    }
 }
 
 /// A database of another version is made anew.
@@ -84,17 +98,38 @@ CREATE TABLE IF NOT EXISTS place (
 CREATE TABLE IF NOT EXISTS message (
     number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, id_hash INTEGER NOT NULL,
     stem_hash INTEGER NOT NULL, seen BLOB NOT NULL, record BLOB NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS message_id ON message (id_hash);
-CREATE INDEX IF NOT EXISTS message_stem ON message (stem_hash);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
     mailbox, name, number, transcript, content='', contentless_delete=1, detail='column',
     tokenize='unicode61 remove_diacritics 2');
 ";
 
-/// Rows of one statement.
-const ROWS: usize = 200;
+/// What finds single messages. Made last where a whole tree is read: sorted once is cheaper than
+/// inserted a million times in no order.
+const WAYS: &str = "
+CREATE INDEX IF NOT EXISTS message_id ON message (id_hash);
+CREATE INDEX IF NOT EXISTS message_stem ON message (stem_hash);
+";
+
+/// Rows of one statement: SQLite gets each statement's old pages out of the way first, and full-text
+/// search writes out what it has gathered.
+const ROWS: usize = 2000;
+/// KiB of pages that each connection remembers.
+const CACHE: &str = "-8000";
 /// Messages that a search finds at most: the newest.
 pub(super) const FOUND: i64 = 10_000;
+
+/// Removes a database with all that lies beside it.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
 
 impl Disk {
     /// Opens the database; what cannot be used is thrown away. `place` tells this spool from any
@@ -107,16 +142,7 @@ impl Disk {
                 tracing::warn!("{} is damaged and made anew: {error}", path.display());
             }
         }
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            match std::fs::remove_file(&name) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(sqlx::Error::Io(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
+        remove(path).map_err(sqlx::Error::Io)?;
         Self::try_open(path, place)
             .await?
             .ok_or_else(|| sqlx::Error::Protocol("a new database is not of our version".into()))
@@ -128,7 +154,8 @@ impl Disk {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // What a power cut takes away the next start reads from the tree.
-            .synchronous(SqliteSynchronous::Normal);
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", CACHE);
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
         let disk = Self { pool };
         let loaded = disk.load(place).await;
@@ -152,6 +179,9 @@ impl Disk {
         let is_new = told.is_none();
         if told.is_some_and(|told| told != ours) {
             return Ok(None);
+        }
+        if !is_new {
+            self.make_ways().await?;
         }
         let clean = self.meta("clean").await?.as_deref() == Some("yes");
         self.set_meta("place", &ours).await?;
@@ -181,12 +211,11 @@ impl Disk {
             }
         }
         // One row a mailbox: a row a message would cost a second more for a million of them.
-        let rows: Vec<(i64, String)> = sqlx::query_as(
+        let mut rows = sqlx::query_as::<_, (i64, String)>(
             "SELECT mailbox, group_concat(hex(entry), '') FROM place GROUP BY mailbox",
         )
-        .fetch_all(&self.pool)
-        .await?;
-        for (mailbox, hex) in rows {
+        .fetch(&self.pool);
+        while let Some((mailbox, hex)) = rows.try_next().await? {
             let Ok(mailbox) = u32::try_from(mailbox) else { continue };
             let entries = hex.as_bytes().chunks_exact(48).filter_map(|hex| {
                 let mut bytes = [0; 24];
@@ -197,7 +226,13 @@ impl Disk {
             });
             loaded.entries.push((mailbox, entries.collect()));
         }
+        drop(rows);
         Ok(Some(loaded))
+    }
+
+    /// From now on single messages are found quickly.
+    pub(super) async fn make_ways(&self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(WAYS).execute(&self.pool).await.map(|_| ())
     }
 
     async fn meta(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
@@ -368,19 +403,19 @@ impl Disk {
         mailbox: u32,
         name: &MailboxId,
     ) -> Result<Vec<Known>, sqlx::Error> {
-        let rows = sqlx::query(
+        let mut rows = sqlx::query(
             "SELECT message.seen, message.record FROM place JOIN message USING (number)
              WHERE place.mailbox = ?1",
         )
         .bind(i64::from(mailbox))
-        .fetch_all(&self.pool)
-        .await?;
-        let known = rows.into_iter().map(|row| {
+        .fetch(&self.pool);
+        let mut known = vec![];
+        while let Some(row) = rows.try_next().await? {
             let seen = Seen::from_bytes(row.try_get(0)?);
             let message = record::decode(row.try_get(1)?, name);
-            Ok(message.map(|message| Known { message: Arc::new(message), seen }))
-        });
-        Ok(known.collect::<Result<Vec<_>, sqlx::Error>>()?.into_iter().flatten().collect())
+            known.extend(message.map(|message| Known::of(&message, seen)));
+        }
+        Ok(known)
     }
 
     /// Numbers of messages in which all words begin words; the newest first.

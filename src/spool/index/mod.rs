@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{MutexGuard, Notify};
 use tokio::task::AbortHandle;
 use tracing::{error, info};
 
@@ -25,7 +25,7 @@ use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
 use cache::Cache;
 pub(super) use disk::Known;
-use disk::{Disk, Filed};
+use disk::{Batch, Disk, Filed};
 pub(super) use record::{Seen, Stamp};
 use run::{By, Entry, Page, Run};
 use tables::{NAMED, Shelf, Tables};
@@ -43,6 +43,8 @@ pub(super) struct Index {
     cache: Mutex<Cache>,
     /// Counts what was changed or removed: what was read before is not remembered after.
     edition: AtomicU64,
+    /// One at a time: what was written later shall stand.
+    writing: tokio::sync::Mutex<()>,
     /// It knew nothing when it was opened.
     is_new: bool,
     writer: OnceLock<AbortHandle>,
@@ -63,6 +65,11 @@ const GATHER: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(5);
 
 impl Index {
+    /// Throws away what an earlier run has left.
+    pub(super) fn forget_all(path: &Path) -> std::io::Result<()> {
+        disk::remove(path)
+    }
+
     /// Opens what an earlier run has left, and says whether it left it whole.
     pub(super) async fn open(path: &Path, place: &str) -> Result<(Arc<Self>, bool), Error> {
         let (disk, loaded) = Disk::open(path, place).await?;
@@ -106,12 +113,20 @@ impl Index {
             written: Notify::new(),
             cache: Mutex::default(),
             edition: AtomicU64::new(0),
+            writing: tokio::sync::Mutex::default(),
             is_new: loaded.is_new,
             writer: OnceLock::new(),
         });
         let writer = tokio::spawn(write_on(Arc::downgrade(&index)));
         let _ = index.writer.set(writer.abort_handle());
         Ok((index, loaded.clean))
+    }
+
+    /// A whole tree was read; single messages are asked for from now on.
+    pub(super) async fn is_filled(&self) -> Result<(), Error> {
+        self.write_out().await?;
+        let _turn = self.writing.lock().await;
+        Ok(self.disk.make_ways().await?)
     }
 
     pub(super) fn is_new(&self) -> bool {
@@ -144,6 +159,11 @@ impl Index {
         let mut all: Vec<_> = self.read().numbers.keys().cloned().collect();
         all.sort();
         all
+    }
+
+    /// How many messages a mailbox holds in all folders.
+    pub(super) fn held(&self, mailbox: &MailboxId) -> usize {
+        self.with(mailbox, |shelf| shelf.run.len()).unwrap_or(0)
     }
 
     pub(super) fn counts(&self, mailbox: &MailboxId) -> Counts {
@@ -382,13 +402,11 @@ impl Index {
         let mut known = self.disk.known(number, mailbox).await?;
         let tables = self.read();
         known.retain(|known| {
-            let number = &known.message.number;
+            let number = &known.number;
             !tables.pending.contains_key(number) && !tables.gone.contains_key(number)
         });
         let waiting = tables.pending.values().filter(|filed| filed.mailbox == number);
-        known.extend(
-            waiting.map(|filed| Known { message: filed.message.clone(), seen: filed.seen }),
-        );
+        known.extend(waiting.map(|filed| Known::of(&filed.message, filed.seen)));
         Ok(known)
     }
 
@@ -463,14 +481,17 @@ impl Index {
 
     /// Writes what waits; how many messages it were.
     async fn flush(&self) -> Result<usize, Error> {
-        let batch = self.write().batch();
-        if batch.is_empty() {
+        let turn = self.writing.lock().await;
+        self.flush_in(&turn).await
+    }
+
+    async fn flush_in(&self, _turn: &MutexGuard<'_, ()>) -> Result<usize, Error> {
+        let mut taken = Taken { index: self, batch: Some(self.write().batch()) };
+        let Some(batch) = taken.batch.as_ref().filter(|batch| !batch.is_empty()) else {
             return Ok(0);
-        }
-        if let Err(error) = self.disk.write(&batch).await {
-            self.write().put_back(batch);
-            return Err(error.into());
-        }
+        };
+        self.disk.write(batch).await?;
+        let Some(batch) = taken.batch.take() else { return Ok(0) };
         let mut tables = self.write();
         for filed in &batch.put {
             let number = filed.message.number;
@@ -497,12 +518,31 @@ impl Index {
 
     /// Writes everything: nothing is changed after.
     pub(super) async fn close(&self) {
+        // Whoever is writing finishes it; nobody begins anew.
+        let turn = self.writing.lock().await;
         self.abandon();
-        let written = self.write_out().await;
+        let mut written = Ok(0);
+        while written.is_ok() && !self.read().is_written() {
+            written = self.flush_in(&turn).await;
+        }
         if let Err(error) = &written {
             error!("{error}; the next start compares it with the tree");
         }
         self.disk.close(written.is_ok()).await;
+    }
+}
+
+/// What is being written. Where that fails, or nobody waits for it any more, it waits as before.
+struct Taken<'a> {
+    index: &'a Index,
+    batch: Option<Batch>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.index.write().put_back(batch);
+        }
     }
 }
 
