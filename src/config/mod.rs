@@ -268,6 +268,19 @@ pub enum LogFormat {
     Json,
 }
 
+impl Default for Messages {
+    fn default() -> Self {
+        Self {
+            move_heard: false,
+            shred: false,
+            retention: Retention::default(),
+            max_minutes: 0,
+            max_megabytes: 0,
+            min_free_megabytes: 100,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let everywhere = |port| vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
@@ -332,14 +345,7 @@ impl Default for Config {
                 extensions: false,
             },
             menus: Menus::default(),
-            messages: Messages {
-                move_heard: false,
-                shred: false,
-                retention: Retention::default(),
-                max_minutes: 0,
-                max_megabytes: 0,
-                min_free_megabytes: 100,
-            },
+            messages: Messages::default(),
             sounds: Sounds::default(),
             http: Http {
                 listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
