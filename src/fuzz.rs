@@ -3,6 +3,8 @@
 //! They are compiled with the library, so that they cannot rot. `tests/fuzz` holds the targets for
 //! `cargo fuzz`, `tests/fuzz.rs` gives each a short seeded run, `tests/long/fuzz.rs` a long one.
 
+mod menus;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,10 +28,12 @@ use crate::sip::{
 };
 use crate::spool::sidecar::{Fallback, Sidecar};
 
+pub use menus::menus;
+
 pub type Target = fn(&[u8]);
 
 /// Each target by its name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("message", message),
     ("stream", stream),
     ("description", description),
@@ -49,6 +53,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("voicemail", voicemail),
     ("audio", audio),
     ("gsm", gsm),
+    ("menus", menus),
 ];
 
 /// The longest that one message or file has taken so far, in processor time.

@@ -104,6 +104,11 @@ fn no_gsm_file_breaks_a_promise() {
 }
 
 #[test]
+fn no_keys_in_the_menus_break_a_promise() {
+    run("menus", 3_000);
+}
+
+#[test]
 fn each_target_has_its_corpus_and_its_file() {
     for (name, _) in TARGETS {
         assert!(mutate::corpus(name).len() >= 3, "{name}");

@@ -6,12 +6,19 @@ from pathlib import Path
 
 import audio
 import prompts
+from espeak import EspeakG2P
 from kokoro import EnglishG2P, Kokoro
 from models import Models
+from pico import Pico
 
 # One line per language: what makes its engine. An engine has `rate` and `say(text, phonemes, voice)`.
 ENGINES = {
     "en": lambda models: Kokoro(models, "af_heart", EnglishG2P(models)),
+    "es": lambda models: Kokoro(models, "ef_dora", EspeakG2P("es", "Escuche bien el número.")),
+    "fr": lambda models: Kokoro(models, "ff_siwis", EspeakG2P("fr-fr", "Écoutez bien le numéro.")),
+    "it": lambda models: Kokoro(models, "if_sara", EspeakG2P("it", "Ascolti bene il numero.")),
+    "pt": lambda models: Kokoro(models, "pf_dora", EspeakG2P("pt-br", "Escute bem o número.")),
+    "de": lambda models: Pico(models, "de-DE"),
 }
 
 # Sounds without words. They live in English, the language that every other one falls back to.

@@ -1,13 +1,15 @@
 """Kokoro-82M on onnxruntime: phonemes to speech.
 
 Kokoro adds a vowel before and after an utterance of a syllable or two ("in sex" for "six"). So a short
-prompt is spoken as the middle one of three sentences, and cut out at the pauses.
+prompt is spoken as the middle one of three sentences, and cut out at the pauses. Other voices than the
+English one make none: theirs is the second of two sentences, with a pause that we make between them.
 """
 
 import json
 import sys
 
 import numpy as np
+import onnx
 import onnxruntime
 
 import audio
@@ -18,6 +20,28 @@ SHORT = 12  # phonemes; a prompt with fewer needs its neighbours
 PAUSE = 0.15  # seconds; the least that must part it from them
 PAUSE_WITHIN = 0.09  # where its voice stays up
 PAUSE_FLOOR = -38.0  # dB below the loudest frame
+
+DURATIONS = "/encoder/Clip_output_0"  # of each token, within the model
+UNIT = 600  # samples, of a duration
+MADE_PAUSE = 12  # units
+
+
+STRETCHED = "stretched"
+
+
+def stretchable(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with one input more, which lengthens tokens, and with their durations as an output."""
+    graph = model.graph
+    for node in graph.node:
+        for at, name in enumerate(node.input):
+            if name == DURATIONS:
+                node.input[at] = STRETCHED
+    (at,) = [at for at, node in enumerate(graph.node) if DURATIONS in node.output]
+    graph.node.insert(at + 1, onnx.helper.make_node("Add", [DURATIONS, "more"], [STRETCHED]))
+    shape = [1, "tokens"]
+    graph.input.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, shape))
+    graph.output.append(onnx.helper.make_tensor_value_info(STRETCHED, onnx.TensorProto.FLOAT, shape))
+    return model
 
 
 class EnglishG2P:
@@ -41,7 +65,8 @@ class Kokoro:
     def __init__(self, models: Models, voice: str, g2p):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(models.kokoro(), options, providers=["CPUExecutionProvider"])
+        model = stretchable(onnx.load(models.kokoro())).SerializeToString()
+        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._vocabulary = json.loads(models.kokoro_vocabulary())["vocab"]
         self._models = models
         self._voice = voice
@@ -55,7 +80,10 @@ class Kokoro:
         style = self._style(voice or self._voice)
         if len(phonemes) > SHORT:
             return self._speak(phonemes, style)
-        before, after = self._g2p(self._g2p.before), self._g2p(self._g2p.after)
+        before = self._g2p(self._g2p.before)
+        if self._g2p.after is None:
+            return self._after(before, phonemes, style)
+        after = self._g2p(self._g2p.after)
         body, mark = phonemes[:-1], phonemes[-1]
         if mark == ",":
             # A semicolon keeps the voice up as a comma does, and leaves a longer pause.
@@ -68,17 +96,33 @@ class Kokoro:
             raise ValueError(f"no pauses around {text!r}")
         return middle
 
+    def _after(self, before: str, phonemes: str, style: np.ndarray) -> np.ndarray:
+        """The end of an utterance, from a pause that is made before it."""
+        pause = len(before) - 1
+        speech, ends = self._timed(f"{before} {phonemes}", style, pause)
+        return speech[ends[pause + 1] - UNIT * 2:]
+
     def _speak(self, phonemes: str, style: np.ndarray) -> np.ndarray:
+        return self._timed(phonemes, style)[0]
+
+    def _timed(self, phonemes: str, style: np.ndarray, pause: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Speech, and where each phoneme ends in it; one may be made longer."""
         unknown = set(phonemes) - self._vocabulary.keys()
         if unknown:
             raise ValueError(f"Kokoro has no phonemes {sorted(unknown)} ({phonemes})")
         tokens = [self._vocabulary[phoneme] for phoneme in phonemes]
+        more = np.zeros((1, len(tokens) + 2), np.float32)
+        if pause is not None:
+            more[0, pause + 1] = MADE_PAUSE
         inputs = {
             "tokens": np.array([[0, *tokens, 0]], np.int64),
             "style": style[len(tokens)],
             "speed": np.array([SPEED], np.float32),
+            "more": more,
         }
-        return self._session.run(None, inputs)[0].ravel().astype(np.float64)
+        speech, durations = self._session.run(["audio", STRETCHED], inputs)
+        ends = np.cumsum(durations.ravel())[1:-1] * UNIT
+        return speech.ravel().astype(np.float64), ends.astype(int)
 
     def _middle(self, speech: np.ndarray, pause: float) -> np.ndarray | None:
         """What is spoken between the two longest pauses, if they are long enough."""

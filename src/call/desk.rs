@@ -8,7 +8,7 @@ use super::clock;
 use super::driver::Conversation;
 use crate::config::Menus;
 use crate::directory::{Dialled, Door, Login};
-use crate::ivr::{self, Item, May, Owner, SetUp, Target, Wishes};
+use crate::ivr::{self, Found, Item, May, Owner, SetUp, Target, Wishes};
 use crate::mailbox::{By, Edit, Folder, Mailbox, MailboxId, MessageId};
 use crate::pii::Pii;
 use crate::say::Shelf;
@@ -120,8 +120,12 @@ impl Conversation<'_> {
         }
     }
 
-    /// The mailboxes of a list, or the one with this number; full ones take nothing.
-    pub(super) fn find(&self, number: &str) -> Vec<MailboxId> {
+    pub(super) fn set_up(&self) -> bool {
+        self.told("set up the mailbox", self.house.directory.set_up(&self.id, clock::seconds()))
+    }
+
+    /// The mailboxes of a list, or the one with this number.
+    pub(super) fn find(&self, number: &str) -> Found {
         let context = self.id.context();
         let listed = self.house.config.menus.lists.get(number);
         let is_there =
@@ -136,12 +140,17 @@ impl Conversation<'_> {
             let own = |id: &MailboxId| id.context() == self.id.context() && is_there(id);
             found.filter(own).into_iter().collect()
         };
-        found.into_iter().filter(|id| !self.house.is_full(id)).collect()
+        self.by_room(found)
     }
 
-    pub(super) fn search(&self, keys: &str) -> Vec<MailboxId> {
+    pub(super) fn search(&self, keys: &str) -> Found {
         let found = self.house.directory.search(self.id.context(), keys);
-        found.into_iter().filter(|id| *id != self.id).collect()
+        self.by_room(found.into_iter().filter(|id| *id != self.id).collect())
+    }
+
+    fn by_room(&self, ids: Vec<MailboxId>) -> Found {
+        let (full, open) = ids.into_iter().partition(|id| self.house.is_full(id));
+        Found { open, full }
     }
 
     /// Whether the call goes on elsewhere.
@@ -185,7 +194,7 @@ impl super::Inner {
         let menus = &self.config.menus;
         let now = clock::seconds();
         let recorded = self.directory.recorded(id).at(now, mailbox.temporary_until);
-        let first = mailbox.pin_weak;
+        let first = mailbox.pin_weak || menus.first_visit && !mailbox.set_up;
         let least = Duration::from_secs(menus.say_duration_from_seconds.into());
         Owner {
             id: id.clone(),
@@ -195,7 +204,8 @@ impl super::Inner {
                 name: first && menus.force_name,
                 unavailable: first && menus.force_greetings,
                 busy: first && menus.force_greetings,
-                pin: first,
+                // Who has none logs in without one.
+                pin: first && !mailbox.pin.is_empty(),
             },
             wishes: Wishes {
                 caller: mailbox.say_caller_id,

@@ -194,9 +194,9 @@ impl Conversation<'_> {
             Command::ChangePin(pin) => done(self.change_pin(&pin)),
             Command::Edit(ids, edit) => done(self.edit(&ids, &edit).await),
             Command::Transfer(target) => done(self.transfer(&target).await),
-            // What the first visit asked for is asked by what there is: nothing else to note.
-            Command::SetUp
-            | Command::Play(_)
+            Command::SetUp => done(self.set_up()),
+            // None of them is a question.
+            Command::Play(_)
             | Command::StopPlayback
             | Command::Control(_)
             | Command::Record { .. }

@@ -141,6 +141,7 @@ fn menus(section: &mut Section, config: &mut Config) {
     section.take("wrap", &mut menus.wrap);
     section.take("say_duration_from_seconds", &mut menus.say_duration_from_seconds);
     section.take("max_greeting_seconds", &mut menus.max_greeting_seconds);
+    section.take("first_visit", &mut menus.first_visit);
     section.take("force_name", &mut menus.force_name);
     section.take("force_greetings", &mut menus.force_greetings);
     section.take("send", &mut menus.send);

@@ -24,6 +24,8 @@ pub struct Menus {
     /// The length is told of messages that last as many seconds.
     pub say_duration_from_seconds: u32,
     pub max_greeting_seconds: u32,
+    /// The owner of a new mailbox first sets it up: name, greetings and PIN.
+    pub first_visit: bool,
     pub force_name: bool,
     pub force_greetings: bool,
     /// Whether owners may send messages to each other.
@@ -73,8 +75,9 @@ impl Default for Menus {
             wrap: false,
             say_duration_from_seconds: 0,
             max_greeting_seconds: 60,
-            force_name: false,
-            force_greetings: false,
+            first_visit: true,
+            force_name: true,
+            force_greetings: true,
             send: true,
             directory: true,
             lists: BTreeMap::new(),

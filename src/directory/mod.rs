@@ -283,6 +283,10 @@ impl Directory {
         let wish = pin.map_or(NewPin::Unchanged, NewPin::Given);
         let told = self.add(id, settings, wish, now).await?;
         imported.pin = pin.is_none().then_some(told);
+        if pin.is_some() && !weak {
+            // Its owner has used it elsewhere.
+            self.set_up(id, now)?;
+        }
         let _turn = self.turn();
         file::keep(&self.dir(id), kept)?;
         Ok(imported)

@@ -33,6 +33,13 @@ impl Directory {
         self.write(id, mailbox)
     }
 
+    /// The first visit is over, and need not be repeated.
+    pub fn set_up(&self, id: &MailboxId, now: i64) -> Result<(), Error> {
+        let _turn = self.turn();
+        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        self.write(id, Mailbox { set_up: true, modified: now, ..(*kept).clone() })
+    }
+
     /// The owner's greeting for such a call, where a rule of the mailbox names one that is there.
     pub fn greeting_for(
         &self,

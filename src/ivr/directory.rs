@@ -3,8 +3,8 @@
 use super::digits::{Entered, Entry};
 use super::keys::{Act, Place};
 use super::main_menu;
-use super::recipients::{Post, chosen};
-use super::{Command, Cx, Event, Menu};
+use super::recipients::{Post, are_full, chosen};
+use super::{Command, Cx, Event, Found, Menu};
 use crate::mailbox::MailboxId;
 use crate::say::Prompt::{self, Sound};
 
@@ -16,7 +16,15 @@ pub(super) struct Directory {
 enum Step {
     Entering(Entry),
     Searching,
-    Choosing { found: Vec<MailboxId>, at: usize },
+    Choosing(Choice),
+}
+
+/// Who was found, in order, and those of them whose mailboxes are full.
+#[derive(Default)]
+struct Choice {
+    names: Vec<MailboxId>,
+    full: Vec<MailboxId>,
+    at: usize,
 }
 
 impl Directory {
@@ -44,43 +52,50 @@ impl Directory {
                     Menu::Directory(self)
                 }
             },
-            (Step::Searching, Event::Found(found)) => {
-                let found = found.clone();
-                self.show(found, 0, vec![], cx)
+            (Step::Searching, Event::Found(Found { open, full })) => {
+                // Who is looked for is found, room or not.
+                let names = [&**open, &**full].concat();
+                let choice = Choice { names, full: full.clone(), at: 0 };
+                self.show(choice, vec![], cx)
             }
-            (Step::Choosing { found, at }, Event::Key(key)) => {
-                let (found, at) = (std::mem::take(found), *at);
-                match cx.act(Place::Directory, *key) {
-                    Some(Act::Select) => chosen(self.post, vec![found[at].clone()], cx),
-                    Some(Act::NextName) => self.show(found, at + 1, vec![], cx),
-                    Some(Act::Cancel) => main_menu::enter(vec![], cx),
-                    _ if cx.gives_up() => main_menu::enter(vec![], cx),
-                    _ => self.show(found, at, vec![Sound("vm-sorry")], cx),
-                }
+            (Step::Choosing(choice), Event::Key(key)) => {
+                let choice = std::mem::take(choice);
+                self.chosen(choice, *key, cx)
             }
-            (Step::Choosing { .. }, Event::TimedOut) if cx.gives_up() => {
-                main_menu::enter(vec![], cx)
+            (Step::Choosing(_), Event::TimedOut) if cx.gives_up() => main_menu::enter(vec![], cx),
+            (Step::Choosing(choice), Event::TimedOut) => {
+                let choice = std::mem::take(choice);
+                self.show(choice, vec![], cx)
             }
-            (Step::Choosing { found, at }, Event::TimedOut) => {
-                let (found, at) = (std::mem::take(found), *at);
-                self.show(found, at, vec![], cx)
-            }
-            (Step::Searching | Step::Choosing { .. }, _) => Menu::Directory(self),
+            (Step::Searching | Step::Choosing(_), _) => Menu::Directory(self),
         }
     }
 
-    fn show(
-        mut self,
-        found: Vec<MailboxId>,
-        at: usize,
-        mut words: Vec<Prompt>,
-        cx: &mut Cx,
-    ) -> Menu {
+    fn chosen(self, mut choice: Choice, key: char, cx: &mut Cx) -> Menu {
+        match cx.act(Place::Directory, key) {
+            Some(Act::Select) => {
+                let id = choice.names.swap_remove(choice.at);
+                if choice.full.contains(&id) {
+                    return main_menu::enter(are_full(&[id]), cx);
+                }
+                chosen(self.post, vec![id], vec![], cx)
+            }
+            Some(Act::NextName) => {
+                choice.at += 1;
+                self.show(choice, vec![], cx)
+            }
+            Some(Act::Cancel) => main_menu::enter(vec![], cx),
+            _ if cx.gives_up() => main_menu::enter(vec![], cx),
+            _ => self.show(choice, vec![Sound("vm-sorry")], cx),
+        }
+    }
+
+    fn show(mut self, choice: Choice, mut words: Vec<Prompt>, cx: &mut Cx) -> Menu {
         if cx.caller_gone() {
             return Menu::Over;
         }
-        let Some(name) = found.get(at) else {
-            let said = if at == 0 { "dir-nomatch" } else { "dir-nomore" };
+        let Some(name) = choice.names.get(choice.at) else {
+            let said = if choice.at == 0 { "dir-nomatch" } else { "dir-nomore" };
             if cx.gives_up() {
                 return main_menu::enter(vec![Sound(said)], cx);
             }
@@ -89,7 +104,7 @@ impl Directory {
         words.push(Prompt::Name(name.clone()));
         words.extend(cx.offer(Place::Directory, &[Act::Select, Act::NextName, Act::Cancel]));
         cx.ask(words);
-        self.step = Step::Choosing { found, at };
+        self.step = Step::Choosing(choice);
         Menu::Directory(self)
     }
 }

@@ -37,8 +37,8 @@ use std::time::Instant;
 
 use floor::{Cx, Floor};
 pub use vocabulary::{
-    Callee, Command, Control, Door, Edit, Ended, Event, Exits, Item, Marks, May, Owner, Policy,
-    SetUp, Target, What, Wishes,
+    Callee, Command, Control, Door, Edit, Ended, Event, Exits, Found, Item, Marks, May, Owner,
+    Policy, SetUp, Target, What, Wishes,
 };
 
 pub struct Session {

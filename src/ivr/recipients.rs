@@ -7,7 +7,7 @@ use super::forward::How;
 use super::keys::{Act, Place};
 use super::main_menu;
 use super::recording::{Purpose, Tone};
-use super::{Command, Cx, Event, Menu};
+use super::{Command, Cx, Event, Found, Menu};
 use crate::mailbox::{MailboxId, MessageId};
 use crate::say::Prompt::{self, Sound};
 
@@ -40,6 +40,8 @@ pub(super) fn compose(cx: &mut Cx) -> Menu {
 pub(super) struct Recipients {
     post: Post,
     to: Vec<MailboxId>,
+    /// Told when all are known: these get nothing.
+    full: Vec<MailboxId>,
     step: Step,
 }
 
@@ -54,7 +56,7 @@ impl Recipients {
     fn enter(post: Post, cx: &mut Cx) -> Menu {
         cx.understood();
         let by_name = cx.visit.as_ref().is_some_and(|visit| visit.owner.may.directory);
-        let recipients = Self { post, to: vec![], step: Step::How };
+        let recipients = Self { post, to: vec![], full: vec![], step: Step::How };
         if by_name { recipients.ask_how(vec![], cx) } else { recipients.ask_number(vec![], cx) }
     }
 
@@ -108,22 +110,27 @@ impl Recipients {
         Menu::Recipients(self)
     }
 
-    fn found(mut self, found: Vec<MailboxId>, cx: &mut Cx) -> Menu {
+    fn found(mut self, found: Found, cx: &mut Cx) -> Menu {
         let Step::Finding(numbers) = &mut self.step else { return Menu::Recipients(self) };
         if cx.caller_gone() {
             return Menu::Over;
         }
         let own = cx.visit.as_ref().map(|visit| visit.owner.id.clone());
-        let others: Vec<_> = found.into_iter().filter(|id| Some(id) != own.as_ref()).collect();
-        if others.is_empty() {
-            if cx.gives_up() {
-                return main_menu::enter(vec![Sound("pbx-invalid")], cx);
-            }
-            return self.ask_number(vec![Sound("pbx-invalid")], cx);
+        let others = |ids: Vec<MailboxId>| {
+            ids.into_iter().filter(|id| Some(id) != own.as_ref()).collect::<Vec<_>>()
+        };
+        let (open, full) = (others(found.open), others(found.full));
+        if open.is_empty() && full.is_empty() {
+            return self.nobody(vec![Sound("pbx-invalid")], cx);
         }
-        for id in others {
+        for id in open {
             if !self.to.contains(&id) && self.to.len() < MANY {
                 self.to.push(id);
+            }
+        }
+        for id in full {
+            if !self.full.contains(&id) && self.full.len() < MANY {
+                self.full.push(id);
             }
         }
         match numbers.pop() {
@@ -131,20 +138,43 @@ impl Recipients {
                 cx.question(Command::Find(next));
                 Menu::Recipients(self)
             }
-            None => chosen(self.post, self.to, cx),
+            None if self.to.is_empty() => {
+                let said = are_full(&std::mem::take(&mut self.full));
+                self.nobody(said, cx)
+            }
+            None => chosen(self.post, self.to, are_full(&self.full), cx),
         }
+    }
+
+    /// Asks again, unless it was asked often enough.
+    fn nobody(self, why: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        if cx.gives_up() { main_menu::enter(why, cx) } else { self.ask_number(why, cx) }
     }
 }
 
-/// The recipients are known, and told.
-pub(super) fn chosen(post: Post, to: Vec<MailboxId>, cx: &mut Cx) -> Menu {
+/// "Extension 5555: this mailbox is full."
+pub(super) fn are_full(full: &[MailboxId]) -> Vec<Prompt> {
+    if full.is_empty() {
+        return vec![];
+    }
+    let mut told = named(full);
+    told.push(Sound("vm-mailboxfull"));
+    told
+}
+
+fn named(ids: &[MailboxId]) -> Vec<Prompt> {
+    if ids.len() <= NAMED {
+        return ids.iter().cloned().map(Prompt::Name).collect();
+    }
+    let number = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    vec![Prompt::Number(number), Sound("vm-recipients")]
+}
+
+/// The recipients are known, and told after `said`.
+pub(super) fn chosen(post: Post, to: Vec<MailboxId>, said: Vec<Prompt>, cx: &mut Cx) -> Menu {
     cx.understood();
-    let told = if to.len() <= NAMED {
-        to.iter().cloned().map(Prompt::Name).collect()
-    } else {
-        let number = u32::try_from(to.len()).unwrap_or(u32::MAX);
-        vec![Prompt::Number(number), Sound("vm-recipients")]
-    };
+    let mut told = said;
+    told.extend(named(&to));
     match post {
         Post::Copy(message) => How::enter(message, to, told, cx),
         Post::New => record(to, told, cx),
@@ -174,9 +204,12 @@ impl Replying {
 
     pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::Found(to) if to.len() == 1 => {
-                let told = to.iter().cloned().map(Prompt::Name).collect();
+            Event::Found(Found { open: to, .. }) if to.len() == 1 => {
+                let told = named(&to);
                 record(to, told, cx)
+            }
+            Event::Found(Found { full, .. }) if full.len() == 1 => {
+                Advanced::enter(are_full(&full), cx)
             }
             Event::Found(_) => Advanced::enter(vec![Sound("vm-nobox")], cx),
             _ => Menu::Replying(self),

@@ -31,11 +31,18 @@ pub enum Event {
     /// The answer to [`Command::Load`], in any order.
     Loaded(Vec<Item>),
     /// The answer to [`Command::Find`] and [`Command::Search`].
-    Found(Vec<MailboxId>),
+    Found(Found),
     /// The answer to every other question.
     Done {
         done: bool,
     },
+}
+
+/// Mailboxes that something can be sent to, and those that take nothing more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub open: Vec<MailboxId>,
+    pub full: Vec<MailboxId>,
 }
 
 /// Why a recording ended.

@@ -121,6 +121,9 @@ pub struct Mailbox {
     /// The PIN breaks the policy: its owner is asked for a new one at the next login.
     #[serde(default)]
     pub pin_weak: bool,
+    /// Its owner has been through the first visit: name, greetings, and a PIN that nobody else knows.
+    #[serde(default = "yes")]
+    pub set_up: bool,
     /// Keyed hashes of the PINs before it, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_pins: Vec<String>,
@@ -198,6 +201,7 @@ impl Mailbox {
             name: String::new(),
             pin: String::new(),
             pin_weak: false,
+            set_up: false,
             earlier_pins: vec![],
             sip_address: None,
             e164: None,

@@ -3,7 +3,8 @@
 //! `'name'` plays a sound; `A a` weekday, `B b h` month, `m` its number, `d e` day, `Y` year,
 //! `I l` hour of twelve, `H k` hour of twenty-four, `M N` minute, `P p` half of the day, `S`
 //! seconds, `R` hour and minute, `T` with seconds, `Q q` the date as one would say it now. Of our
-//! own: `t` is the time of day as the mailbox wants it, `o` the word after an hour.
+//! own: `t` is the time of day as the mailbox wants it, `u` the same after "at", `o` the word after an
+//! hour.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -56,6 +57,17 @@ impl<'l> Moment<'l> {
                 }
                 'Q' | 'q' => self.date(deep, clips),
                 't' => self.say(self.time_format(), deep, clips),
+                'u' if self.language.at_one && self.spoken_hour(self.hour()) == 1 => {
+                    let hour = self.language.number(1, Some(self.language.hour));
+                    let parts = std::iter::once(sound("digits/at")).chain(hour).collect();
+                    clips.push(Clip::either("digits/at-1", parts));
+                    let (_hour, rest) = self.time_format().split_at(1);
+                    self.say(rest, deep, clips);
+                }
+                'u' => {
+                    clips.push(sound("digits/at"));
+                    self.say(self.time_format(), deep, clips);
+                }
                 'R' => self.say("H M", deep, clips),
                 'T' => self.say("H M S", deep, clips),
                 token => clips.extend(self.token(token)),
@@ -123,6 +135,10 @@ impl<'l> Moment<'l> {
             return self.language.number(year, None);
         }
         [year / 100, year % 100].into_iter().flat_map(|n| self.language.number(n, None)).collect()
+    }
+
+    fn hour(&self) -> u32 {
+        u32::try_from(self.at.1.hour()).unwrap_or(0)
     }
 
     fn spoken_hour(&self, hour: u32) -> u32 {

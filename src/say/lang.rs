@@ -31,8 +31,10 @@ pub struct Language {
     /// More than one thousand has a word of its own: Italian `mila`.
     pub thousands: &'static str,
     pub day: Day,
-    /// Asterisk's date format, in which `t` is the time of day as the mailbox wants it.
+    /// Asterisk's date format, in which `u` is "at" and the time of day as the mailbox wants it.
     pub date: &'static str,
+    /// "At one" is one sound, because "at" takes another form before it: Italian `all'una`.
+    pub at_one: bool,
     /// A day of the last week, of the last month, of the last half year, and an older one.
     pub days: [&'static str; 4],
     pub clock: Clock,

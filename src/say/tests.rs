@@ -139,6 +139,19 @@ fn times_have_two_clocks_and_a_zone() {
 }
 
 #[test]
+fn one_oclock_has_its_own_at() {
+    let one = |language, clock| {
+        let voice = Voice { clock: Some(clock), ..voice(language) };
+        names(&voice.clips(&[Prompt::DateTime(1_795_651_200 + 13 * 3600 + 5 * 60)]))
+    };
+    assert_eq!(one("it", Clock::Twelve), "vm-received today at-1 and mid-5 p-m");
+    assert_eq!(one("es", Clock::Twelve), "vm-received today at-1 and mid-5 p-m");
+    assert_eq!(one("pt", Clock::Twelve), "vm-received today at-1 hour and mid-5 p-m");
+    assert_eq!(one("it", Clock::TwentyFour), "vm-received today at 13 and mid-5");
+    assert_eq!(one("de", Clock::Twelve), "vm-received today at 1M oclock mid-5 p-m");
+}
+
+#[test]
 fn asterisks_formats_are_understood() {
     let voice = Voice { date: Some("'vm-received' Q 'digits/at' kM x ' R".into()), ..voice("en") };
     let told = names(&voice.clips(&[Prompt::DateTime(voice.now)]));

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use afterbeep::ivr::keys::{KeyMap, Style};
 use afterbeep::ivr::{
-    Callee, Command, Door, Edit, Ended, Event, Exits, Item, Marks, May, Owner, Policy, Session,
-    SetUp, Target, What, Wishes,
+    Callee, Command, Door, Edit, Ended, Event, Exits, Found, Item, Marks, May, Owner, Policy,
+    Session, SetUp, Target, What, Wishes,
 };
 use afterbeep::mailbox::greeting::{Greeting, Recorded};
 use afterbeep::mailbox::{
@@ -164,7 +164,11 @@ fn events(step: &str) -> Vec<Event> {
         "logged" => Event::Identified(Some(Box::new(owner(rest)))),
         "refused" => Event::Identified(None),
         "loaded" => Event::Loaded(items(rest)),
-        "found" => Event::Found(rest.split_whitespace().map(id).collect()),
+        "found" => {
+            let (open, full) = rest.split_once("full").unwrap_or((rest, ""));
+            let ids = |words: &str| words.split_whitespace().map(id).collect();
+            Event::Found(Found { open: ids(open), full: ids(full) })
+        }
         "done" => Event::Done { done: true },
         "undone" => Event::Done { done: false },
         "recorded" => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use afterbeep::ivr::{Command, Control, Door, Ended, Event, Item, Session, What};
+use afterbeep::ivr::{Command, Control, Door, Ended, Event, Found, Item, Session, What};
 use afterbeep::say::Prompt;
 
 use crate::script::{callee, id, message, owner, policy_for, shown};
@@ -262,7 +262,8 @@ fn answer(asked: &Command, dice: &mut Dice) -> Event {
         }
         Command::Find(_) | Command::Search(_) => {
             let found = ["1001", "1002", "1000"].into_iter().take(dice.pick(4));
-            Event::Found(found.map(id).collect())
+            let (full, open) = found.map(id).partition(|_| dice.roll(5) == 0);
+            Event::Found(Found { open, full })
         }
         _ => Event::Done { done: dice.roll(5) > 0 },
     }

@@ -242,6 +242,14 @@ impl Stage {
                 let (ticket, offer) = (self.ticket(argument), SDP.to_owned());
                 self.endpoint.transfer(now, call(), ticket, self.flow, offer);
             }
+            "refer" => {
+                let (early, target) = match argument.strip_prefix("early ") {
+                    Some(target) => (true, target),
+                    None => (false, argument),
+                };
+                let target = target.parse().expect("a URI");
+                assert_eq!(self.endpoint.refer(now, call(), &target), !early, "{at}");
+            }
             "decline" => self.endpoint.decline(now, call(), self.ticket(argument)),
             "take" => {
                 let taken = self.endpoint.take(now, call(), self.ticket(""));

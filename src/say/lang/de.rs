@@ -17,7 +17,8 @@ pub(super) const LANGUAGE: Language = Language {
     one_thousand: false,
     thousands: "digits/thousand",
     day: Day::Ordinal,
-    date: "'vm-received' q 'digits/at' t",
+    date: "'vm-received' q u",
+    at_one: false,
     days: [
         "'digits/am' A",
         "'digits/am' A 'digits/den' d B",

@@ -19,7 +19,8 @@ pub(super) const LANGUAGE: Language = Language {
     one_thousand: false,
     thousands: "digits/thousand",
     day: Day::FirstOrdinal,
-    date: "'vm-received' q 'digits/at' t",
+    date: "'vm-received' q u",
+    at_one: true,
     days: [
         "'digits/the' A",
         "'digits/the' A d 'digits/de' B",

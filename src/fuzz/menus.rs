@@ -1,0 +1,283 @@
+//! Somebody at the keys: a caller or an owner, a server of any rules, and a disk of any moods.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::ivr::keys::{KeyMap, Style};
+use crate::ivr::{
+    Callee, Command, Control, Door, Ended, Event, Exits, Found, Item, May, Owner, Policy, Session,
+    SetUp, What, Wishes,
+};
+use crate::mailbox::greeting::{Greeting, Recorded};
+use crate::mailbox::{CallerId, Counts, Envelope, MailboxId, Message, MessageId, Stem};
+
+/// Bytes as decisions; when they are used up, everything is 0.
+struct Dice<'d>(std::slice::Iter<'d, u8>);
+
+impl Dice<'_> {
+    fn byte(&mut self) -> u8 {
+        self.0.next().copied().unwrap_or(0)
+    }
+
+    fn coin(&mut self) -> bool {
+        self.byte() % 2 == 1
+    }
+}
+
+/// No recording that matters is lost, nothing is said to a dead line, one thing happens at a time,
+/// and a conversation that is not over waits for something that comes.
+pub fn menus(data: &[u8]) {
+    let mut dice = Dice(data.iter());
+    let mut now = Instant::now();
+    let mut session = begin(&mut dice, now);
+    let mut line = Line::default();
+    for _ in 0..=data.len() {
+        while let Some(command) = session.poll() {
+            line.perform(command);
+        }
+        if session.is_over() {
+            assert!(line.recording.is_none() && line.held.is_none(), "a recording is left");
+            return;
+        }
+        let deadline = session.deadline();
+        assert!(line.waits() || deadline.is_some(), "it waits for nothing");
+        let Some(event) = line.next(&mut dice, deadline.is_some()) else { continue };
+        if event == Event::TimedOut {
+            now = deadline.unwrap_or(now);
+        }
+        line.observe(&event);
+        session.handle(event, now);
+        assert!(session.deadline().is_none_or(|at| at > now), "it spins");
+    }
+}
+
+fn begin(dice: &mut Dice, now: Instant) -> Session {
+    let policy = policy(dice);
+    let kind = dice.byte();
+    let greetings = [Greeting::Temporary, Greeting::Unavailable, Greeting::Busy, Greeting::Name];
+    if kind.is_multiple_of(4) {
+        let callee = Callee {
+            number: "1000".into(),
+            greeting: greetings.get(usize::from(dice.byte() % 5)).copied(),
+            busy: dice.coin(),
+            beep: dice.coin(),
+            full: dice.byte() % 8 == 1,
+            greeting_only: dice.byte() % 8 == 1,
+            screen: dice.byte() % 4 == 1,
+            review: dice.coin(),
+            may_mark_urgent: dice.coin(),
+            may_mark_private: dice.coin(),
+            exits: Exits { operator: dice.coin(), log_in: dice.coin(), extensions: dice.coin() },
+        };
+        return Session::deposit(&callee, policy, now);
+    }
+    let door = match kind % 4 {
+        1 => Door::Ask,
+        2 => Door::Pin("1000".into()),
+        _ => Door::Open(Box::new(owner(dice))),
+    };
+    Session::visit(door, if dice.coin() { "1000".into() } else { String::new() }, policy, now)
+}
+
+fn policy(dice: &mut Dice) -> Policy {
+    let style = if dice.coin() { Style::Short } else { Style::Full };
+    let keys = KeyMap::new(style, &BTreeMap::new()).expect("the usual keys");
+    Policy {
+        shortest: Duration::from_secs(u64::from(dice.byte() % 4)),
+        longest: Duration::from_secs(60),
+        longest_greeting: Duration::from_secs(30),
+        silence: dice.coin().then_some(Duration::from_secs(10)),
+        patience: Duration::from_secs(6),
+        rounds: 1 + dice.byte() % 4,
+        logins: 1 + dice.byte() % 4,
+        retries: dice.byte() % 3,
+        instructions: dice.coin(),
+        keys: Arc::new(keys),
+    }
+}
+
+fn owner(dice: &mut Dice) -> Owner {
+    Owner {
+        id: id(0),
+        counts: Counts {
+            new: u32::from(dice.byte()),
+            urgent_new: u32::from(dice.byte() % 2),
+            old: u32::from(dice.byte()),
+            urgent_old: 0,
+        },
+        recorded: Recorded {
+            temporary: dice.coin(),
+            unavailable: dice.coin(),
+            busy: dice.coin(),
+            name: dice.coin(),
+        },
+        set_up: SetUp {
+            name: dice.byte() % 4 == 1,
+            unavailable: dice.byte() % 4 == 1,
+            busy: dice.byte() % 4 == 1,
+            pin: dice.byte() % 4 == 1,
+        },
+        wishes: Wishes {
+            caller: dice.coin(),
+            datetime: dice.coin(),
+            duration: dice.coin().then_some(Duration::from_secs(2)),
+            newest_first: dice.coin(),
+            next_after: dice.coin(),
+            wrap: dice.coin(),
+        },
+        may: May {
+            send: dice.coin(),
+            call_back: dice.coin(),
+            dial_out: dice.coin(),
+            directory: dice.coin(),
+        },
+        left_off: dice.coin().then_some((MessageId::new(1, 0), Duration::from_secs(7))),
+    }
+}
+
+fn id(number: u8) -> MailboxId {
+    format!("{}", 1000 + u32::from(number)).parse().expect("a mailbox")
+}
+
+fn item(number: u8, dice: &mut Dice) -> Item {
+    let number = u64::from(number);
+    let caller = if dice.coin() { "1001" } else { "" };
+    let stem = Stem::found("msg0001").expect("a stem");
+    Item::new(Arc::new(Message {
+        urgent: dice.coin(),
+        private: dice.byte() % 4 == 1,
+        envelope: Envelope {
+            caller: CallerId { number: caller.into(), ..CallerId::default() },
+            received: i64::from(dice.byte()),
+            ..Envelope::default()
+        },
+        ..Message::new(MessageId::new(number, 0), number, id(0), stem)
+    }))
+}
+
+/// The other side of a session.
+#[derive(Default)]
+struct Line {
+    playing: bool,
+    paused: bool,
+    recording: Option<What>,
+    stopping: bool,
+    asked: Option<Command>,
+    held: Option<What>,
+    gone: bool,
+    hung_up: bool,
+}
+
+impl Line {
+    fn waits(&self) -> bool {
+        self.playing && !self.paused || self.recording.is_some() || self.asked.is_some()
+    }
+
+    fn perform(&mut self, command: Command) {
+        assert!(!self.hung_up, "{command:?} after hanging up");
+        match &command {
+            Command::Play(prompts) => {
+                assert!(!self.gone, "said to a dead line");
+                assert!(self.recording.is_none() && self.asked.is_none(), "two things at once");
+                assert!(!prompts.is_empty(), "says nothing");
+                (self.playing, self.paused) = (true, false);
+            }
+            Command::StopPlayback => {
+                assert!(self.playing, "stops what does not play");
+                (self.playing, self.paused) = (false, false);
+            }
+            Command::Control(control) => {
+                assert!(self.playing, "controls what does not play");
+                match control {
+                    Control::Pause => self.paused = true,
+                    Control::Resume => self.paused = false,
+                    _ => {}
+                }
+            }
+            Command::Record { what, .. } => {
+                assert!(self.recording.is_none() && self.held.is_none() && self.asked.is_none());
+                self.recording = Some(what.clone());
+            }
+            Command::StopRecording => {
+                assert!(self.recording.is_some() && !self.stopping, "stops twice");
+                self.stopping = true;
+            }
+            Command::Keep | Command::Discard => {
+                assert!(self.held.take().is_some(), "{command:?}, and nothing is there");
+            }
+            Command::HangUp => self.hung_up = true,
+            Command::Heard(_) => {}
+            Command::Deliver(_) | Command::Send { .. } | Command::KeepGreeting(_) => {
+                assert!(self.held.take().is_some(), "{command:?}, and nothing is there");
+                self.ask(command);
+            }
+            Command::Forward { intro, to, .. } => {
+                assert_eq!(self.held.take().is_some(), *intro);
+                assert!(!to.is_empty(), "to nobody");
+                self.ask(command);
+            }
+            _ => self.ask(command),
+        }
+    }
+
+    fn ask(&mut self, command: Command) {
+        assert!(self.asked.is_none() && !self.playing, "two things at once: {command:?}");
+        self.asked = Some(command);
+    }
+
+    /// What the next byte makes happen, if it can.
+    fn next(&mut self, dice: &mut Dice, deadline: bool) -> Option<Event> {
+        let byte = dice.byte();
+        match byte % 16 {
+            key @ 1..=12 if !self.gone => {
+                Some(Event::Key(char::from(b"123456789*0#"[usize::from(key - 1)])))
+            }
+            13 if !self.gone => Some(Event::HungUp),
+            14 if deadline => Some(Event::TimedOut),
+            _ if self.asked.is_some() => self.answer(byte, dice),
+            _ if self.recording.is_some() => {
+                let ended = match byte / 16 % 4 {
+                    1 => Ended::Failed,
+                    _ if self.stopping => Ended::Stopped,
+                    2 => Ended::Limit,
+                    _ => Ended::Silence,
+                };
+                let duration = Duration::from_secs(u64::from(dice.byte() % 8));
+                Some(Event::RecordingFinished { duration, ended })
+            }
+            _ if self.playing && !self.paused => Some(Event::PlaybackFinished),
+            _ => deadline.then_some(Event::TimedOut),
+        }
+    }
+
+    fn answer(&self, byte: u8, dice: &mut Dice) -> Option<Event> {
+        let good = byte / 16 % 4 != 1;
+        let many = byte / 64;
+        Some(match self.asked.as_ref()? {
+            Command::Deliver(_) | Command::Send { .. } | Command::Forward { .. } => {
+                Event::Delivered { saved: good }
+            }
+            Command::Identify { .. } => Event::Identified(good.then(|| Box::new(owner(dice)))),
+            Command::Load(_) => Event::Loaded((1..=many).map(|n| item(n, dice)).collect()),
+            Command::Find(_) | Command::Search(_) => {
+                let (full, open) = (0..many).map(id).partition(|_| dice.byte() % 4 == 1);
+                Event::Found(Found { open, full })
+            }
+            _ => Event::Done { done: good },
+        })
+    }
+
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::PlaybackFinished => self.playing = false,
+            Event::RecordingFinished { .. } => {
+                self.held = self.recording.take();
+                self.stopping = false;
+            }
+            Event::HungUp => self.gone = true,
+            Event::Key(_) | Event::TimedOut => {}
+            _ => self.asked = None,
+        }
+    }
+}
