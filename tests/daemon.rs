@@ -42,6 +42,8 @@ mod menus;
 mod notices;
 #[path = "daemon/operator.rs"]
 mod operator;
+#[path = "daemon/owner.rs"]
+mod owner;
 #[path = "daemon/phone.rs"]
 mod phone;
 #[path = "daemon/proxy.rs"]

@@ -92,6 +92,10 @@ struct Set {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<String>,
+    /// Its owner need not set it up at the first visit
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_up: Option<bool>,
     /// Say the caller's number before a message
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]

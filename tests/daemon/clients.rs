@@ -163,7 +163,7 @@ pub fn installed(program: &str, package: &str) -> Command {
 }
 
 /// Where Debian has baresip's modules.
-fn modules() -> &'static Path {
+pub fn modules() -> &'static Path {
     let places = [
         "/usr/lib/baresip/modules",
         "/usr/lib/x86_64-linux-gnu/baresip/modules",

@@ -32,7 +32,8 @@ impl House {
     pub fn new(config: &str) -> Self {
         let mut house = Self::empty(config);
         house.start();
-        house.ok(&["mailbox", "add", "1000", "--pin", "4711", "--name", "Ada Lovelace"]);
+        let owner = ["--pin", "4711", "--name", "Ada Lovelace", "--set-up", "true"];
+        house.ok(&[&["mailbox", "add", "1000"][..], &owner].concat());
         house
     }
 

@@ -9,10 +9,11 @@ use crate::house::{House, names};
 use crate::phone::{Call, Phone};
 use crate::voice::{Law, Voice, frames, wav_samples};
 
-const MENUS: &str = "[deposit]\ninstructions = false\n[sip]\nprefixes = { '*98' = 'messages' }\n";
+pub const MENUS: &str =
+    "[deposit]\ninstructions = false\n[sip]\nprefixes = { '*98' = 'messages' }\n";
 
 /// Leaves a message of so many seconds for 1000.
-fn leave(house: &House, voice: &Voice, seconds: f64) {
+pub fn leave(house: &House, voice: &Voice, seconds: f64) {
     let phone = Phone::new(house);
     let mut call = phone.call("1000");
     call.skip_to_the_end_of_the_beep();
@@ -28,7 +29,7 @@ fn messages(house: &House) -> Vec<Value> {
 }
 
 /// The folders of mailbox 1000 that hold messages, once for each.
-fn folders(house: &House) -> Vec<String> {
+pub fn folders(house: &House) -> Vec<String> {
     let mut folders = vec![];
     for folder in ["Deleted", "INBOX", "Old", "SENT", "Work"] {
         let files = names(&house.mailbox().join(folder));

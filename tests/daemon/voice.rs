@@ -99,7 +99,7 @@ impl Voice {
 
 impl Law {
     /// ITU-T G.711, tables 1 and 2.
-    fn decode(self, byte: u8) -> i16 {
+    pub fn decode(self, byte: u8) -> i16 {
         let byte = if self == Self::Mu { !byte } else { byte ^ 0x55 };
         let (segment, step) = ((byte & 0x70) >> 4, i16::from(byte & 0x0f));
         let size = match (self, segment) {
