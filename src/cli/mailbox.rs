@@ -62,12 +62,12 @@ pub(super) struct Wishes {
     #[arg(long)]
     pin: Option<String>,
     #[command(flatten)]
-    settings: Set,
+    settings: Wanted,
 }
 
 /// Every setting by the name that mailbox.toml gives it. Empty text takes an optional one away.
 #[derive(Args, Serialize)]
-struct Set {
+struct Wanted {
     /// The owner's full name
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -171,7 +171,7 @@ fn number(text: &str) -> Result<Value, String> {
     text.parse::<u32>().map(Into::into).map_err(|error| error.to_string())
 }
 
-impl Set {
+impl Wanted {
     fn settings(&self) -> anyhow::Result<Settings> {
         let mut settings = match serde_json::to_value(self)? {
             Value::Object(settings) => settings,
