@@ -242,14 +242,7 @@ impl Stage {
                 let (ticket, offer) = (self.ticket(argument), SDP.to_owned());
                 self.endpoint.transfer(now, call(), ticket, self.flow, offer);
             }
-            "refer" => {
-                let (early, target) = match argument.strip_prefix("early ") {
-                    Some(target) => (true, target),
-                    None => (false, argument),
-                };
-                let target = target.parse().expect("a URI");
-                assert_eq!(self.endpoint.refer(now, call(), &target), !early, "{at}");
-            }
+            "refer" => self.refer(at, argument),
             "decline" => self.endpoint.decline(now, call(), self.ticket(argument)),
             "take" => {
                 let taken = self.endpoint.take(now, call(), self.ticket(""));
@@ -327,6 +320,14 @@ impl Stage {
             _ => panic!("{at}: not understood"),
         }
         self.collect();
+    }
+
+    /// Before the answer it cannot be asked.
+    fn refer(&mut self, at: &str, argument: &str) {
+        let early = argument.strip_prefix("early ");
+        let target = early.unwrap_or(argument).parse().expect("a URI");
+        let call = self.call.expect("a call");
+        assert_eq!(self.endpoint.refer(self.now, call, &target), early.is_none(), "{at}");
     }
 
     fn subscriber(&self) -> SubscriptionKey {
