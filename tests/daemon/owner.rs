@@ -128,7 +128,7 @@ impl Baresip {
         let dir = house.dir.path().join("baresip");
         fs::create_dir(&dir).unwrap();
         let silence = dir.join("silence.wav");
-        crate::voice::write_wav(&silence, &[0; 8_000 * 60]);
+        crate::voice::write_wav(&silence, &vec![0; 8_000 * 60]);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (first, last) = house.callers_ports();
         let config = format!(
