@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 use crate::mailbox::Mailbox;
+use crate::mailbox::greeting::Rule;
 
 pub(super) const NAME: &str = "mailbox.toml";
 /// What an import found and could not use: kept for people to read.
@@ -107,6 +108,10 @@ pub(super) fn keys(mailbox: &Mailbox) -> Vec<String> {
         max_messages: Some(0),
         max_seconds: Some(0),
         min_seconds: Some(0),
+        greeting_rules: vec![Rule::default()],
+        temporary_until: Some(0),
+        clock: Some(0),
+        date_format: Some(String::new()),
         ..mailbox.clone()
     };
     encode(&full, Path::new(NAME)).map_or(vec![], |table| table.keys().cloned().collect())

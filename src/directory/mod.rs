@@ -486,6 +486,16 @@ mod tests {
         assert!(key.is_pin(mailbox.uuid, &mailbox.pin, "4821"));
         directory.edit(&id, &settings(&json!({"e164": ""})), None, 9).unwrap();
         assert_eq!(directory.find(&id).unwrap().e164, None);
+        let file = || fs::read_to_string(dir.path().join("spool/sales/1000/mailbox.toml")).unwrap();
+        let rules = json!([{"greeting": "evening"}]);
+        let wishes = json!({"clock": 24, "temporary_until": 5, "greeting_rules": rules});
+        directory.edit(&id, &settings(&wishes), None, 9).unwrap();
+        assert!(file().contains("clock = 24") && file().contains("evening"), "{}", file());
+        let none = json!({"clock": "", "temporary_until": "", "greeting_rules": []});
+        directory.edit(&id, &settings(&none), None, 9).unwrap();
+        for gone in ["clock", "temporary_until", "evening"] {
+            assert!(!file().contains(gone), "{}", file());
+        }
         let [to, taken] = ["2000@sales", "3000"].map(|id| id.parse().unwrap());
         directory.add(&taken, &Settings::new(), None, 7).await.unwrap();
         assert!(matches!(directory.renumber(&id, &taken, 10), Err(Error::Exists(_))));

@@ -49,11 +49,23 @@ impl Directory {
         at: Moment,
     ) -> Option<PathBuf> {
         let rule = mailbox.greeting_rules.iter().find(|rule| rule.fits(caller, at))?;
-        if !is_plain_name(&rule.greeting) {
-            return None;
-        }
-        let path = self.dir(id).join(format!("greeting-{}.wav", rule.greeting));
-        path.is_file().then_some(path)
+        self.rule_greeting(id, &rule.greeting).filter(|path| path.is_file())
+    }
+
+    /// Where the greeting lies that rules call so; `None`: that can be no name.
+    pub fn rule_greeting(&self, id: &MailboxId, name: &str) -> Option<PathBuf> {
+        is_plain_name(name).then(|| self.dir(id).join(format!("greeting-{name}.wav")))
+    }
+
+    /// Makes a finished recording the greeting that lies there, in place of the one before.
+    pub fn keep_rule_greeting(&self, place: &Path, recording: &Path) -> Result<(), Error> {
+        let told = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Io { doing, path, source }
+        };
+        File::open(recording).and_then(|file| file.sync_all()).map_err(told("sync", recording))?;
+        fs::rename(recording, place).map_err(told("rename", recording))?;
+        sync(place.parent().unwrap_or(place)).map_err(told("sync", place))
     }
 
     /// A place for a recording of the owner's that is not yet a greeting. `call` keeps those of

@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::mailbox;
+use crate::mailbox::greeting::Rule;
 use crate::mailbox::{MailboxId, NotifyEmail};
 
 /// A mailbox, without its PIN.
@@ -48,6 +50,18 @@ pub(super) struct Mailbox {
     max_messages: Option<u32>,
     max_seconds: Option<u32>,
     min_seconds: Option<u32>,
+    /// Callers hear the greeting, and leave nothing.
+    greeting_only: bool,
+    greeting_rules: Vec<GreetingRule>,
+    /// The temporary greeting is played until then.
+    #[schema(format = DateTime)]
+    temporary_until: Option<String>,
+    /// Found by name by others of the organization.
+    listed: bool,
+    /// 12 or 24: how times are told; as the language has it where null.
+    clock: Option<u8>,
+    /// How dates are told, by Asterisk's tokens; as the language has it where null.
+    date_format: Option<String>,
     has_pin: bool,
     /// Its PIN breaks the policy.
     pin_weak: bool,
@@ -58,6 +72,33 @@ pub(super) struct Mailbox {
     #[schema(format = DateTime)]
     modified_at: String,
     counts: Counts,
+}
+
+/// A greeting for some callers or times: of a mailbox's rules the first that fits, unless the
+/// temporary one plays.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(super) struct GreetingRule {
+    /// Under which name it is recorded, at `/mailboxes/{mailbox}/greetings/{greeting}`.
+    #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]
+    pub(super) greeting: String,
+    /// `mon-fri`, `sat,sun`; every day where empty.
+    #[serde(default)]
+    days: String,
+    /// `18:00`, in the mailbox's time zone; `until` before `from` is the day after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// Numbers, with a `*` at the end for more digits; everybody where empty.
+    #[serde(default)]
+    callers: Vec<String>,
+}
+
+impl From<&Rule> for GreetingRule {
+    fn from(rule: &Rule) -> Self {
+        let Rule { greeting, days, from, until, callers } = rule.clone();
+        Self { greeting, days, from, until, callers }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -157,6 +198,21 @@ pub(super) struct Settings {
     max_seconds: Option<u32>,
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     min_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greeting_only: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greeting_rules: Option<Vec<GreetingRule>>,
+    /// RFC 3339.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    temporary_until: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<bool>,
+    /// 12 or 24.
+    #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
+    clock: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date_format: Option<String>,
 }
 
 /// What is mailed of a new message: nothing, that it is there, or it itself; and whether it then
@@ -182,7 +238,7 @@ impl Settings {
 
     pub(super) fn by_name(&self) -> crate::directory::Settings {
         match serde_json::to_value(self) {
-            Ok(serde_json::Value::Object(settings)) => settings,
+            Ok(Value::Object(settings)) => settings,
             _ => crate::directory::Settings::new(),
         }
     }
@@ -259,6 +315,12 @@ impl Mailbox {
             max_messages: mailbox.max_messages,
             max_seconds: mailbox.max_seconds,
             min_seconds: mailbox.min_seconds,
+            greeting_only: mailbox.greeting_only,
+            greeting_rules: mailbox.greeting_rules.iter().map(Into::into).collect(),
+            temporary_until: mailbox.temporary_until.map(time),
+            listed: mailbox.listed,
+            clock: mailbox.clock,
+            date_format: mailbox.date_format.clone(),
             has_pin: !mailbox.pin.is_empty(),
             pin_weak: mailbox.pin_weak,
             locks: locks.collect(),
@@ -462,6 +524,13 @@ pub(super) struct ForwardTo {
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only described: bodies are read as they come")]
 pub(super) struct Recording(Vec<u8>);
+
+/// RFC 3339, as Unix seconds; what is no time stays as it is, and is refused with its reason.
+fn moment<'de, D: Deserializer<'de>>(given: D) -> Result<Option<Value>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(given)? else { return Ok(None) };
+    let second = text.parse::<Timestamp>().map(|at| at.as_second().into());
+    Ok(Some(second.unwrap_or(Value::String(text))))
+}
 
 /// JSON knows no integers: 7.0 is one.
 pub(super) fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(
