@@ -404,32 +404,4 @@ mod tests {
         sides.run();
         assert!(sides.keys().iter().all(Option::is_some));
     }
-
-    /// What one handshake costs the side that waits: `cargo test --release --lib -- --ignored cost`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_handshake() {
-        let [here, there] = identities();
-        let (mut total, mut worst) = (Duration::ZERO, Duration::ZERO);
-        for _ in 0..100 {
-            let announced = [here.fingerprint(), there.fingerprint()];
-            let mut sides = Sides::new(announced, [&here, &there], true);
-            let (mut to_here, mut to_there) = (vec![], vec![]);
-            sides.there.wake(sides.now, |d| to_here.push(d.to_vec()));
-            let mut own = Duration::ZERO;
-            while !to_here.is_empty() {
-                for datagram in std::mem::take(&mut to_here) {
-                    let began = Instant::now();
-                    sides.here.hear(&datagram, sides.now, |d| to_there.push(d.to_vec()));
-                    own += began.elapsed();
-                    worst = worst.max(began.elapsed());
-                }
-                for datagram in std::mem::take(&mut to_there) {
-                    sides.there.hear(&datagram, sides.now, |d| to_here.push(d.to_vec()));
-                }
-            }
-            total += own;
-        }
-        println!("{:?} a handshake, {worst:?} for the longest datagram", total / 100);
-    }
 }

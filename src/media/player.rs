@@ -447,8 +447,11 @@ const FADE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::TAU;
+
     use super::*;
     use crate::media::codec::g711::Law;
+    use crate::media::codec::g722;
 
     fn sound(byte: u8, length: usize) -> Arc<Sound> {
         Arc::new(Sound::from_encoded(vec![byte; length], Codec::Pcmu))
@@ -632,6 +635,36 @@ mod tests {
         all.extend(quiet);
         assert!(widest(&all) < 2700);
         assert!(player.desk.as_ref().unwrap().is_idle(), "a plain copy again");
+    }
+
+    #[test]
+    fn wide_codecs_are_played_faster_and_quieter_at_their_own_pitch() {
+        let sample = |n: u32| (f64::from(n) / 16_000.0 * 440.0 * TAU).sin() * 8000.0;
+        #[expect(clippy::cast_possible_truncation, reason = "8000 fits")]
+        let samples: Vec<i16> = (0..64_000).map(|n| sample(n) as i16).collect();
+        for codec in [Codec::G722, Codec::Opus] {
+            let sounds = vec![Arc::new(Sound::from_samples(&samples, 16_000, codec))];
+            let (speed, volume) = (Speed::percent(150), Volume::decibels(-6));
+            let playback = Playback { speed, volume, ..sounds.into() };
+            let mut player = Player::new(playback, codec, None);
+            let (mut g722, mut opus) = (g722::Decoder::new(), opus::Decoder::new(16_000));
+            let (mut heard, mut frames) = (Vec::new(), 0);
+            while !player.is_finished() {
+                let mut packet = [0; 400];
+                let length = player.fill(&mut packet, 320);
+                match codec {
+                    Codec::G722 => g722.decode(&packet[..length], &mut heard),
+                    _ => opus.decode(&packet[..length], &mut heard),
+                }
+                frames += 1;
+            }
+            assert!((132..=136).contains(&frames), "{codec:?}: {frames}");
+            let second = &heard[8000..24_000];
+            let rises = second.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+            assert!(rises.abs_diff(440) <= 4, "{codec:?}: {rises} Hz");
+            let loudest = second.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+            assert!(loudest.abs_diff(4000) < 600, "{codec:?}: {loudest}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! four slots. In between it sleeps, and only a command wakes it.
 //!
 //! A call that only records is in no hurry, for the kernel notes when each packet came: its socket
-//! is drained every 40 ms, two packets in one go, which costs little more than one.
+//! is drained every 60 ms, three packets in one go, which costs little more than one.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -737,10 +737,11 @@ fn readable(index: usize, is_rtcp: u64) -> EpollEvent {
 
 /// Milliseconds of a tick.
 const TICK: u64 = 5;
-/// Ticks after which those who are in no hurry are heard: two packets each, as a rule.
-const UNHURRIED: u64 = 8;
-/// Ticks that are made up for after a stall: 60 ms.
-const CATCH_UP: u64 = 12;
+/// Ticks after which those who are in no hurry are heard: three packets each, as a rule. A key that
+/// ends a recording waits so long at most.
+const UNHURRIED: u64 = 12;
+/// Ticks that are made up for after a stall: 80 ms.
+const CATCH_UP: u64 = 16;
 /// Ticks in which every line has had its look at the clock.
 const ROUND: u64 = 20;
 /// A slot of the wheel for each tick of a frame.

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use afterbeep::media::{
-    Codec, Config, Event, Keying, Keys, MasterKey, Media, Port, Security, Sound, Stream, Suite,
-    Take, wav,
+    Codec, Config, Event, Keying, Keys, MasterKey, Media, OpenError, Port, Security, Sound, Stream,
+    Suite, Take, wav,
 };
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -146,7 +146,7 @@ async fn recording(streams: usize, seconds: usize, directory: &Path, suite: Opti
     let files: Vec<_> = (0..streams).map(|n| directory.join(format!("{n}.wav"))).collect();
     let mut ports = Vec::new();
     for (caller, file) in callers.iter().zip(&files) {
-        let mut port = media.open().unwrap();
+        let mut port = open(&media);
         if let Some(suite) = suite {
             port.secure(&sdes(suite));
         }
@@ -189,7 +189,7 @@ async fn playing(streams: usize, seconds: usize) -> Cost {
     let before = cpu("media");
     let mut ports = Vec::new();
     for listener in &listeners {
-        let mut port = media.open().unwrap();
+        let mut port = open(&media);
         port.connect(Stream::new(Some(listener.local_addr().unwrap()), Codec::Pcmu));
         port.play(vec![Arc::clone(&sound)]);
         ports.push(port);
@@ -220,7 +220,7 @@ async fn short_calls(rate: usize, seconds: usize, directory: &Path) {
         let (media, beep, file) =
             (media.clone(), Arc::clone(&beep), directory.join(format!("s{n}.wav")));
         calls.spawn(async move {
-            let mut port = media.open().unwrap();
+            let mut port = open(&media);
             port.connect(Stream::new(Some(listener), Codec::Pcmu));
             port.play(vec![beep]);
             assert!(matches!(port.next().await, Event::Played));
@@ -247,6 +247,16 @@ fn media() -> Media {
     let config =
         Config { ports: 30_000..=49_999, bind, threads: 1, writers: 1, ..Config::default() };
     Media::start(config).unwrap()
+}
+
+/// Opens a port, however far the media thread is behind.
+fn open(media: &Media) -> Port {
+    loop {
+        match media.open() {
+            Err(OpenError::Overloaded) => thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn take(file: PathBuf) -> Take {
