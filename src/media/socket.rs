@@ -5,7 +5,8 @@
 //! four slots. In between it sleeps, and only a command wakes it.
 //!
 //! A call that only records is in no hurry, for the kernel notes when each packet came: its socket
-//! is drained every 60 ms, three packets in one go, which costs little more than one.
+//! is drained every 60 ms, three packets in one go, which costs little more than one. There is
+//! something in nearly each, so nobody asks which. A thread whose calls all record sleeps so long.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -111,16 +112,16 @@ struct Shard {
     lines: Arc<AtomicUsize>,
     way: Way,
     handshakes: Handshakes,
-    /// Who is heard at every tick, and who is in no hurry.
+    /// Who is heard at every tick.
     epoll: Epoll,
-    patient: Epoll,
     wires: Vec<Option<Box<Wire>>>,
     wheel: [Vec<usize>; SLOTS],
     outbox: Outbox,
     epoch: Instant,
     /// The last tick done.
     tick: u64,
-    datagram: Box<[u8; DATAGRAM]>,
+    /// Lines whose sockets are drained at every tick.
+    hurried: usize,
 }
 
 /// How often a line's RTP socket is drained.
@@ -178,13 +179,12 @@ impl Link {
             way: way.clone(),
             handshakes,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            patient: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             wires: Vec::new(),
             wheel: Default::default(),
             outbox,
             epoch: Instant::now(),
             tick: 0,
-            datagram: Box::new([0; DATAGRAM]),
+            hurried: 0,
         };
         thread::Builder::new().name(name).spawn(move || shard.run())?;
         Ok(Self { way, lines })
@@ -285,6 +285,7 @@ impl Pair {
             IpAddr::V6(_) => audio.set_tclass_v6(EXPEDITED)?,
         }
         let reports = socket(SocketAddr::new(bind, number + 1))?;
+        post::stamps(&reports);
         Ok(Self { number, rtp: audio.into(), rtcp: reports.into() })
     }
 }
@@ -318,10 +319,11 @@ impl Shard {
         }
     }
 
-    /// Sleeps until the next tick, if anything is to be done there, or until the bell rings.
+    /// Sleeps until the next tick where anything is to be done, or until the bell rings.
     fn sleep(&self) {
         let idle = self.lines.load(Ordering::Relaxed) == 0 && self.outbox.is_empty();
-        let due = self.epoch + Duration::from_millis(TICK * (self.tick + 1));
+        let next = if self.hurried > 0 { 1 } else { UNHURRIED - self.tick % UNHURRIED };
+        let due = self.epoch + Duration::from_millis(TICK * (self.tick + next));
         let wait = due.saturating_duration_since(Instant::now());
         let mut bell = [PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN)];
         // A signal that interrupts this is as good as a tick.
@@ -342,9 +344,9 @@ impl Shard {
         // What is long past is not made up for: the sounds go on from here.
         let before = self.tick;
         self.tick = self.tick.max(due.saturating_sub(CATCH_UP));
-        self.receive(Patience::Tick, moment, post);
+        self.receive(moment, post);
         if before / UNHURRIED < due / UNHURRIED {
-            self.receive(Patience::Round, moment, post);
+            self.receive_unhurried(moment, post);
         }
         while self.tick < due {
             self.tick += 1;
@@ -354,17 +356,13 @@ impl Shard {
         self.outbox.tick(now);
     }
 
-    fn receive(&mut self, patience: Patience, moment: &Moment, post: &mut Post) {
+    fn receive(&mut self, moment: &Moment, post: &mut Post) {
         let mut events = [EpollEvent::empty(); EVENTS];
         // Level-triggered, which measured no dearer than edge-triggered and needs no reading until
         // the socket is empty: each round begins with those not seen in the last one. What a flood
         // leaves unread waits for the next tick, like everybody else.
         for _ in 0..=self.lines.load(Ordering::Relaxed) / EVENTS {
-            let epoll = match patience {
-                Patience::Tick => &self.epoll,
-                Patience::Round => &self.patient,
-            };
-            let count = epoll.wait(&mut events, 0_u8).unwrap_or(0);
+            let count = self.epoll.wait(&mut events, 0_u8).unwrap_or(0);
             for event in &events[..count] {
                 let (index, is_rtcp) = (event.data() >> 1, event.data() & 1 == 1);
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -372,7 +370,7 @@ impl Shard {
                     continue;
                 };
                 if is_rtcp {
-                    wire.hear_reports(&mut self.datagram[..], moment.now);
+                    wire.hear_reports(moment, post);
                 } else {
                     wire.drain(MOST_PACKETS, self.bind, moment, post, &mut self.outbox);
                 }
@@ -380,6 +378,13 @@ impl Shard {
             if count < EVENTS {
                 return;
             }
+        }
+    }
+
+    fn receive_unhurried(&mut self, moment: &Moment, post: &mut Post) {
+        let wires = self.wires.iter_mut().flatten();
+        for wire in wires.filter(|wire| wire.patience == Patience::Round) {
+            wire.drain(MOST_PACKETS, self.bind, moment, post, &mut self.outbox);
         }
     }
 
@@ -409,7 +414,7 @@ impl Shard {
         let stride = usize::try_from(ROUND).unwrap_or(1);
         let lines = self.wires.iter_mut().enumerate().skip(first).step_by(stride);
         for (index, wire) in lines.filter_map(|(index, wire)| Some((index, wire.as_mut()?))) {
-            wire.settle(index, &self.epoll, &self.patient);
+            wire.settle(index, &self.epoll, &mut self.hurried);
             let ear = wire.line.tick(now, &mut self.outbox);
             wire.set_reach(&ear, self.bind);
             wire.begin_handshake();
@@ -426,12 +431,14 @@ impl Shard {
         let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else { return };
         match command {
             Command::Secure(security) => {
+                wire.hear_out(self.bind, moment, post, &mut self.outbox);
                 let way = &self.way;
                 wire.secure(*security, |theirs, role, checked| {
                     Arc::new(Peer::new(index, way.clone(), theirs, role, checked))
                 });
             }
             Command::Connect(stream) => {
+                wire.hear_out(self.bind, moment, post, &mut self.outbox);
                 let ear = wire.line.connect(stream, now);
                 wire.set_reach(&ear, self.bind);
                 wire.begin_handshake();
@@ -478,7 +485,7 @@ impl Shard {
             Command::Open(..) | Command::End => {}
         }
         if let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) {
-            wire.settle(index, &self.epoll, &self.patient);
+            wire.settle(index, &self.epoll, &mut self.hurried);
         }
     }
 
@@ -498,6 +505,7 @@ impl Shard {
             slot: Slot::None,
             patience: Patience::Tick,
         };
+        self.hurried += 1;
         self.wires[index] = Some(Box::new(wire));
     }
 
@@ -511,6 +519,7 @@ impl Shard {
         if let Some(length) = part.and_then(|part| wire.line.farewell(tick, now, part)) {
             wire.send_report(&mut report, length, self.bind);
         }
+        self.hurried -= usize::from(wire.patience == Patience::Tick);
         wire.pair.give_back(&self.ports);
         self.lines.fetch_sub(1, Ordering::Relaxed);
     }
@@ -564,30 +573,37 @@ impl Wire {
         }
     }
 
-    /// Puts the RTP socket among the patient ones while its line only records, and back.
-    fn settle(&mut self, index: usize, hurried: &Epoll, patient: &Epoll) {
-        let only_records = self.line.is_recording() && !self.line.is_playing();
-        let wanted = if only_records { Patience::Round } else { Patience::Tick };
-        if wanted == self.patience {
-            return;
-        }
-        let (from, to) = match wanted {
-            Patience::Round => (hurried, patient),
-            Patience::Tick => (patient, hurried),
-        };
-        // Where one of them fails, for want of memory, all stays as it is.
-        if to.add(&self.pair.rtp, readable(index, 0)).is_ok() {
-            let _ = from.delete(&self.pair.rtp);
-            self.patience = wanted;
+    /// What still lies in the socket was sent under the agreement that is about to end.
+    fn hear_out(&mut self, bind: IpAddr, moment: &Moment, post: &mut Post, outbox: &mut Outbox) {
+        if self.patience == Patience::Round {
+            self.drain(ALL, bind, moment, post, outbox);
         }
     }
 
-    fn hear_reports(&mut self, datagram: &mut [u8], now: Instant) {
-        for _ in 0..MOST_PACKETS {
-            let Ok((length, from)) = self.pair.rtcp.recv_from(datagram) else { return };
-            let datagram = &mut datagram[..length];
+    /// Takes the RTP socket from those that are heard at every tick while its line only records,
+    /// and back. Where that fails, for want of memory, all stays as it is.
+    fn settle(&mut self, index: usize, epoll: &Epoll, hurried: &mut usize) {
+        let only_records = self.line.is_recording() && !self.line.is_playing();
+        match (self.patience, only_records) {
+            (Patience::Tick, true) if epoll.delete(&self.pair.rtp).is_ok() => {
+                self.patience = Patience::Round;
+                *hurried -= 1;
+            }
+            (Patience::Round, false) if epoll.add(&self.pair.rtp, readable(index, 0)).is_ok() => {
+                self.patience = Patience::Tick;
+                *hurried += 1;
+            }
+            (Patience::Tick | Patience::Round, _) => {}
+        }
+    }
+
+    fn hear_reports(&mut self, moment: &Moment, post: &mut Post) {
+        // A flood of them is no better than one handful.
+        let count = post.fetch(&self.pair.rtcp, moment).unwrap_or(0);
+        for n in 0..count {
+            let Some((datagram, from, at)) = post.letter(n) else { continue };
             let Some(length) = self.admit_report(datagram, from) else { continue };
-            self.line.hear_report(&datagram[..length], from, now);
+            self.line.hear_report(&datagram[..length], from, at);
         }
     }
 
@@ -752,8 +768,6 @@ const EVENTS: usize = 512;
 const MOST_PACKETS: usize = 32;
 /// All that a socket of ordinary size can hold.
 const ALL: usize = 256;
-/// No packet of ours is longer, and a longer one is cut.
-const DATAGRAM: usize = 2048;
 /// Ports that other programs may hold in a row.
 const TRIES: usize = 64;
 const EXPEDITED: u32 = 46 << 2;
