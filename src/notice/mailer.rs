@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lettre::message::dkim::{DkimConfig, DkimSigningAlgorithm, DkimSigningKey};
+use lettre::message::dkim::{
+    DkimCanonicalization, DkimCanonicalizationType, DkimConfig, DkimSigningAlgorithm,
+    DkimSigningKey,
+};
+use lettre::message::header::HeaderName;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::transport::smtp::{self, PoolConfig};
@@ -125,6 +129,10 @@ impl Mailer {
     }
 }
 
+/// Header fields that a signature covers. Not Content-Type: lettre counts it to the body, and would
+/// sign the letter as if it had none.
+const SIGNED: [&str; 6] = ["From", "To", "Subject", "Date", "Message-ID", "MIME-Version"];
+
 /// What a refusal says about the server, and what about the letter.
 fn failure(error: &smtp::Error) -> Failure {
     let text = told(error);
@@ -154,7 +162,11 @@ pub(super) fn told(error: &dyn std::error::Error) -> String {
 fn signer(dkim: &Dkim) -> Result<DkimConfig, String> {
     let key = DkimSigningKey::new(&dkim.key, DkimSigningAlgorithm::Rsa)
         .map_err(|error| format!("mail.dkim_key: {error}"))?;
-    Ok(DkimConfig::default_config(dkim.selector.clone(), dkim.domain.clone(), key))
+    // RFC 6376 §3.4: header fields are folded on their way, the signature's own already here.
+    let relaxed = DkimCanonicalizationType::Relaxed;
+    let signed = SIGNED.map(HeaderName::new_from_ascii_str).to_vec();
+    let canonical = DkimCanonicalization { header: relaxed, body: relaxed };
+    Ok(DkimConfig::new(dkim.selector.clone(), dkim.domain.clone(), key, signed, canonical))
 }
 
 /// `smtp://host:25`, `smtps://host`, or the path of a sendmail program.
@@ -196,7 +208,73 @@ pub fn server(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+    use sha2::{Digest, Sha256};
+
+    use super::super::letter::{Address, Letter};
+    use super::super::template::Words;
     use super::*;
+
+    /// RFC 6376 §3.4.2 and §3.4.4, told apart from who signs.
+    fn relaxed(line: &str) -> String {
+        line.split([' ', '\t']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_signature_holds_for_the_letter_as_it_is_sent() {
+        let pem = include_str!("../../tests/daemon/dkim.pem");
+        let dkim = Dkim { selector: "vm".into(), domain: "pbx.example".into(), key: pem.into() };
+        let long = "Grüße aus Köln 😀 =?x ".repeat(8);
+        let from = Address { name: "Zoë".into(), address: "vm@pbx.example".into() };
+        let words = Words { subject: long.trim().into(), text: "Hi  there \n\n\n".into() };
+        let letter = Letter {
+            from: &from,
+            to: &from,
+            words: &words,
+            html: "<p>Hi</p>".into(),
+            enclosure: None,
+            key: "k",
+            date: 1_700_000_000,
+        };
+        let mut letter = letter.message().unwrap();
+        letter.sign(&signer(&dkim).unwrap());
+        let sent = String::from_utf8(letter.formatted()).unwrap();
+        let (head, body) = sent.split_once("\r\n\r\n").unwrap();
+        let head = head.replace("\r\n ", " ").replace("\r\n\t", " ");
+        let field = |name: &str| {
+            let line = head.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
+            let (_, value) = line.split_once(':').unwrap();
+            format!("{}:{}", name.to_lowercase(), relaxed(value))
+        };
+        let signature = field("DKIM-Signature");
+        let tag = |name: &str| {
+            let tags = signature.split_once(':').unwrap().1.split(';');
+            let value = tags.map(str::trim).find_map(|tag| tag.strip_prefix(name)).unwrap();
+            value.replace(' ', "")
+        };
+        let lines: Vec<String> = body
+            .split("\r\n")
+            .map(|line| {
+                let space = if line.starts_with([' ', '\t']) { " " } else { "" };
+                format!("{space}{}", relaxed(line))
+            })
+            .collect();
+        let body = format!("{}\r\n", lines.join("\r\n").trim_end_matches("\r\n"));
+        assert_eq!(STANDARD.encode(Sha256::digest(body)), tag("bh="));
+        let fields = tag("h=");
+        let named = |name: &str| SIGNED.iter().find(|known| known.eq_ignore_ascii_case(name));
+        let mut signed: String =
+            fields.split(':').map(|name| field(named(name).unwrap()) + "\r\n").collect();
+        assert_eq!(signed.lines().count(), SIGNED.len());
+        signed += signature.split_once(" b=").unwrap().0;
+        signed += " b=";
+        let pem: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let key = RsaKeyPair::from_der(&STANDARD.decode(pem).unwrap()).unwrap();
+        let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public().as_ref());
+        key.verify(signed.as_bytes(), &STANDARD.decode(tag("b=")).unwrap()).unwrap();
+    }
 
     #[test]
     fn a_server_is_written_as_a_url() {
