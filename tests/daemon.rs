@@ -30,6 +30,8 @@ mod flood;
 mod hook;
 #[path = "daemon/house.rs"]
 mod house;
+#[path = "daemon/kills.rs"]
+mod kills;
 #[path = "daemon/lamps.rs"]
 mod lamps;
 #[path = "daemon/mail.rs"]
