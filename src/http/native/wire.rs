@@ -209,6 +209,7 @@ pub(super) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<bool>,
     /// 12 or 24.
+    #[schema(minimum = 12, maximum = 24)]
     #[serde(default, deserialize_with = "whole", skip_serializing_if = "Option::is_none")]
     clock: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
