@@ -168,12 +168,13 @@ fn whole(callerid: &str, origtime: i64, msg_id: &str, flag: &str, category: &str
 pub fn contents(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = vec![];
     let mut left = vec![root.to_owned()];
+    let ours = [".lock", ".reserve"].map(|name| root.join(name));
     while let Some(dir) = left.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 left.push(path);
-            } else if path != root.join(".lock") && !path.ends_with("mailbox.toml") {
+            } else if !ours.contains(&path) && !path.ends_with("mailbox.toml") {
                 found.push((path.strip_prefix(root).unwrap().to_owned(), fs::read(path).unwrap()));
             }
         }
