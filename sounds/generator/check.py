@@ -37,12 +37,12 @@ SENTENCES = [
 NEARLY = 0.75  # of the sounds, in their order
 LEVEL_TOLERANCE = 0.5  # dB
 LOWEST_LEVEL = -24.0  # of a prompt whose peaks keep it from the level
-LEAD, TAIL = 0.060, 0.120  # seconds of silence at most
+LEAD, TAIL = 0.070, 0.120  # seconds of silence at most
 
 # What a recogniser may write for the same sounds.
 SAME = {
     "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
-    "eight": "8", "nine": "9", "to": "2", "too": "2", "for": "4", "won": "1", "ate": "8",
+    "eight": "8", "nine": "9", "hundred": "100", "to": "2", "too": "2", "for": "4", "won": "1", "ate": "8",
     "be": "b", "bee": "b", "see": "c", "sea": "c", "eff": "f", "gee": "g", "eye": "i", "jay": "j", "kay": "k",
     "el": "l", "em": "m", "en": "n", "oh": "o", "pee": "p", "pea": "p", "cue": "q", "queue": "q", "are": "r",
     "tea": "t", "tee": "t", "you": "u", "ex": "x", "why": "y", "eh": "a", "hey": "a", "ay": "a",

@@ -146,7 +146,7 @@ fn one_oclock_has_its_own_at() {
     };
     assert_eq!(one("it", Clock::Twelve), "vm-received today at-1 and mid-5 p-m");
     assert_eq!(one("es", Clock::Twelve), "vm-received today at-1 and mid-5 p-m");
-    assert_eq!(one("pt", Clock::Twelve), "vm-received today at-1 hour and mid-5 p-m");
+    assert_eq!(one("pt", Clock::Twelve), "vm-received today at-1 and mid-5 p-m");
     assert_eq!(one("it", Clock::TwentyFour), "vm-received today at 13 and mid-5");
     assert_eq!(one("de", Clock::Twelve), "vm-received today at 1M oclock mid-5 p-m");
 }
