@@ -3,7 +3,7 @@
 //! Deliveries and edits of ours go on while the folders are read. They pause while what was seen is
 //! made true, and it is seen once more before it is believed.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -67,8 +67,8 @@ impl Met {
 const SOON: i64 = 2_000_000_000;
 /// So many changes of one mailbox are told as a sum.
 const MANY: usize = 100;
-/// Messages of one mailbox that are alike in everything.
-const ALIKE: usize = 10_000;
+/// Messages of one mailbox that may be alike in everything.
+const ALIKE: usize = 100_000;
 
 pub(super) async fn look(
     spool: &Spool,
@@ -439,7 +439,7 @@ impl Desk<'_> {
         // Who has stayed where he was goes before who may be his copy.
         let stayed = |pair: &Pair| {
             let before = pair.own().and_then(|(id, _)| existing.get(&id));
-            before.is_some_and(|before| self.is_at(before, pair))
+            before.is_some_and(|before| is_at(before, self.mailbox, (&pair.folder, &pair.stem)))
         };
         let (mut pairs, others): (Vec<Pair>, Vec<Pair>) = own.into_iter().partition(stayed);
         pairs.extend(others);
@@ -472,54 +472,88 @@ impl Desk<'_> {
     /// Gives other programs' messages, and copies of ours, their ids and numbers: the same ones at
     /// every look. Those that are alike in everything are told apart by their order.
     async fn named(&mut self, mut strangers: Vec<Pair>) -> Result<(), Error> {
-        for round in 0..ALIKE {
-            if strangers.is_empty() {
-                break;
-            }
+        let mut asked: HashMap<String, usize> = HashMap::new();
+        while !strangers.is_empty() {
+            strangers.retain(|pair| asked.get(&pair.key).is_none_or(|&turn| turn < ALIKE));
             let mut keys = vec![];
             for pair in &strangers {
+                let turn = asked.entry(pair.key.clone()).or_default();
                 let key =
-                    if round == 0 { pair.key.clone() } else { format!("{}#{round}", pair.key) };
+                    if *turn == 0 { pair.key.clone() } else { format!("{}#{turn}", pair.key) };
+                *turn += 1;
                 keys.push((key, fresh_id(milliseconds(pair.fallback.received))?.to_string()));
             }
-            let ids = self.spool.0.state.foreign_ids(&self.owner, &keys).await?;
-            let parsed: Vec<MessageId> = ids.iter().filter_map(|(id, _)| id.parse().ok()).collect();
-            let existing = self.spool.0.index.by_ids(&parsed).await?;
-            let existing: HashMap<MessageId, Arc<Message>> =
-                existing.into_iter().map(|message| (message.id, message)).collect();
-            let each = strangers.into_iter().zip(ids).filter_map(|(pair, (id, number))| {
-                let id = id.parse::<MessageId>().ok()?;
-                let existing = existing.get(&id).cloned();
-                let number = existing.as_ref().map_or(number, |existing| existing.number);
-                Some((pair, (id, number), existing))
-            });
-            let (mut pairs, others): (Vec<_>, Vec<_>) = each.partition(|(pair, _, existing)| {
-                existing.as_ref().is_some_and(|existing| self.is_at(existing, pair))
-            });
-            pairs.extend(others);
-            strangers = vec![];
-            for (pair, (id, number), existing) in pairs {
-                let is_it = existing.as_ref().is_none_or(|existing| self.may_be(existing, &pair));
-                if is_it && !self.claimed.contains(&number) {
-                    self.news(&pair, (id, number), existing);
-                } else {
-                    strangers.push(pair);
-                }
-            }
+            let offers = self.offers(&strangers, &keys).await?;
+            strangers = self.take_up(strangers, offers);
         }
         Ok(())
     }
 
-    /// Whether a known message may be what lies here now: it did already, or is not where it was.
-    fn may_be(&self, existing: &Message, pair: &Pair) -> bool {
-        let place = (existing.folder.clone(), existing.stem.clone());
-        self.is_at(existing, pair)
-            || (existing.mailbox == *self.mailbox && self.changed.contains(&place))
-            || !self.spool.exists(existing)
+    /// Who messages of these keys are, in the order of the pairs that ask.
+    async fn offers(&self, pairs: &[Pair], keys: &[(String, String)]) -> Result<Offers, Error> {
+        let ids = self.spool.0.state.foreign_ids(&self.owner, keys).await?;
+        let parsed: Vec<MessageId> = ids.iter().filter_map(|(id, _)| id.parse().ok()).collect();
+        let existing = self.spool.0.index.by_ids(&parsed).await?;
+        let existing: HashMap<MessageId, Arc<Message>> =
+            existing.into_iter().map(|message| (message.id, message)).collect();
+        let mut offers = Offers::new();
+        for (pair, (id, number)) in pairs.iter().zip(ids) {
+            let Ok(id) = id.parse::<MessageId>() else { continue };
+            let existing = existing.get(&id).cloned();
+            let number = existing.as_ref().map_or(number, |existing| existing.number);
+            offers.entry(pair.key.clone()).or_default().push_back(((id, number), existing));
+        }
+        Ok(offers)
     }
 
-    fn is_at(&self, message: &Message, pair: &Pair) -> bool {
-        is_at(message, self.mailbox, (&pair.folder, &pair.stem))
+    /// Who lies where it did is who it was; the others are, in their order, those that lie nowhere
+    /// any more, or are new. Gives back whom nothing was left for.
+    fn take_up(&mut self, pairs: Vec<Pair>, mut offers: Offers) -> Vec<Pair> {
+        let places: HashSet<_> = pairs.iter().map(|p| (&p.key, &p.folder, &p.stem)).collect();
+        let mut here = HashMap::new();
+        for (key, offers) in &mut offers {
+            offers.retain(|(own, existing)| {
+                if self.claimed.contains(&own.1) {
+                    return false;
+                }
+                let Some(message) = existing else { return true };
+                let place = (key, &message.folder, &message.stem);
+                if message.mailbox == *self.mailbox && places.contains(&place) {
+                    let place = (message.folder.clone(), message.stem.clone());
+                    here.insert(place, (*own, Arc::clone(message)));
+                    return false;
+                }
+                self.is_free(message)
+            });
+        }
+        let mut left = vec![];
+        for pair in pairs {
+            match here.remove(&(pair.folder.clone(), pair.stem.clone())) {
+                Some((own, message)) => self.news(&pair, own, Some(message)),
+                None => left.push(pair),
+            }
+        }
+        left.retain(|pair| {
+            let offer = offers.get_mut(&pair.key).and_then(VecDeque::pop_front);
+            let is_left = offer.is_none();
+            if let Some((own, existing)) = offer {
+                self.news(pair, own, existing);
+            }
+            is_left
+        });
+        left
+    }
+
+    /// Whether a known message may be what lies here now: it did already, or is not where it was.
+    fn may_be(&self, existing: &Message, pair: &Pair) -> bool {
+        is_at(existing, self.mailbox, (&pair.folder, &pair.stem)) || self.is_free(existing)
+    }
+
+    /// Whether a known message is no more where it was.
+    fn is_free(&self, existing: &Message) -> bool {
+        let place = (existing.folder.clone(), existing.stem.clone());
+        (existing.mailbox == *self.mailbox && self.changed.contains(&place))
+            || !self.spool.exists(existing)
     }
 
     fn news(&mut self, pair: &Pair, own: (MessageId, u64), was: Option<Arc<Message>>) {
@@ -558,6 +592,8 @@ async fn lost(
     Ok(lost)
 }
 
+/// Ids and numbers for messages of a key, and what is known under them.
+type Offers = HashMap<String, VecDeque<((MessageId, u64), Option<Arc<Message>>)>>;
 type News = (Option<Arc<Message>>, Arc<Message>, Seen);
 
 fn tell(

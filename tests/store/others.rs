@@ -2,6 +2,7 @@
 
 use super::*;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::broadcast::Receiver;
@@ -279,4 +280,32 @@ async fn what_happened_between_two_runs_is_found_after_the_start() {
     }
     assert_eq!(told, [("removed", gone.stem.to_string()), ("found", "portal-1".into())]);
     watch.abort();
+}
+
+/// Old spools have no `msg_id`, and recordings of silence are all the same.
+#[tokio::test]
+async fn thousands_of_messages_alike_in_everything_are_told_apart_for_good() {
+    let home = Home::new();
+    fs::create_dir_all(home.inbox()).unwrap();
+    for n in 0..2000 {
+        wav(&home.inbox().join(format!("msg{n:04}.wav")), 8);
+        let text = "[message]\norigtime=1600000000\ncallerid=2002\n";
+        fs::write(home.inbox().join(format!("msg{n:04}.txt")), text).unwrap();
+    }
+    let who = async |spool: &Spool| {
+        let all = spool.list(&id(), &Query { limit: Some(5000), ..Query::default() }).await;
+        let all = all.unwrap();
+        let who: BTreeMap<String, MessageId> =
+            all.iter().map(|message| (message.stem.to_string(), message.id)).collect();
+        let ids: BTreeSet<MessageId> = who.values().copied().collect();
+        (who, ids.len())
+    };
+    let (spool, _) = home.open().await;
+    let first = who(&spool).await;
+    assert_eq!((first.0.len(), first.1), (2000, 2000));
+    home.close(spool).await;
+    fs::remove_file(home.0.path().join("state/index.db")).unwrap();
+    let (spool, _) = home.open().await;
+    assert_eq!(who(&spool).await, first);
+    home.close(spool).await;
 }
