@@ -13,6 +13,19 @@ fn no_message_breaks_a_promise() {
     run("message", 3_000);
 }
 
+/// The answer repeats nearly all of the request, and adds to it.
+#[test]
+fn an_answer_that_is_longer_than_a_message_may_be_is_none() {
+    let request = |name: &str| {
+        format!(
+            "OPTIONS sip:a@b SIP/3.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bKa\r\nFrom: <sip:{name}@x>;tag=1\r\n\
+             To: <sip:b@b>\r\nCall-ID: a\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    let room = 65_535 - request("").len();
+    afterbeep::fuzz::message(request(&"a".repeat(room)).as_bytes());
+}
+
 #[test]
 fn no_stream_breaks_a_promise() {
     run("stream", 1_500);

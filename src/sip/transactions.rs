@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::dialog::our_via;
 use super::endpoint::announcing::AnnouncementKey;
 use super::endpoint::{CallKey, Output, Owner};
+use super::framing::MAX_MESSAGE;
 use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
@@ -28,7 +29,10 @@ pub(super) struct Post {
 
 impl Post {
     pub fn transmit(&mut self, flow: Flow, wire: Wire) {
-        self.outputs.push_back(Output::Transmit(flow, wire));
+        // An answer to a request that fills a whole message is longer still: nobody could read it.
+        if wire.len() <= MAX_MESSAGE {
+            self.outputs.push_back(Output::Transmit(flow, wire));
+        }
     }
 }
 
