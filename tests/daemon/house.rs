@@ -252,4 +252,4 @@ fn free_ports() -> u16 {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_afterbeep");
 /// How many ports one test has.
 const PORTS: u16 = 40;
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
