@@ -48,18 +48,28 @@ async fn no_name_of_a_caller_writes_anything_but_itself() {
         left.insert(message.id.to_string(), name.as_str());
     }
     let all = names.len();
-    let over = || liar.had().len() == 2 * all && sink.count("new") == all;
-    assert!(soon(over), "{} letters, {} events", liar.had().len(), sink.count("new"));
+    // On a busy machine one may come twice, as everywhere: it says by its id that it is the same.
+    let letters =
+        || liar.texts().iter().filter_map(|text| message_id(text)).collect::<BTreeSet<_>>();
+    let events = || {
+        let ids = sink.had().into_iter().map(|event| event.said["id"].to_string());
+        ids.collect::<BTreeSet<_>>()
+    };
+    let over = || letters().len() == 2 * all && events().len() == all;
+    assert!(soon(over), "{} letters, {} events", letters().len(), events().len());
 
     for event in sink.had() {
         let message = &event.said["data"]["message"];
         let name = left[message["id"].as_str().unwrap()];
         assert_eq!(message["caller"]["name"], name, "JSON keeps it as it is");
     }
-    let (mut mails, mut pages) = (0, 0);
+    let (mut mails, mut pages, mut seen) = (0, 0, BTreeSet::new());
     for letter in read(desk.dir.path(), &liar.texts()) {
         let head = &letter["headers"];
         let about = head["message-id"].as_str().unwrap();
+        if !seen.insert(about.to_owned()) {
+            continue;
+        }
         let shown = shown(left[about[1..].split('.').next().unwrap()]);
         assert_eq!(letter["defects"], json!([]), "{letter:#}");
         let body = &letter["body"];
@@ -94,6 +104,10 @@ async fn no_name_of_a_caller_writes_anything_but_itself() {
     assert!(told.bytes().all(|b| b"default|0123456789".contains(&b)), "{told}");
     stop.send(true).unwrap();
     runs.await.unwrap();
+}
+
+fn message_id(letter: &str) -> Option<String> {
+    letter.lines().find(|line| line.starts_with("Message-ID:")).map(str::to_owned)
 }
 
 #[test]
