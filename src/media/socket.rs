@@ -140,6 +140,8 @@ struct Wire {
     reach: Reach,
     slot: Slot,
     patience: Patience,
+    /// When more came than a call sends: its socket would be full before the next round.
+    flooded: Option<Instant>,
 }
 
 /// Who can reach the RTP socket.
@@ -382,9 +384,12 @@ impl Shard {
     }
 
     fn receive_unhurried(&mut self, moment: &Moment, post: &mut Post) {
-        let wires = self.wires.iter_mut().flatten();
-        for wire in wires.filter(|wire| wire.patience == Patience::Round) {
-            wire.drain(MOST_PACKETS, self.bind, moment, post, &mut self.outbox);
+        for (index, wire) in self.wires.iter_mut().enumerate() {
+            let Some(wire) = wire.as_mut().filter(|wire| wire.patience == Patience::Round) else {
+                continue;
+            };
+            wire.drain(ALL, self.bind, moment, post, &mut self.outbox);
+            wire.settle(index, moment.now, &self.epoll, &mut self.hurried);
         }
     }
 
@@ -414,7 +419,7 @@ impl Shard {
         let stride = usize::try_from(ROUND).unwrap_or(1);
         let lines = self.wires.iter_mut().enumerate().skip(first).step_by(stride);
         for (index, wire) in lines.filter_map(|(index, wire)| Some((index, wire.as_mut()?))) {
-            wire.settle(index, &self.epoll, &mut self.hurried);
+            wire.settle(index, now, &self.epoll, &mut self.hurried);
             let ear = wire.line.tick(now, &mut self.outbox);
             wire.set_reach(&ear, self.bind);
             wire.begin_handshake();
@@ -485,7 +490,7 @@ impl Shard {
             Command::Open(..) | Command::End => {}
         }
         if let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) {
-            wire.settle(index, &self.epoll, &mut self.hurried);
+            wire.settle(index, now, &self.epoll, &mut self.hurried);
         }
     }
 
@@ -504,6 +509,7 @@ impl Shard {
             reach: Reach::Anyone,
             slot: Slot::None,
             patience: Patience::Tick,
+            flooded: None,
         };
         self.hurried += 1;
         self.wires[index] = Some(Box::new(wire));
@@ -552,9 +558,15 @@ impl Wire {
         post: &mut Post,
         outbox: &mut Outbox,
     ) {
+        let calm = if self.patience == Patience::Tick { HANDFUL } else { MOST_PACKETS };
+        let mut came = 0;
         for _ in 0..most.div_ceil(HANDFUL) {
             match post.fetch(&self.pair.rtp, moment) {
                 Ok(count) => {
+                    came += count;
+                    if came > calm {
+                        self.flooded = Some(moment.now);
+                    }
                     for n in 0..count {
                         let Some((datagram, from, at)) = post.letter(n) else { continue };
                         let Some(length) = self.admit(datagram, from, bind) else { continue };
@@ -582,8 +594,9 @@ impl Wire {
 
     /// Takes the RTP socket from those that are heard at every tick while its line only records,
     /// and back. Where that fails, for want of memory, all stays as it is.
-    fn settle(&mut self, index: usize, epoll: &Epoll, hurried: &mut usize) {
-        let only_records = self.line.is_recording() && !self.line.is_playing();
+    fn settle(&mut self, index: usize, now: Instant, epoll: &Epoll, hurried: &mut usize) {
+        let is_calm = self.flooded.is_none_or(|at| now.saturating_duration_since(at) >= CALM);
+        let only_records = self.line.is_recording() && !self.line.is_playing() && is_calm;
         match (self.patience, only_records) {
             (Patience::Tick, true) if epoll.delete(&self.pair.rtp).is_ok() => {
                 self.patience = Patience::Round;
@@ -770,4 +783,6 @@ const MOST_PACKETS: usize = 32;
 const ALL: usize = 256;
 /// Ports that other programs may hold in a row.
 const TRIES: usize = 64;
+/// A socket that was flooded is drained at every tick for so long.
+const CALM: Duration = Duration::from_secs(1);
 const EXPEDITED: u32 = 46 << 2;
