@@ -193,6 +193,30 @@ async fn a_flood_of_nonsense_from_the_caller_himself_is_counted_and_harms_nothin
     assert_eq!((port.statistics().received, counted(&port)), (50, sent));
 }
 
+/// Nobody waits for the socket here: what it cannot hold is lost.
+#[tokio::test]
+async fn a_steady_flood_from_the_callers_own_source_takes_no_frame_of_the_recording() {
+    let (media, caller) = (media(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    port.record(take(file.path()));
+    let mut clock = tokio::time::interval(Duration::from_millis(20));
+    for n in 0..75 {
+        clock.tick().await;
+        caller.send(&port, n, n);
+        for _ in 0..50 {
+            caller.socket.send_to(&[0x40; 172], port_address(&port)).unwrap();
+        }
+    }
+    settle().await;
+    port.stop_recording();
+    expect_recorded(&mut port).await;
+    let expected: Vec<i16> = (0..75).flat_map(|n| [Caller::sample(n); 160]).collect();
+    assert_eq!(samples(file.path()), expected);
+    assert_eq!((port.statistics().received, port.statistics().malformed), (75, 3750));
+}
+
 #[tokio::test]
 async fn packets_are_as_long_as_the_caller_likes() {
     for millis in [10_u64, 20, 30, 40, 60] {
