@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::mem;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -248,8 +249,16 @@ impl Liar {
         let mut to = String::new();
         loop {
             let (line, verb) = command(client)?;
-            let lie = *self.lie.lock().unwrap();
-            let once = || *self.lie.lock().unwrap() = Lie::None;
+            let lie = {
+                let mut lie = self.lie.lock().unwrap();
+                // Two letters may come at the same moment, and one of them is the next.
+                match (verb.as_str(), *lie) {
+                    ("RCPT", Lie::LaterOnce) | ("DATA", Lie::GoneOnce) => {
+                        mem::replace(&mut *lie, Lie::None)
+                    }
+                    (_, lie) => lie,
+                }
+            };
             match (verb.as_str(), lie) {
                 ("EHLO", _) => self.say(client, "250-liar.example\r\n250 8BITMIME")?,
                 ("RCPT", lie) => {
@@ -259,9 +268,6 @@ impl Liar {
                         Lie::Nobody(who) if to.starts_with(who) => "550 there is nobody",
                         _ => "250 known",
                     };
-                    if lie == Lie::LaterOnce {
-                        once();
-                    }
                     self.say(client, answer)?;
                 }
                 ("DATA", lie) => {
@@ -269,7 +275,6 @@ impl Liar {
                     let text = letter(client)?;
                     self.had.lock().unwrap().push((to.clone(), text));
                     if lie == Lie::GoneOnce {
-                        once();
                         return None;
                     }
                     self.say(client, "250 taken")?;
