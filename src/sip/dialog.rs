@@ -59,20 +59,22 @@ impl Dialog {
         })
     }
 
-    /// RFC 3261 §12.1.2: the dialog that a 2xx to our INVITE opens.
+    /// RFC 3261 §12.1.2: the dialog that a 2xx to our INVITE opens. What is ours in it is taken
+    /// from what we said, not from what came back of it.
     pub fn as_client(invite: &Outgoing, response: &Response, flow: Flow) -> Self {
-        let identity = &response.identity;
+        let local = first!(invite.headers, From).unwrap_or_default().to_owned();
+        let named = local.parse::<NameAddr>().ok();
         let mut routes = record_route(every!(response.headers, RecordRoute));
         routes.reverse();
         // A 2xx without Contact breaks RFC 3261 §12.1.1, but the callee waits for its ACK.
         let target = contact(first!(response.headers, Contact));
         Self {
-            call_id: identity.call_id.clone(),
-            local_tag: identity.from.tag().unwrap_or("").to_owned(),
-            remote_tag: identity.to.tag().unwrap_or("").to_owned(),
-            local: first!(response.headers, From).unwrap_or_default().to_owned(),
+            call_id: first!(invite.headers, CallId).unwrap_or_default().to_owned(),
+            local_tag: named.and_then(|name| Some(name.tag()?.to_owned())).unwrap_or_default(),
+            remote_tag: response.identity.to.tag().unwrap_or("").to_owned(),
+            local,
             remote: first!(response.headers, To).unwrap_or_default().to_owned(),
-            local_sequence: identity.sequence,
+            local_sequence: invite.sequence(),
             remote_sequence: None,
             routes,
             target: target.unwrap_or_else(|| invite.target.clone()),

@@ -129,6 +129,11 @@ impl Outgoing {
         Self { method, target, headers, body }
     }
 
+    pub fn sequence(&self) -> u32 {
+        let number = first!(self.headers, CSeq).and_then(|value| value.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or(1)
+    }
+
     /// The same request by another way.
     pub fn over(&self, via: &str) -> Self {
         let mut other = self.clone();
@@ -159,11 +164,7 @@ impl Outgoing {
     }
 
     fn derived(&self, method: Method, to: Option<&str>) -> Self {
-        let sequence = header(&self.headers, |h| match h {
-            Header::CSeq(value) => Some(value.value()),
-            _ => None,
-        });
-        let number = sequence.and_then(|s| s.split_whitespace().next()).unwrap_or("1");
+        let number = self.sequence();
         let headers = self.headers.iter().filter_map(|header| match header {
             Header::Via(_)
             | Header::From(_)
@@ -243,13 +244,6 @@ fn line(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
         }
     }
     out.extend_from_slice(b"\r\n");
-}
-
-pub(super) fn header<'a>(
-    headers: &'a [Header],
-    pick: impl Fn(&'a Header) -> Option<&'a str>,
-) -> Option<&'a str> {
-    headers.iter().find_map(pick)
 }
 
 /// The values of a header that `rsip` has no type for.

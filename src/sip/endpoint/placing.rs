@@ -149,7 +149,7 @@ impl Endpoint {
         let Outgoing { method, target, body, .. } = invite;
         let proof = answering.headers(&mut self.chance, method, target, body);
         let branch = self.chance.branch();
-        let number = response.identity.sequence.saturating_add(1);
+        let number = invite.sequence().saturating_add(1);
         let again = invite.again(&our_via(&flow, &branch), number, proof);
         placing.wish = Wish::Calling;
         let (user, post) = (User::Call(key), &mut self.post);
@@ -181,7 +181,7 @@ impl Endpoint {
     ) {
         let mut dialog = Dialog::as_client(invite, response, flow);
         let branch = self.chance.branch();
-        let (ack, to) = dialog.ack(response.identity.sequence, &branch);
+        let (ack, to) = dialog.ack(invite.sequence(), &branch);
         self.post.transmit(to, ack.print());
 
         // By our tag: a call may have gone on under the key of another.

@@ -124,9 +124,9 @@ impl Endpoint {
             return;
         };
         call.dialog.move_to(&response.headers);
-        if invite.is_some() {
+        if let Some((invite, _)) = invite {
             // RFC 3261 §13.2.2.4: a copy gets its ACK too.
-            let (ack, flow) = call.dialog.ack(response.identity.sequence, &branch);
+            let (ack, flow) = call.dialog.ack(invite.sequence(), &branch);
             self.post.transmit(flow, ack.print());
         }
         if call.refreshing.take().is_none() {
