@@ -19,12 +19,12 @@ impl Greeting {
         if callee.full {
             // Before any beep: nobody should speak to a mailbox that cannot keep a word.
             words.push(Sound("vm-mailboxfull"));
-        } else if callee.screen {
+        } else if callee.takes_messages() && callee.screen {
             words.extend(cx.offer(Place::Screen, &[Act::LeaveMessage]));
-        } else if cx.policy.instructions && !callee.greeting_only {
+        } else if callee.takes_messages() && cx.policy.instructions {
             words.push(Sound("vm-intro"));
         }
-        if callee.exits.operator && (callee.full || callee.greeting_only) {
+        if callee.exits.operator && !callee.takes_messages() {
             words.extend(cx.offer(Place::Greeting, &[Act::Operator]));
         }
         cx.play(words);
@@ -33,7 +33,7 @@ impl Greeting {
 
     pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::PlaybackFinished if self.callee.screen => {
+            Event::PlaybackFinished if self.callee.screen && self.callee.takes_messages() => {
                 cx.listen(cx.policy.patience);
                 Menu::Screen(Screen { callee: self.callee })
             }
@@ -45,30 +45,44 @@ impl Greeting {
     }
 
     fn key(self, key: char, cx: &mut Cx) -> Menu {
-        let exits = self.callee.exits;
         match cx.act(Place::Greeting, key) {
             // Who skips the greeting must not go without knowing that nothing can be left.
             Some(Act::Skip) if self.callee.full => {
-                cx.leave(vec![Sound("vm-mailboxfull"), Sound("vm-goodbye")])
+                return cx.leave(vec![Sound("vm-mailboxfull"), Sound("vm-goodbye")]);
             }
-            Some(Act::Skip) if !self.callee.screen => self.done(cx),
-            Some(Act::Operator) if exits.operator => Leaving::enter(Target::Operator, cx),
-            Some(Act::LogIn) if exits.log_in => {
-                Login::enter(Door::Pin(self.callee.number), String::new(), cx)
-            }
-            _ if self.callee.screen && cx.act(Place::Screen, key) == Some(Act::LeaveMessage) => {
-                self.done(cx)
-            }
-            _ if exits.extensions && key.is_ascii_digit() => Dialling::enter(key, cx),
-            _ => Menu::Greeting(self),
+            Some(Act::Skip) if !self.callee.screen => return self.done(cx),
+            _ => {}
         }
+        if let Some(elsewhere) = exit(&self.callee, key, cx) {
+            return elsewhere;
+        }
+        if self.callee.screen && cx.act(Place::Screen, key) == Some(Act::LeaveMessage) {
+            return self.done(cx);
+        }
+        if self.callee.exits.extensions && key.is_ascii_digit() {
+            return Dialling::enter(key, self.callee, cx);
+        }
+        Menu::Greeting(self)
     }
 
     fn done(self, cx: &mut Cx) -> Menu {
-        if self.callee.full || self.callee.greeting_only {
-            return cx.goodbye();
+        if self.callee.takes_messages() {
+            return Tone::enter(Purpose::deposit(&self.callee, cx), vec![], cx);
         }
-        Tone::enter(Purpose::deposit(&self.callee, cx), vec![], cx)
+        cx.goodbye()
+    }
+}
+
+/// Where a key leads instead of to a message.
+fn exit(callee: &Callee, key: char, cx: &mut Cx) -> Option<Menu> {
+    match cx.act(Place::Greeting, key) {
+        Some(Act::Operator) if callee.exits.operator => {
+            Some(Leaving::or_message(Target::Operator, callee.clone(), cx))
+        }
+        Some(Act::LogIn) if callee.exits.log_in => {
+            Some(Login::enter(Door::Pin(callee.number.clone()), String::new(), cx))
+        }
+        _ => None,
     }
 }
 
@@ -83,48 +97,76 @@ impl Screen {
             &Event::Key(key) if cx.act(Place::Screen, key) == Some(Act::LeaveMessage) => {
                 Tone::enter(Purpose::deposit(&self.callee, cx), vec![], cx)
             }
-            Event::TimedOut | Event::Key(_) if cx.gives_up() => cx.goodbye(),
-            Event::TimedOut | Event::Key(_) => {
-                cx.ask(cx.offer(Place::Screen, &[Act::LeaveMessage]));
-                Menu::Screen(self)
-            }
+            &Event::Key(key) => exit(&self.callee, key, cx).unwrap_or_else(|| self.again(cx)),
+            Event::TimedOut => self.again(cx),
             Event::HungUp => Menu::Over,
             _ => Menu::Screen(self),
         }
     }
+
+    fn again(self, cx: &mut Cx) -> Menu {
+        if cx.gives_up() {
+            return cx.goodbye();
+        }
+        cx.ask(cx.offer(Place::Screen, &[Act::LeaveMessage]));
+        Menu::Screen(self)
+    }
 }
 
 /// An extension is dialled in the middle of the greeting.
-pub(super) struct Dialling(Entry);
+pub(super) struct Dialling {
+    entry: Entry,
+    callee: Callee,
+}
 
 impl Dialling {
-    fn enter(key: char, cx: &mut Cx) -> Menu {
-        Menu::Dialling(Self(Entry::begun(key, LONGEST_EXTENSION, cx)))
+    fn enter(key: char, callee: Callee, cx: &mut Cx) -> Menu {
+        let entry = Entry::begun(key, LONGEST_EXTENSION, cx);
+        Menu::Dialling(Self { entry, callee })
     }
 
     pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
-        match (self.0.on(&event, cx), event) {
+        match (self.entry.on(&event, cx), event) {
             (_, Event::HungUp) => Menu::Over,
-            (Entered::All(number), _) => Leaving::enter(Target::Extension(number), cx),
+            (Entered::All(number), _) => {
+                Leaving::or_message(Target::Extension(number), self.callee, cx)
+            }
             (Entered::Partly | Entered::Star, _) => Menu::Dialling(self),
         }
     }
 }
 
 /// The caller goes elsewhere.
-pub(super) struct Leaving;
+pub(super) struct Leaving {
+    /// Who can be left a message if nobody is there.
+    callee: Option<Callee>,
+}
 
 impl Leaving {
     pub(super) fn enter(target: Target, cx: &mut Cx) -> Menu {
         cx.question(Command::Transfer(target));
-        Menu::Leaving(Self)
+        Menu::Leaving(Self { callee: None })
+    }
+
+    /// One who has not spoken yet, and may still do so.
+    fn or_message(target: Target, callee: Callee, cx: &mut Cx) -> Menu {
+        cx.question(Command::Transfer(target));
+        let callee = Some(callee).filter(Callee::takes_messages);
+        Menu::Leaving(Self { callee })
     }
 
     pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
-        match event {
-            Event::Done { done: true } => cx.hang_up(),
-            Event::Done { done: false } => cx.leave(vec![Sound("vm-nocall"), Sound("vm-goodbye")]),
-            _ => Menu::Leaving(self),
+        match (event, self.callee) {
+            (Event::Done { done: true }, _) => cx.hang_up(),
+            (Event::Done { done: false }, Some(callee)) => {
+                let mut words = vec![Sound("vm-nocall")];
+                words.extend(cx.policy.instructions.then_some(Sound("vm-intro")));
+                Tone::enter(Purpose::deposit(&callee, cx), words, cx)
+            }
+            (Event::Done { done: false }, None) => {
+                cx.leave(vec![Sound("vm-nocall"), Sound("vm-goodbye")])
+            }
+            (_, callee) => Menu::Leaving(Self { callee }),
         }
     }
 }

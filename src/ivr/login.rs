@@ -51,6 +51,8 @@ impl Login {
                 Entered::Partly => Menu::Login(self),
             },
             Step::Pin { number, entry } => match entry.on(&event, cx) {
+                // A telephone that nobody holds must not shut anybody's mailbox.
+                Entered::All(pin) if pin.is_empty() => self.failed(cx),
                 Entered::All(pin) => {
                     let number = std::mem::take(number);
                     cx.question(Command::Identify { number, pin });

@@ -118,24 +118,34 @@ impl Purpose {
 }
 
 /// The tone, after which every word counts.
-pub(super) struct Tone(Purpose);
+pub(super) struct Tone {
+    purpose: Purpose,
+    /// Words come before it, which the key that ends a recording skips.
+    skips: bool,
+}
 
 impl Tone {
     pub(super) fn enter(purpose: Purpose, mut words: Vec<Prompt>, cx: &mut Cx) -> Menu {
         if cx.caller_gone() {
             return Menu::Over;
         }
+        let skips = !words.is_empty();
         words.extend(purpose.beeps().then_some(Sound("beep")));
         if words.is_empty() {
             return Recording::enter(purpose, cx);
         }
         cx.play(words);
-        Menu::Tone(Self(purpose))
+        Menu::Tone(Self { purpose, skips })
     }
 
     pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match event {
-            Event::PlaybackFinished | Event::TimedOut => Recording::enter(self.0, cx),
+            Event::PlaybackFinished | Event::TimedOut => Recording::enter(self.purpose, cx),
+            &Event::Key(key)
+                if self.skips && cx.act(Place::Recording, key) == Some(Act::Accept) =>
+            {
+                Self::enter(self.purpose, vec![], cx)
+            }
             Event::HungUp => Menu::Over,
             _ => Menu::Tone(self),
         }

@@ -206,6 +206,12 @@ pub struct Callee {
     pub exits: Exits,
 }
 
+impl Callee {
+    pub(super) fn takes_messages(&self) -> bool {
+        !self.full && !self.greeting_only
+    }
+}
+
 /// Where a caller may go instead of leaving a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exits {

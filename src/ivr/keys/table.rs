@@ -96,6 +96,7 @@ impl Place {
             Self::Playing | Self::Paused => {
                 Some("every other key stops it and does what it does after a message")
             }
+            Self::Recording => Some("before the tone, what accepts goes straight to it"),
             _ => None,
         }
     }
