@@ -3,6 +3,7 @@
 //! They are compiled with the library, so that they cannot rot. `tests/fuzz` holds the targets for
 //! `cargo fuzz`, `tests/fuzz.rs` gives each a short seeded run, `tests/long/fuzz.rs` a long one.
 
+pub mod line;
 mod menus;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

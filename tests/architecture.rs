@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("directory", &["mailbox", "state"]),
     ("call", &["config", "directory", "ivr", "mailbox", "media", "pii", "say", "sip", "spool"]),
     ("http", &["accept", "config", "directory", "mailbox", "pii", "spool", "state", "tls"]),
-    ("fuzz", &["call", "config", "directory", "ivr", "mailbox", "media", "sip", "spool"]),
+    ("fuzz", &["call", "config", "directory", "ivr", "mailbox", "media", "say", "sip", "spool"]),
     ("notice", &["directory", "mailbox", "pii", "sip", "spool", "state"]),
     ("control", &["accept", "directory", "mailbox", "spool", "state"]),
     (

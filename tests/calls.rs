@@ -14,6 +14,8 @@ mod storm;
 use std::path::Path;
 use std::{env, fs};
 
+use afterbeep::fuzz::line::Seen;
+
 #[test]
 fn transcripts() {
     let mut played = 0;
@@ -51,12 +53,9 @@ fn the_card_in_conf_is_that_of_the_menus() {
 #[test]
 fn nothing_is_lost_and_nothing_hangs() {
     let sessions = env::var("STORM").map_or(5_000, |many| many.parse().unwrap());
-    let mut seen = storm::Seen::default();
-    for seed in 0..sessions {
-        storm::storm(seed, &mut seen);
-    }
+    let seen = (0..sessions).fold(Seen::default(), |seen, seed| storm::storm(seed, seen));
     println!("{seen:?}");
-    let storm::Seen { delivered, sent, forwarded, edits, greetings, logins } = seen;
+    let Seen { delivered, sent, forwarded, edits, greetings, logins } = seen;
     for (what, many) in [
         ("messages left", delivered),
         ("messages sent", sent),

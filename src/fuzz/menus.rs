@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::line::{Line, Seen};
 use crate::ivr::keys::{KeyMap, Style};
 use crate::ivr::{
-    Callee, Command, Control, Door, Ended, Event, Exits, Found, Item, May, Owner, Policy, Session,
-    SetUp, What, Wishes,
+    Callee, Command, Door, Ended, Event, Exits, Found, Item, May, Owner, Policy, Session, SetUp,
+    Wishes,
 };
 use crate::mailbox::greeting::{Greeting, Recorded};
 use crate::mailbox::{CallerId, Counts, Envelope, MailboxId, Message, MessageId, Stem};
@@ -30,19 +31,18 @@ impl Dice<'_> {
 pub fn menus(data: &[u8]) {
     let mut dice = Dice(data.iter());
     let mut now = Instant::now();
-    let mut session = begin(&mut dice, now);
-    let mut line = Line::default();
+    let (mut session, shortest) = begin(&mut dice, now);
+    let mut line = Line::new(shortest, Seen::default());
     for _ in 0..=data.len() {
         while let Some(command) = session.poll() {
             line.perform(command);
         }
         if session.is_over() {
-            assert!(line.recording.is_none() && line.held.is_none(), "a recording is left");
-            return;
+            return line.end();
         }
         let deadline = session.deadline();
         assert!(line.waits() || deadline.is_some(), "it waits for nothing");
-        let Some(event) = line.next(&mut dice, deadline.is_some()) else { continue };
+        let Some(event) = next(&line, &mut dice, deadline.is_some()) else { continue };
         if event == Event::TimedOut {
             now = deadline.unwrap_or(now);
         }
@@ -52,8 +52,10 @@ pub fn menus(data: &[u8]) {
     }
 }
 
-fn begin(dice: &mut Dice, now: Instant) -> Session {
+/// And how short a message may be.
+fn begin(dice: &mut Dice, now: Instant) -> (Session, Duration) {
     let policy = policy(dice);
+    let shortest = policy.shortest;
     let kind = dice.byte();
     let greetings = [Greeting::Temporary, Greeting::Unavailable, Greeting::Busy, Greeting::Name];
     if kind.is_multiple_of(4) {
@@ -70,14 +72,15 @@ fn begin(dice: &mut Dice, now: Instant) -> Session {
             may_mark_private: dice.coin(),
             exits: Exits { operator: dice.coin(), log_in: dice.coin(), extensions: dice.coin() },
         };
-        return Session::deposit(&callee, policy, now);
+        return (Session::deposit(&callee, policy, now), shortest);
     }
     let door = match kind % 4 {
         1 => Door::Ask,
         2 => Door::Pin("1000".into()),
         _ => Door::Open(Box::new(owner(dice))),
     };
-    Session::visit(door, if dice.coin() { "1000".into() } else { String::new() }, policy, now)
+    let caller = if dice.coin() { "1000".into() } else { String::new() };
+    (Session::visit(door, caller, policy, now), shortest)
 }
 
 fn policy(dice: &mut Dice) -> Policy {
@@ -156,128 +159,44 @@ fn item(number: u8, dice: &mut Dice) -> Item {
     }))
 }
 
-/// The other side of a session.
-#[derive(Default)]
-struct Line {
-    playing: bool,
-    paused: bool,
-    recording: Option<What>,
-    stopping: bool,
-    asked: Option<Command>,
-    held: Option<What>,
-    gone: bool,
-    hung_up: bool,
+/// What the next byte makes happen, if it can.
+fn next(line: &Line, dice: &mut Dice, deadline: bool) -> Option<Event> {
+    let byte = dice.byte();
+    match byte % 16 {
+        key @ 1..=12 if !line.gone => {
+            Some(Event::Key(char::from(b"123456789*0#"[usize::from(key - 1)])))
+        }
+        13 if !line.gone => Some(Event::HungUp),
+        14 if deadline => Some(Event::TimedOut),
+        _ if line.asked.is_some() => answer(line, byte, dice),
+        _ if line.recording.is_some() => {
+            let ended = match byte / 16 % 4 {
+                1 => Ended::Failed,
+                _ if line.stopping => Ended::Stopped,
+                2 => Ended::Limit,
+                _ => Ended::Silence,
+            };
+            let duration = Duration::from_secs(u64::from(dice.byte() % 8));
+            Some(Event::RecordingFinished { duration, ended })
+        }
+        _ if line.playing && !line.paused => Some(Event::PlaybackFinished),
+        _ => deadline.then_some(Event::TimedOut),
+    }
 }
 
-impl Line {
-    fn waits(&self) -> bool {
-        self.playing && !self.paused || self.recording.is_some() || self.asked.is_some()
-    }
-
-    fn perform(&mut self, command: Command) {
-        assert!(!self.hung_up, "{command:?} after hanging up");
-        match &command {
-            Command::Play(prompts) => {
-                assert!(!self.gone, "said to a dead line");
-                assert!(self.recording.is_none() && self.asked.is_none(), "two things at once");
-                assert!(!prompts.is_empty(), "says nothing");
-                (self.playing, self.paused) = (true, false);
-            }
-            Command::StopPlayback => {
-                assert!(self.playing, "stops what does not play");
-                (self.playing, self.paused) = (false, false);
-            }
-            Command::Control(control) => {
-                assert!(self.playing, "controls what does not play");
-                match control {
-                    Control::Pause => self.paused = true,
-                    Control::Resume => self.paused = false,
-                    _ => {}
-                }
-            }
-            Command::Record { what, .. } => {
-                assert!(self.recording.is_none() && self.held.is_none() && self.asked.is_none());
-                self.recording = Some(what.clone());
-            }
-            Command::StopRecording => {
-                assert!(self.recording.is_some() && !self.stopping, "stops twice");
-                self.stopping = true;
-            }
-            Command::Keep | Command::Discard => {
-                assert!(self.held.take().is_some(), "{command:?}, and nothing is there");
-            }
-            Command::HangUp => self.hung_up = true,
-            Command::Heard(_) => {}
-            Command::Deliver(_) | Command::Send { .. } | Command::KeepGreeting(_) => {
-                assert!(self.held.take().is_some(), "{command:?}, and nothing is there");
-                self.ask(command);
-            }
-            Command::Forward { intro, to, .. } => {
-                assert_eq!(self.held.take().is_some(), *intro);
-                assert!(!to.is_empty(), "to nobody");
-                self.ask(command);
-            }
-            _ => self.ask(command),
+fn answer(line: &Line, byte: u8, dice: &mut Dice) -> Option<Event> {
+    let good = byte / 16 % 4 != 1;
+    let many = byte / 64;
+    Some(match line.asked.as_ref()? {
+        Command::Deliver(_) | Command::Send { .. } | Command::Forward { .. } => {
+            Event::Delivered { saved: good }
         }
-    }
-
-    fn ask(&mut self, command: Command) {
-        assert!(self.asked.is_none() && !self.playing, "two things at once: {command:?}");
-        self.asked = Some(command);
-    }
-
-    /// What the next byte makes happen, if it can.
-    fn next(&mut self, dice: &mut Dice, deadline: bool) -> Option<Event> {
-        let byte = dice.byte();
-        match byte % 16 {
-            key @ 1..=12 if !self.gone => {
-                Some(Event::Key(char::from(b"123456789*0#"[usize::from(key - 1)])))
-            }
-            13 if !self.gone => Some(Event::HungUp),
-            14 if deadline => Some(Event::TimedOut),
-            _ if self.asked.is_some() => self.answer(byte, dice),
-            _ if self.recording.is_some() => {
-                let ended = match byte / 16 % 4 {
-                    1 => Ended::Failed,
-                    _ if self.stopping => Ended::Stopped,
-                    2 => Ended::Limit,
-                    _ => Ended::Silence,
-                };
-                let duration = Duration::from_secs(u64::from(dice.byte() % 8));
-                Some(Event::RecordingFinished { duration, ended })
-            }
-            _ if self.playing && !self.paused => Some(Event::PlaybackFinished),
-            _ => deadline.then_some(Event::TimedOut),
+        Command::Identify { .. } => Event::Identified(good.then(|| Box::new(owner(dice)))),
+        Command::Load(_) => Event::Loaded((1..=many).map(|n| item(n, dice)).collect()),
+        Command::Find(_) | Command::Search(_) => {
+            let (full, open) = (0..many).map(id).partition(|_| dice.byte() % 4 == 1);
+            Event::Found(Found { open, full })
         }
-    }
-
-    fn answer(&self, byte: u8, dice: &mut Dice) -> Option<Event> {
-        let good = byte / 16 % 4 != 1;
-        let many = byte / 64;
-        Some(match self.asked.as_ref()? {
-            Command::Deliver(_) | Command::Send { .. } | Command::Forward { .. } => {
-                Event::Delivered { saved: good }
-            }
-            Command::Identify { .. } => Event::Identified(good.then(|| Box::new(owner(dice)))),
-            Command::Load(_) => Event::Loaded((1..=many).map(|n| item(n, dice)).collect()),
-            Command::Find(_) | Command::Search(_) => {
-                let (full, open) = (0..many).map(id).partition(|_| dice.byte() % 4 == 1);
-                Event::Found(Found { open, full })
-            }
-            _ => Event::Done { done: good },
-        })
-    }
-
-    fn observe(&mut self, event: &Event) {
-        match event {
-            Event::PlaybackFinished => self.playing = false,
-            Event::RecordingFinished { .. } => {
-                self.held = self.recording.take();
-                self.stopping = false;
-            }
-            Event::HungUp => self.gone = true,
-            Event::Key(_) | Event::TimedOut => {}
-            _ => self.asked = None,
-        }
-    }
+        _ => Event::Done { done: good },
+    })
 }
