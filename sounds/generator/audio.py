@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import minimum_filter1d
 from scipy.signal import butter, resample_poly, sosfiltfilt
 
 RATE = 16_000
@@ -11,6 +12,7 @@ ACTIVE_LEVEL = -20.0  # dBFS, of the frames that hold speech
 PEAK = -3.0  # dBFS
 LEAD, TAIL = 0.020, 0.060  # seconds kept before and after the speech
 FADE = 0.005
+HOLD = 0.030  # seconds over which the limiter holds and smooths its gain
 SPEECH_FLOOR = -45.0  # dB below the loudest frame
 ACTIVE_FLOOR = -25.0
 
@@ -58,9 +60,26 @@ def master(speech: np.ndarray, rate: int) -> np.ndarray:
     speech = sosfiltfilt(butter(2, 90, "highpass", fs=rate, output="sos"), speech)
     begin, end = speech_span(speech, rate)
     speech = speech[max(0, round((begin - LEAD) * rate)):round((end + TAIL) * rate)]
-    speech = fade(resample_poly(speech, RATE, rate, window=("kaiser", 8.6)), RATE)
-    speech *= amplitude(ACTIVE_LEVEL - active_level(speech, RATE))
-    return speech * min(1.0, amplitude(PEAK) / np.abs(speech).max())
+    return levelled(fade(resample_poly(speech, RATE, rate, window=("kaiser", 8.6)), RATE))
+
+
+def levelled(speech: np.ndarray) -> np.ndarray:
+    """A prompt at our level: its highest peaks are held down, so that they do not keep it quieter than others."""
+    for _ in range(20):
+        missing = ACTIVE_LEVEL - active_level(limited(speech), RATE)
+        if abs(missing) < 0.02:
+            break
+        speech = speech * amplitude(missing)
+    return limited(speech)
+
+
+def limited(speech: np.ndarray) -> np.ndarray:
+    """With no peak above `PEAK`: the gain goes down before a peak and comes back after it, without a click."""
+    size = round(RATE * HOLD) | 1
+    gain = np.minimum(1.0, amplitude(PEAK) / np.maximum(np.abs(speech), 1e-9))
+    held = minimum_filter1d(gain, size, mode="nearest")
+    window = np.hanning(size + 2)[1:-1]
+    return speech * np.convolve(np.pad(held, size // 2, mode="edge"), window / window.sum(), mode="valid")
 
 
 def beep() -> np.ndarray:
