@@ -236,9 +236,12 @@ fn chain(language: &str) -> impl Iterator<Item = &str> {
         .filter(move |of| std::mem::replace(&mut before, of) != *of)
 }
 
-/// All prompts that the menus use, by the list that the English ones are made from.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    LIST.lines()
+/// All prompts that the menus use in a language, by the list that its own are made from. Of a
+/// language without a list it is the English one.
+pub fn names(language: &str) -> impl Iterator<Item = &'static str> {
+    let base = language.split(['-', '_']).next().unwrap_or(FALLBACK);
+    let (_, list) = LISTS.into_iter().find(|(of, _)| *of == base).unwrap_or(LISTS[0]);
+    list.lines()
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .filter_map(|line| line.split('\t').next())
         .filter(|name| *name != "demo-message")
@@ -250,7 +253,14 @@ pub fn missing(pack: Option<&Path>, language: &str) -> Vec<&'static str> {
         Some(pack) => FORMATS.iter().any(|format| pack.join(format!("{name}.{format}")).is_file()),
         None => BuiltIn::get(&format!("{language}/{name}.wav")).is_some(),
     };
-    names().filter(|name| !is_there(name)).collect()
+    names(language).filter(|name| !is_there(name)).collect()
 }
 
-const LIST: &str = include_str!("../../sounds/prompts/en.tsv");
+const LISTS: [(&str, &str); 6] = [
+    (FALLBACK, include_str!("../../sounds/prompts/en.tsv")),
+    ("de", include_str!("../../sounds/prompts/de.tsv")),
+    ("es", include_str!("../../sounds/prompts/es.tsv")),
+    ("fr", include_str!("../../sounds/prompts/fr.tsv")),
+    ("it", include_str!("../../sounds/prompts/it.tsv")),
+    ("pt", include_str!("../../sounds/prompts/pt.tsv")),
+];

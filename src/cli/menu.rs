@@ -50,7 +50,7 @@ impl Prompts {
         for name in &missing {
             println!("{name}");
         }
-        let known = sounds::names().count();
+        let known = sounds::names(language).count();
         eprintln!("{} of {known} prompts are there", known - missing.len());
         if missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }

@@ -1,4 +1,4 @@
-//! Every language has words for everything that is said; English has the sounds as well.
+//! Every language has words for everything that is said, and the sounds of all of them or of none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,13 +23,63 @@ fn no_language_lacks_a_word() {
     }
 }
 
+/// A language is spoken whole or not at all: half a sentence in English helps nobody.
 #[test]
-fn every_english_word_was_spoken() {
-    let missing: Vec<String> = listed("sounds/prompts/en.tsv")
-        .into_iter()
-        .filter(|name| !Path::new(&format!("sounds/en/{name}.wav")).is_file())
-        .collect();
-    assert!(missing.is_empty(), "make them with sounds/generator: {missing:#?}");
+fn a_language_that_is_spoken_lacks_no_sound() {
+    for language in ALL {
+        let code = language.code;
+        let spoken = spoken(code);
+        if spoken.is_empty() && code != "en" {
+            continue;
+        }
+        let (listed, signals) = (listed(&format!("sounds/prompts/{code}.tsv")), signals(code));
+        let missing: Vec<_> = listed.difference(&spoken).collect();
+        assert!(missing.is_empty(), "make them with sounds/generator: {code} {missing:#?}");
+        let unknown: Vec<_> =
+            spoken.difference(&listed).filter(|name| !signals.contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "nobody says these of {code}: {unknown:#?}");
+    }
+}
+
+/// Mono PCM16 at 16 kHz behind 44 bytes, and something in it.
+#[test]
+fn every_sound_is_a_master() {
+    for language in ALL {
+        for name in spoken(language.code) {
+            let path = format!("sounds/{}/{name}.wav", language.code);
+            let bytes = fs::read(&path).unwrap();
+            let field = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            let (format, rate) = (field(20), field(24));
+            assert_eq!((&bytes[..4], &bytes[8..16]), (&b"RIFF"[..], &b"WAVEfmt "[..]), "{path}");
+            assert_eq!((format, rate, field(32)), (0x1_0001, 16_000, 0x10_0002), "{path}");
+            assert_eq!(&bytes[36..40], b"data", "{path}");
+            assert_eq!(field(40) as usize, bytes.len() - 44, "{path}");
+            assert!(bytes.len() > 44 + 3_200, "{path} is shorter than any word");
+        }
+    }
+}
+
+/// The sounds of a language, by name.
+fn spoken(code: &str) -> BTreeSet<String> {
+    let root = Path::new("sounds").join(code);
+    let (mut names, mut places) = (BTreeSet::new(), vec![root.clone()]);
+    while let Some(place) = places.pop() {
+        let Ok(entries) = fs::read_dir(&place) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                places.push(path);
+            } else {
+                let name = path.strip_prefix(&root).unwrap().with_extension("");
+                names.insert(name.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// Sounds without words: every language has those of English.
+fn signals(code: &str) -> &'static [&'static str] {
+    if code == "en" { &["beep", "silence/1"] } else { &[] }
 }
 
 /// The sounds that the menus name.

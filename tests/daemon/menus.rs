@@ -83,6 +83,24 @@ fn an_owner_hears_a_message_deletes_it_and_takes_it_back() {
     phone.expect("BYE");
 }
 
+/// In those that are built in: `tests/calls/prompts.rs` tells which of them are whole.
+#[test]
+fn a_mailbox_greets_in_its_own_language() {
+    let house = House::new("");
+    let sounds = format!("{}/sounds", env!("CARGO_MANIFEST_DIR"));
+    let languages = ["en", "de", "es", "fr", "it", "pt"].into_iter();
+    let spoken = languages.filter(|code| Path::new(&sounds).join(code).is_dir());
+    for (number, language) in (2000..).zip(spoken) {
+        let number = number.to_string();
+        house.ok(&["mailbox", "add", &number, "--language", language]);
+        let phone = Phone::new(&house);
+        let mut call = phone.call(&number);
+        call.hears_in(language, "vm-theperson");
+        call.hears_in(language, "vm-isunavail");
+        call.request("BYE", "", "");
+    }
+}
+
 #[test]
 fn wrong_pins_and_unknown_mailboxes_sound_alike_and_end_the_call() {
     let house = House::new(MENUS);

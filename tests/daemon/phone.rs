@@ -280,7 +280,13 @@ impl Call<'_> {
     /// Listens until a prompt has been heard; returns all that was.
     #[track_caller]
     pub fn hears(&self, prompt: &str) -> Vec<u8> {
-        let path = format!("{}/sounds/en/{prompt}.wav", env!("CARGO_MANIFEST_DIR"));
+        self.hears_in("en", prompt)
+    }
+
+    /// The same in another language.
+    #[track_caller]
+    pub fn hears_in(&self, language: &str, prompt: &str) -> Vec<u8> {
+        let path = format!("{}/sounds/{language}/{prompt}.wav", env!("CARGO_MANIFEST_DIR"));
         let sound = Sound::read(path.as_ref(), Codec::Pcmu).unwrap();
         let bytes = sound.encoded();
         // From the middle: nothing else sounds like that.
