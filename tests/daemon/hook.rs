@@ -1,5 +1,6 @@
 //! A receiver of webhooks that checks their signatures.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -41,8 +42,20 @@ impl Sink {
         sink
     }
 
+    /// In the order of their coming. One that came twice is one.
     pub fn had(&self) -> Vec<Event> {
-        self.had.lock().unwrap().clone()
+        let (mut had, mut seen) = (self.had.lock().unwrap().clone(), BTreeSet::new());
+        had.retain(|event| seen.insert(event.key.clone()));
+        had
+    }
+
+    /// How often each came, by its key.
+    pub fn times(&self) -> BTreeMap<String, usize> {
+        let mut times = BTreeMap::new();
+        for event in self.had.lock().unwrap().iter() {
+            *times.entry(event.key.clone()).or_default() += 1;
+        }
+        times
     }
 
     /// Events of this kind, such as `new`.

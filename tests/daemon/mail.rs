@@ -1,12 +1,13 @@
 //! Mail servers of a test's own: Debian's OpenSMTPD, and one that lies.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::mem;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::clients::installed;
@@ -59,19 +61,22 @@ impl OpenSmtpd {
         server
     }
 
-    /// The letters that came for a user, once there are so many.
+    /// The letters that came for a user, once there are so many, in no order. One that came twice
+    /// is one.
     pub fn letters(&self, user: &str, many: usize) -> Vec<Value> {
         let place = self.dir.path().join("mail").join(user).join("new");
         let list = || as_root("ls").arg(&place).output().unwrap().stdout;
-        let came = soon(|| String::from_utf8_lossy(&list()).lines().count() >= many);
-        assert!(came, "{user} got no {many} letters:\n{}", self.log());
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/mail.py");
-        let done = as_root("python3").arg(script).arg(&place).output().unwrap();
-        let told = String::from_utf8(done.stdout).unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let letters: Vec<Value> = told.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let (mut files, mut letters) = (0, BTreeMap::new());
+        let came = soon(|| {
+            let now = String::from_utf8_lossy(&list()).lines().count();
+            if now >= many && now > files {
+                (files, letters) = (now, read(&place));
+            }
+            letters.len() >= many
+        });
+        assert!(came, "{user} got no {many} letters, but {letters:#?}\n{}", self.log());
         assert_eq!(letters.len(), many, "{letters:#?}");
-        letters
+        letters.into_values().collect()
     }
 
     pub fn log(&self) -> String {
@@ -90,6 +95,16 @@ impl Drop for OpenSmtpd {
             eprintln!("OpenSMTPD's log:\n{}", self.log());
         }
     }
+}
+
+/// The letters of a maildir by their Message-ID.
+fn read(place: &Path) -> BTreeMap<String, Value> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/daemon/mail.py");
+    let done = as_root("python3").arg(script).arg(place).output().unwrap();
+    let told = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let letters = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    letters.map(|letter| (letter["headers"]["message-id"].to_string(), letter)).collect()
 }
 
 /// It knows one place for its queue and its socket. Where the system lets us, each server sees
@@ -123,12 +138,12 @@ pub enum Lie {
     Hang,
     /// "Not now", to everybody.
     Closing,
-    /// "Not now", to the next recipient; then it is honest.
-    LaterOnce,
+    /// "Not now", to this recipient.
+    Later(&'static str),
     /// "There is nobody of this name."
     Nobody(&'static str),
-    /// It takes a letter and is gone before it says so; then it is honest.
-    GoneOnce,
+    /// It takes this recipient's letter and is gone before it says so.
+    Gone(&'static str),
     /// Every byte takes its time.
     Slow,
 }
@@ -141,36 +156,50 @@ pub struct Liar {
     /// Recipient and text of each letter that it had whole.
     had: Arc<Mutex<Vec<(String, String)>>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    /// Clients that wait for a word since it hangs.
+    hung: Arc<AtomicUsize>,
     tls: Option<Arc<ServerConfig>>,
 }
 
+/// Nobody listens there, but nobody else can either.
+pub struct Silence(Socket);
+
+impl Silence {
+    pub fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().as_socket().unwrap().port()
+    }
+
+    /// Somebody does now.
+    pub fn ends(self) -> Liar {
+        self.0.listen(128).unwrap();
+        Liar::on(self.0.into(), None)
+    }
+}
+
 impl Liar {
-    pub fn start(port: u16) -> Self {
-        Self::start_with(port, None)
+    pub fn start() -> Self {
+        Silence::new().ends()
     }
 
     /// It offers STARTTLS with this certificate, and takes no letter without.
     pub fn encrypting(identity: &Identity) -> Self {
-        let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap();
-        let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain.map(Result::unwrap).collect(), key)
-            .unwrap();
-        Self::start_with(0, Some(Arc::new(config)))
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), Some(tls(identity)))
     }
 
-    fn start_with(port: u16, tls: Option<Arc<ServerConfig>>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    fn on(listener: TcpListener, tls: Option<Arc<ServerConfig>>) -> Self {
         let port = listener.local_addr().unwrap().port();
         let liar = Self {
             port,
             lie: Arc::new(Mutex::new(Lie::None)),
             had: Arc::default(),
             open: Arc::default(),
+            hung: Arc::default(),
             tls,
         };
         let server = liar.clone();
@@ -197,32 +226,45 @@ impl Liar {
         }
     }
 
-    /// Who got which, in the order of their coming.
+    /// Clients that it lets hang now.
+    pub fn hung(&self) -> usize {
+        self.hung.load(Ordering::SeqCst)
+    }
+
+    /// Who got which, in the order of their coming. One that came twice is one.
     pub fn letters(&self) -> Vec<(String, String)> {
-        self.had.lock().unwrap().clone()
+        let (mut letters, mut seen) = (self.all(), BTreeSet::new());
+        letters.retain(|letter| seen.insert(named(letter)));
+        letters
     }
 
     pub fn texts(&self) -> Vec<String> {
-        self.had.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+        self.letters().into_iter().map(|(_, text)| text).collect()
     }
 
-    /// Who got a letter, with its Message-ID, sorted.
-    pub fn had(&self) -> Vec<(String, String)> {
-        let had = self.had.lock().unwrap();
-        let id = |text: &str| {
-            text.lines().find_map(|l| l.strip_prefix("Message-ID: ")).map(str::to_owned)
-        };
-        let mut had: Vec<_> =
-            had.iter().map(|(to, text)| (to.clone(), id(text).unwrap())).collect();
-        had.sort();
+    /// How often each letter came, by its recipient and Message-ID.
+    pub fn had(&self) -> BTreeMap<(String, String), usize> {
+        let mut had = BTreeMap::new();
+        for letter in self.all() {
+            *had.entry(named(&letter)).or_default() += 1;
+        }
         had
+    }
+
+    fn all(&self) -> Vec<(String, String)> {
+        self.had.lock().unwrap().clone()
     }
 
     fn meet(&self, stream: TcpStream) -> Option<()> {
         let mut plain = BufReader::new(stream);
         let lie = *self.lie.lock().unwrap();
         match lie {
-            Lie::Hang => return plain.read_line(&mut String::new()).ok().map(drop),
+            Lie::Hang => {
+                self.hung.fetch_add(1, Ordering::SeqCst);
+                let waited = plain.read_line(&mut String::new());
+                self.hung.fetch_sub(1, Ordering::SeqCst);
+                return waited.ok().map(drop);
+            }
             Lie::Closing => return self.say(&mut plain, "421 closing"),
             _ => self.say(&mut plain, "220 liar.example")?,
         }
@@ -249,22 +291,13 @@ impl Liar {
         let mut to = String::new();
         loop {
             let (line, verb) = command(client)?;
-            let lie = {
-                let mut lie = self.lie.lock().unwrap();
-                // Two letters may come at the same moment, and one of them is the next.
-                match (verb.as_str(), *lie) {
-                    ("RCPT", Lie::LaterOnce) | ("DATA", Lie::GoneOnce) => {
-                        mem::replace(&mut *lie, Lie::None)
-                    }
-                    (_, lie) => lie,
-                }
-            };
+            let lie = *self.lie.lock().unwrap();
             match (verb.as_str(), lie) {
                 ("EHLO", _) => self.say(client, "250-liar.example\r\n250 8BITMIME")?,
                 ("RCPT", lie) => {
                     line.split(['<', '>']).nth(1)?.clone_into(&mut to);
                     let answer = match lie {
-                        Lie::LaterOnce => "451 come back later",
+                        Lie::Later(who) if to.starts_with(who) => "451 come back later",
                         Lie::Nobody(who) if to.starts_with(who) => "550 there is nobody",
                         _ => "250 known",
                     };
@@ -274,7 +307,7 @@ impl Liar {
                     self.say(client, "354 go on")?;
                     let text = letter(client)?;
                     self.had.lock().unwrap().push((to.clone(), text));
-                    if lie == Lie::GoneOnce {
+                    if matches!(lie, Lie::Gone(who) if to.starts_with(who)) {
                         return None;
                     }
                     self.say(client, "250 taken")?;
@@ -308,6 +341,33 @@ fn letter(client: &mut BufReader<impl Read>) -> Option<String> {
     }
 }
 
+/// A server that shows this certificate.
+pub fn tls(identity: &Identity) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    Arc::new(config)
+}
+
+fn named((to, text): &(String, String)) -> (String, String) {
+    let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: "));
+    (to.clone(), id.unwrap_or_else(|| panic!("no Message-ID in {text}")).to_owned())
+}
+
+/// For a program that binds it itself: one that the system gives to nobody, and no other test has.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 8).unwrap();
+    loop {
+        let port = 30_300 + process * 300 + NEXT.fetch_add(1, Ordering::Relaxed) % 300;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Owners are told by mail and page, whatever the mail server does.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread;
 
 use afterbeep::state::State;
@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::hook::Sink;
 use crate::house::{House, names, soon};
 use crate::kills::{Tally, kill};
-use crate::mail::{Liar, Lie, OpenSmtpd, free_port};
+use crate::mail::{Liar, Lie, OpenSmtpd, Silence};
 use crate::phone::Phone;
 use crate::voice::{Law, Voice, wav_samples, write_wav};
 
@@ -31,6 +31,8 @@ fn a_message_is_mailed_to_every_address_and_leaves_when_all_have_it() {
     leave_as(&house, "Zoë Ünlü 😀");
     let [mine, theirs] = ["ada", "countess"].map(|user| server.letters(user, 1).remove(0));
     let kept = house.message();
+    let length = seconds(&kept);
+    assert!(length >= 3, "{length}");
     for (letter, to) in [(&mine, "ada@example.com"), (&theirs, "countess@example.com")] {
         let head = &letter["headers"];
         assert_eq!(letter["defects"], Value::Array(vec![]), "{letter:#}");
@@ -49,7 +51,7 @@ fn a_message_is_mailed_to_every_address_and_leaves_when_all_have_it() {
         let [text, html] = [0, 1].map(|n| &body["parts"][0]["parts"][n]);
         for part in [text, html] {
             assert_eq!(part["charset"], "utf-8");
-            for said in ["Zoë Ünlü 😀", "12125550142", "0:03"] {
+            for said in ["Zoë Ünlü 😀", "12125550142", &format!("0:{length:02}")] {
                 assert!(part["text"].as_str().unwrap().contains(said), "{said} in {part}");
             }
         }
@@ -59,9 +61,8 @@ fn a_message_is_mailed_to_every_address_and_leaves_when_all_have_it() {
             usize::try_from(audio["samples"].as_u64().unwrap()).unwrap(),
             wav_samples(&kept).len()
         );
-        assert!((2.9..3.2).contains(&audio["seconds"].as_f64().unwrap()), "{audio}");
         let name = audio["name"].as_str().unwrap();
-        assert!(name.ends_with("_+12125550142_0m03s.wav"), "{name}");
+        assert!(name.ends_with(&format!("_+12125550142_0m{length:02}s.wav")), "{name}");
     }
     assert_ne!(mine["headers"]["message-id"], theirs["headers"]["message-id"]);
 
@@ -98,13 +99,13 @@ fn a_server_that_encrypts_with_a_certificate_of_its_own_is_not_refused_where_a_b
     house.until("it is mailed", || liar.had().len() == 1);
     let text = liar.texts().remove(0);
     // In both ways: some mail programs know only the old one.
-    let name = "_+12125550142_0m00s.mp3\"";
-    assert!(text.contains("audio/mpeg; name=") && text.matches(name).count() == 2, "{text}");
+    let name = format!("_+12125550142_0m{:02}s.mp3\"", seconds(&house.message()));
+    assert!(text.contains("audio/mpeg; name=") && text.matches(&name).count() == 2, "{text}");
 }
 
 #[test]
 fn a_letter_says_where_to_listen_instead_of_bringing_the_recording() {
-    let liar = Liar::start(0);
+    let liar = Liar::start();
     let house = mailing(
         liar.port,
         "[mail]\nattach = 'link'\nlink_url = 'https://vm.example/pbx/'\nlink_hours = 48",
@@ -132,7 +133,7 @@ fn a_letter_says_where_to_listen_instead_of_bringing_the_recording() {
 
 #[test]
 fn owners_hear_what_was_done_to_their_mailbox() {
-    let liar = Liar::start(0);
+    let liar = Liar::start();
     let mut house = mailing(liar.port, "");
     house.ok(&["mailbox", "edit", "1000", "--email", "old@example.com", "--language", "de"]);
     let letters = |expected: &[(&str, &str)]| {
@@ -215,28 +216,28 @@ fn unfolded(text: &str) -> String {
 
 #[test]
 fn whatever_a_mail_server_does_no_letter_is_lost_and_nothing_else_waits() {
-    let (port, sink) = (free_port(), Sink::start());
-    let mut house = mailing(port, &webhook(&sink));
+    let (silence, sink) = (Silence::new(), Sink::start());
+    let mut house = mailing(silence.port(), &webhook(&sink));
     let to = ["--email", "a@example.com", "--email", "b@example.com"];
     house.ok(&[&["mailbox", "edit", "1000", "--notify-email", "delete"], &to[..]].concat());
     let told = |many: usize| house.until("the hook hears", || sink.count("new") == many);
     let stays = |many: usize| assert_eq!(house.messages(many).len(), many);
-    let waits = |why: &str| {
-        let is_told = || waiting(&house).iter().any(|line| line.contains(why));
-        house.until(why, is_told);
+    let wait = |many: usize, why: &str| {
+        let of = |why| waiting(&house).iter().filter(|line| line.contains(why)).count();
+        house.until(why, || of(why) == many && of("") == many);
     };
     let retry = || house.ok(&["outbox", "retry"]);
     let leaves = |liar: &Liar, letters: usize| {
-        house.until("all is mailed", || liar.had().len() >= letters && waiting(&house).is_empty());
+        house.until("all is mailed", || liar.had().len() == letters && waiting(&house).is_empty());
         house.until("it leaves", || house.ok(&["messages", "list", "1000", "--json"]).is_empty());
     };
 
     // Nobody listens.
     leave(&house);
     told(1);
-    waits("refused");
+    house.until("refused", || waiting(&house).iter().any(|line| line.contains("refused")));
     stays(1);
-    let liar = Liar::start(port);
+    let liar = silence.ends();
     retry();
     leaves(&liar, 2);
 
@@ -247,34 +248,35 @@ fn whatever_a_mail_server_does_no_letter_is_lost_and_nothing_else_waits() {
     leave(&house);
     told(3);
     stays(2);
-    assert_eq!(waiting(&house).len(), 4, "two letters of two messages");
+    house.until("two letters of two messages hang", || liar.hung() == 4);
+    wait(4, "");
     liar.lies(Lie::None);
-    let failed = || waiting(&house).iter().filter(|line| line.contains("incomplete")).count();
-    house.until("it gave no answer", || failed() == 4);
+    wait(4, "incomplete");
     retry();
     leaves(&liar, 6);
 
     liar.lies(Lie::Closing);
     leave(&house);
-    waits("421");
+    house.until("421", || waiting(&house).iter().any(|line| line.contains("421")));
     stays(1);
     liar.lies(Lie::None);
     retry();
     leaves(&liar, 8);
 
     // One recipient must wait; the other need not, but the message stays for both.
-    liar.lies(Lie::LaterOnce);
+    liar.lies(Lie::Later("b@"));
     leave(&house);
-    waits("451");
-    house.until("the other has it", || liar.had().len() == 9 && waiting(&house).len() == 1);
+    wait(1, "451");
+    assert_eq!(liar.had().len(), 9);
     stays(1);
+    liar.lies(Lie::None);
     retry();
     leaves(&liar, 10);
 
     liar.lies(Lie::Nobody("b@"));
     leave(&house);
-    waits("given up");
-    house.until("the other has it", || liar.had().len() == 11 && waiting(&house).len() == 1);
+    wait(1, "given up");
+    assert_eq!(liar.had().len(), 11);
     stays(1);
     let dead = waiting(&house).remove(0);
     assert!(dead.contains("550"), "{dead}");
@@ -282,23 +284,19 @@ fn whatever_a_mail_server_does_no_letter_is_lost_and_nothing_else_waits() {
     assert_eq!(retry(), "1 notices are tried again\n");
     leaves(&liar, 12);
 
-    liar.lies(Lie::GoneOnce);
+    liar.lies(Lie::Gone("b@"));
     leave(&house);
-    house.until("it is mailed in part", || liar.had().len() >= 13);
-    waits("incomplete");
+    wait(1, "incomplete");
     stays(1);
+    liar.lies(Lie::None);
     retry();
-    leaves(&liar, 15);
-    let mut times = BTreeMap::new();
-    for letter in liar.had() {
-        *times.entry(letter).or_insert(0) += 1;
-    }
-    assert_eq!(times.len(), 14, "{times:#?}");
-    assert_eq!(times.values().max(), Some(&2), "the same letter, by its Message-ID");
+    leaves(&liar, 14);
+    let again = liar.had().values().any(|times| *times > 1);
+    assert!(again, "the same letter, by its Message-ID: {:#?}", liar.had());
 
     liar.lies(Lie::Slow);
     leave(&house);
-    leaves(&liar, 17);
+    leaves(&liar, 16);
     assert!(house.runs());
 }
 
@@ -313,6 +311,11 @@ fn whenever_the_daemon_dies_each_notice_comes_once_or_twice_and_the_lamp_is_righ
     let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
     let (messages, again) = (sum(|tally| tally.messages), sum(|tally| tally.again));
     assert!(messages > 10 && again < 2 * messages, "{tallies:?}");
+}
+
+/// How long a recording is, in whole seconds.
+fn seconds(audio: &Path) -> usize {
+    wav_samples(audio).len() / 8_000
 }
 
 /// A daemon that mails to this port, and where a call is short.
@@ -341,8 +344,12 @@ pub fn webhook(sink: &Sink) -> String {
 
 /// A short message, left by a telephone.
 pub fn leave(house: &House) {
+    leave_in(house, "1000");
+}
+
+pub fn leave_in(house: &House, mailbox: &str) {
     let phone = Phone::new(house);
-    let mut call = phone.call("1000");
+    let mut call = phone.call(mailbox);
     call.skip_to_the_end_of_the_beep();
     let voice = Voice::new(Law::Mu, 0.4, 6);
     call.say(&voice, 0..voice.len());
