@@ -24,7 +24,10 @@ pub fn summary(account: &str, counts: Counts) -> String {
 pub struct Lamps {
     all: HashMap<String, Lamp>,
     by_mailbox: HashMap<MailboxId, BTreeSet<String>>,
-    under_way: usize,
+    /// Those to be told, by when.
+    due: BTreeSet<(Instant, String)>,
+    /// Those that were told a moment ago, and have not answered yet.
+    awaited: BTreeSet<(Instant, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +45,8 @@ enum Standing {
     #[default]
     Quiet,
     Due(Instant),
-    UnderWay,
+    /// Since then.
+    UnderWay(Instant),
 }
 
 /// How telling a lamp ended.
@@ -57,6 +61,11 @@ pub enum Answer {
 
 /// NOTIFYs under way at one time: ten thousand lamps at a start are no flood.
 const AT_ONCE: usize = 64;
+/// Who has not answered for so long does not keep others waiting: a telephone that is switched off
+/// is given up after 32 s (RFC 3261 §17.1.2.2), and there may be many.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A lamp that is nobody's any more, and cannot be told so, is told so often.
+const LAST_TRIES: u32 = 8;
 /// RFC 3842 §3.10: not more often.
 const PAUSE: Duration = Duration::from_secs(1);
 const FIRST: Duration = Duration::from_secs(5);
@@ -70,14 +79,14 @@ impl Lamps {
         for gone in before.difference(&wanted) {
             if let Some(lamp) = self.all.get_mut(gone) {
                 lamp.mailboxes.remove(mailbox);
-                // The lamp must go out, or show what the others have.
-                lamp.due(now);
             }
+            // The lamp must go out, or show what the others have.
+            self.is_due(gone, now);
         }
         for address in &wanted {
             let lamp = self.all.entry(address.clone()).or_default();
             lamp.mailboxes.insert(mailbox.clone(), counts);
-            lamp.due(now);
+            self.is_due(address, now);
         }
         if !wanted.is_empty() {
             self.by_mailbox.insert(mailbox.clone(), wanted);
@@ -85,67 +94,62 @@ impl Lamps {
     }
 
     pub fn changed(&mut self, mailbox: &MailboxId, counts: Counts, now: Instant) {
-        for address in self.by_mailbox.get(mailbox).into_iter().flatten() {
+        let Some(addresses) = self.by_mailbox.get(mailbox).cloned() else { return };
+        for address in &addresses {
             if let Some(lamp) = self.all.get_mut(address) {
                 lamp.mailboxes.insert(mailbox.clone(), counts);
-                lamp.due(now);
             }
-        }
-    }
-
-    /// The lamp has registered anew, or was switched on: it is told whatever it was told before.
-    pub fn forgot(&mut self, address: &str, now: Instant) {
-        if let Some(lamp) = self.all.get_mut(address) {
-            lamp.told = None;
-            lamp.due(now);
+            self.is_due(address, now);
         }
     }
 
     /// Who is to be told what, now; each counts as under way until [`Lamps::answered`].
     pub fn next(&mut self, now: Instant) -> Vec<(String, MailboxId, Counts)> {
-        let mut due = vec![];
-        let mut over = vec![];
-        for (address, lamp) in &mut self.all {
-            if self.under_way + due.len() >= AT_ONCE {
-                break;
-            }
-            if !matches!(lamp.standing, Standing::Due(at) if at <= now) {
+        while self.awaited.first().is_some_and(|(since, _)| *since + PATIENCE <= now) {
+            self.awaited.pop_first();
+        }
+        let mut told = vec![];
+        while self.awaited.len() < AT_ONCE
+            && let Some((_, address)) = self.due.first().filter(|(at, _)| *at <= now).cloned()
+        {
+            let Some(lamp) = self.all.get_mut(&address) else {
+                self.due.pop_first();
                 continue;
-            }
-            let sum: Counts = lamp.mailboxes.values().copied().sum();
+            };
+            let sum = lamp.sum();
             if lamp.told == Some(sum) {
-                lamp.standing = Standing::Quiet;
-                if lamp.mailboxes.is_empty() {
-                    over.push(address.clone());
+                let is_nobodys = lamp.mailboxes.is_empty();
+                self.stands(&address, Standing::Quiet);
+                if is_nobodys {
+                    self.all.remove(&address);
                 }
                 continue;
             }
-            lamp.standing = Standing::UnderWay;
             (lamp.told, lamp.last) = (Some(sum), Some(now));
-            let owner = lamp.mailboxes.keys().min().cloned();
             // A lamp of nobody goes out; whose it was does not matter to it.
-            let owner = owner.unwrap_or_else(nobody);
-            due.push((address.clone(), owner, sum));
+            let owner = lamp.mailboxes.keys().min().cloned().unwrap_or_else(nobody);
+            self.stands(&address, Standing::UnderWay(now));
+            told.push((address, owner, sum));
         }
-        for address in over {
-            self.all.remove(&address);
-        }
-        self.under_way += due.len();
-        due
+        told
     }
 
     pub fn answered(&mut self, address: &str, answer: Answer, now: Instant) {
-        self.under_way = self.under_way.saturating_sub(1);
         let Some(lamp) = self.all.get_mut(address) else { return };
-        let sum: Counts = lamp.mailboxes.values().copied().sum();
-        lamp.standing = match answer {
+        let is_nobodys = lamp.mailboxes.is_empty();
+        let standing = match answer {
             Answer::Told | Answer::Refused => {
                 lamp.failures = 0;
-                if lamp.told == Some(sum) && !lamp.mailboxes.is_empty() {
+                if lamp.told == Some(lamp.sum()) && !is_nobodys {
                     Standing::Quiet
                 } else {
                     Standing::Due(now + PAUSE)
                 }
+            }
+            Answer::Later(_) if is_nobodys && lamp.failures >= LAST_TRIES => {
+                self.stands(address, Standing::Quiet);
+                self.all.remove(address);
+                return;
             }
             Answer::Later(wait) => {
                 lamp.told = None;
@@ -154,28 +158,46 @@ impl Lamps {
                 Standing::Due(now + wait.unwrap_or(doubled).clamp(PAUSE, LONGEST))
             }
         };
+        self.stands(address, standing);
     }
 
     /// When [`Lamps::next`] has something that it has not now.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.under_way >= AT_ONCE {
-            return None;
+        let (due, _) = self.due.first()?;
+        let full = self.awaited.first().filter(|_| self.awaited.len() >= AT_ONCE);
+        Some(full.map_or(*due, |(since, _)| (*due).max(*since + PATIENCE)))
+    }
+
+    /// Something may have changed: as soon as a second has passed since the last NOTIFY.
+    fn is_due(&mut self, address: &str, now: Instant) {
+        let Some(lamp) = self.all.get_mut(address) else { return };
+        if !matches!(lamp.standing, Standing::UnderWay(_)) {
+            lamp.failures = 0;
+            let at = lamp.last.map_or(now, |last| now.max(last + PAUSE));
+            self.stands(address, Standing::Due(at));
         }
-        let due = |lamp: &Lamp| match lamp.standing {
-            Standing::Due(at) => Some(at),
-            Standing::Quiet | Standing::UnderWay => None,
+    }
+
+    fn stands(&mut self, address: &str, standing: Standing) {
+        let Some(lamp) = self.all.get_mut(address) else { return };
+        let was = std::mem::replace(&mut lamp.standing, standing);
+        let place = |at| (at, address.to_owned());
+        let _it_was_there = match was {
+            Standing::Due(at) => self.due.remove(&place(at)),
+            Standing::UnderWay(since) => self.awaited.remove(&place(since)),
+            Standing::Quiet => true,
         };
-        self.all.values().filter_map(due).min()
+        let _it_is_new = match standing {
+            Standing::Due(at) => self.due.insert(place(at)),
+            Standing::UnderWay(since) => self.awaited.insert(place(since)),
+            Standing::Quiet => true,
+        };
     }
 }
 
 impl Lamp {
-    /// Something may have changed: as soon as a second has passed since the last NOTIFY.
-    fn due(&mut self, now: Instant) {
-        if self.standing != Standing::UnderWay {
-            self.failures = 0;
-            self.standing = Standing::Due(self.last.map_or(now, |last| now.max(last + PAUSE)));
-        }
+    fn sum(&self) -> Counts {
+        self.mailboxes.values().copied().sum()
     }
 }
 
@@ -271,5 +293,42 @@ mod tests {
         lamps.answered(&phone, Answer::Told, at(4));
         assert_eq!(told(&mut lamps, at(6)), []);
         assert!(lamps.all.is_empty());
+    }
+
+    #[test]
+    fn telephones_that_are_switched_off_keep_no_other_dark() {
+        let (mut lamps, start) = (Lamps::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        for n in 1_000..1_200 {
+            lamps.set(&id(&n.to_string()), &[format!("sip:off{n}")], new(1), at(0));
+        }
+        assert_eq!(told(&mut lamps, at(0)).len(), AT_ONCE);
+        lamps.set(&id("2"), &["sip:on".to_owned()], new(1), at(1));
+        assert_eq!((told(&mut lamps, at(999)), lamps.deadline()), (vec![], Some(at(1_000))));
+        let others: usize = (1..4).map(|s| told(&mut lamps, at(s * 1_000)).len()).sum();
+        assert_eq!(others, 200 + 1 - AT_ONCE, "none has answered, and all were told");
+        assert_eq!(lamps.deadline(), None);
+        // The answers of who was given up count all the same.
+        lamps.answered("sip:off1000", Answer::Later(None), at(32_000));
+        assert_eq!(lamps.deadline(), Some(at(37_000)));
+        lamps.answered("sip:on", Answer::Told, at(32_000));
+        lamps.changed(&id("2"), new(2), at(33_000));
+        assert_eq!(told(&mut lamps, at(33_000)), [("sip:on".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_lamp_that_nobody_has_any_more_is_not_called_for_ever() {
+        let (mut lamps, mut now) = (Lamps::default(), Instant::now());
+        lamps.set(&id("1"), &["sip:typo".to_owned()], new(1), now);
+        assert_eq!(told(&mut lamps, now).len(), 1);
+        lamps.answered("sip:typo", Answer::Later(None), now);
+        lamps.set(&id("1"), &[], new(1), now);
+        let mut tries = 0;
+        while let Some(at) = lamps.deadline() {
+            now = at;
+            tries += told(&mut lamps, now).len();
+            lamps.answered("sip:typo", Answer::Later(None), now);
+        }
+        assert!((3..12).contains(&tries) && lamps.all.is_empty(), "{tries}");
     }
 }
