@@ -235,6 +235,7 @@ fn notices(section: &mut Section, config: &mut Config) {
     section.take_some("voicemail_number", &mut notices.voicemail_number);
     section.take_some("lamp_username", &mut notices.lamp_username);
     section.take_some("lamp_password_file", &mut notices.lamp_password_file);
+    section.take_some("lamp_realm", &mut notices.lamp_realm);
 }
 
 fn log(section: &mut Section, config: &mut Config) {

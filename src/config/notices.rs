@@ -64,6 +64,8 @@ pub struct Notices {
     /// Who we are where a lamp asks for a password.
     pub lamp_username: Option<String>,
     pub lamp_password_file: Option<PathBuf>,
+    /// The realm that may ask for it; unset: the host of the lamp's address.
+    pub lamp_realm: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -137,6 +139,7 @@ impl Default for Notices {
             voicemail_number: None,
             lamp_username: None,
             lamp_password_file: None,
+            lamp_realm: None,
         }
     }
 }
@@ -193,6 +196,11 @@ pub(super) fn problems(config: &Config) -> Vec<(&'static str, String)> {
         lamp_username.is_some() != lamp_password_file.is_some(),
         "notices.lamp_username",
         "and notices.lamp_password_file belong together".into(),
+    );
+    refuse(
+        config.notices.lamp_realm.is_some() && lamp_username.is_none(),
+        "notices.lamp_realm",
+        "needs notices.lamp_username, whom it may ask for a password".into(),
     );
     let plain = |number: &String| {
         !number.is_empty()

@@ -159,11 +159,9 @@ fn switchman(config: &Config, stores: &Stores, agent: &Agent) -> anyhow::Result<
     };
     let notices = &config.notices;
     let secret = notices.lamp_password_file.as_deref().map(read_secret).transpose()?;
-    let credentials = notices
-        .lamp_username
-        .clone()
-        .zip(secret)
-        .map(|(username, secret)| Credentials { username, secret, realm: None });
+    let credentials = notices.lamp_username.clone().zip(secret).map(|(username, secret)| {
+        Credentials { username, secret, realm: notices.lamp_realm.clone() }
+    });
     Ok(Switchman {
         agent: agent.clone(),
         spool: stores.spool.clone(),

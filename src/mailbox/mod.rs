@@ -255,8 +255,11 @@ impl Mailbox {
         );
         for address in &self.mwi {
             refuse(
-                !is_sip_address(address.trim_start_matches("sip:")),
-                format!("mwi `{}` is no SIP address: write sip:user@host", address.escape_debug()),
+                !is_lamp(address),
+                format!(
+                    "mwi `{}` is no SIP address: write sip:user@host, or sip:user@host;transport=tcp",
+                    address.escape_debug()
+                ),
             );
         }
         if let Some(address) = &self.sip_address {
@@ -337,6 +340,14 @@ fn is_sip_address(text: &str) -> bool {
     is_mail_address(text)
 }
 
+/// A SIP address with or without its scheme, and with the parameters of a URI (RFC 3261 §25.1).
+fn is_lamp(text: &str) -> bool {
+    let rest = text.strip_prefix("sips:").or_else(|| text.strip_prefix("sip:")).unwrap_or(text);
+    let (address, params) = rest.split_once(';').unwrap_or((rest, ""));
+    is_sip_address(address)
+        && params.chars().all(|c| c.is_ascii_alphanumeric() || "-_.!~*'()[]/:&+$%=;".contains(c))
+}
+
 fn is_e164(text: &str) -> bool {
     text.strip_prefix('+').is_some_and(|digits| {
         (2..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
@@ -389,6 +400,24 @@ mod tests {
         mailbox.language = "../en".into();
         (mailbox.min_seconds, mailbox.max_seconds) = (Some(5), Some(5));
         assert_eq!(mailbox.problems().len(), 5);
+    }
+
+    #[test]
+    fn a_lamp_is_reached_as_its_address_says() {
+        let mut mailbox = Mailbox::new(Uuid::nil(), 1, 0);
+        for (address, is_one) in [
+            ("1000@phone", true),
+            ("sip:1000@192.0.2.1:5070;transport=tcp", true),
+            ("sips:1000@pbx.example.com", true),
+            ("sip:1000@pbx.example.com;transport=tls;x=%20", true),
+            ("sip:1000", false),
+            ("sip:1000@pbx;transport=\"tcp\"", false),
+            ("sip:1000@pbx;a\r\nEvent: b", false),
+            ("sip:1000@pbx>;a", false),
+        ] {
+            mailbox.mwi = vec![address.into()];
+            assert_eq!(mailbox.problems().is_empty(), is_one, "{address}");
+        }
     }
 
     #[test]

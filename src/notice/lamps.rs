@@ -1,7 +1,7 @@
 //! Telling lamps: who subscribed, and whom mailboxes name.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,8 +14,8 @@ use super::mwi::{Answer, Lamps, summary};
 use crate::directory::{Dialled, Directory, Happening};
 use crate::mailbox::{Change, Counts, Mailbox, MailboxId};
 use crate::sip::{
-    Agent, Announcement, Credentials, Refusal, Reject, Subscriber, Subscribing, SubscriptionKey,
-    Uri,
+    Agent, Announcement, Credentials, Reason, Refusal, Reject, Subscriber, Subscribing,
+    SubscriptionKey, Uri,
 };
 use crate::spool::Spool;
 
@@ -43,7 +43,8 @@ struct Watchers {
 
 struct Watcher {
     mailboxes: Vec<MailboxId>,
-    account: String,
+    /// Where it knows us.
+    local: SocketAddr,
 }
 
 type Told = (String, Result<(), Refusal>);
@@ -101,20 +102,35 @@ impl Switchman {
 
     fn changed(&self, change: &Change, lamps: &mut Lamps, watchers: &mut Watchers) {
         let mailbox = change.mailbox();
-        if let Change::Renamed { from, to } = change {
-            watchers.rename(from, to);
-        }
-        let Some(counts) = change.counts() else { return };
+        let counts = match change {
+            Change::Renamed { from, to } => {
+                watchers.rename(from, to);
+                // Its settings were there before its messages: until now it seemed empty.
+                Some(self.spool.counts(to))
+            }
+            change => change.counts(),
+        };
+        let Some(counts) = counts else { return };
         lamps.changed(mailbox, counts, Instant::now());
         self.tell_watchers(mailbox, watchers);
+        if let Change::Closed { mailbox } = change {
+            for key in watchers.lose(mailbox) {
+                self.agent.end(key, Reason::NoResource);
+            }
+        }
     }
 
     fn tell_watchers(&self, mailbox: &MailboxId, watchers: &Watchers) {
         for key in watchers.by_mailbox.get(mailbox).into_iter().flatten() {
             if let Some(watcher) = watchers.subscriptions.get(key) {
-                self.agent.notify(*key, summary(&watcher.account, self.sum(&watcher.mailboxes)));
+                self.agent.notify(*key, self.summary_for(watcher));
             }
         }
+    }
+
+    fn summary_for(&self, Watcher { mailboxes, local }: &Watcher) -> String {
+        let user = mailboxes.first().map_or_else(String::new, |mailbox| self.account(mailbox));
+        summary(&at(&user, *local).to_string(), self.sum(mailboxes))
     }
 
     /// Changes came too fast to be heard one by one.
@@ -177,21 +193,20 @@ impl Switchman {
             telling.spawn(async move { (address, Err(refused)) });
             return;
         };
-        let user = if self.account.is_empty() { owner.number() } else { &self.account };
-        let host =
-            self.agent.local_addrs().first().map_or_else(String::new, |(_, at)| at.to_string());
-        let account = format!("sip:{user}@{host}");
-        let Ok(from) = format!("<{account}>").parse() else { return };
-        let announcement = Announcement {
-            target,
-            from,
-            state: self.state.clone(),
-            body: summary(&account, counts),
-            credentials: self.credentials.clone(),
-        };
-        let agent = self.agent.clone();
+        let (agent, state) = (self.agent.clone(), self.state.clone());
+        let (account, credentials) = (self.account(owner), self.credentials.clone());
         telling.spawn(async move {
-            let outcome = agent.announce(&announcement).await;
+            let say = |local| {
+                let account = at(&account, local);
+                Announcement {
+                    target: target.clone(),
+                    state: state.clone(),
+                    body: summary(&account.to_string(), counts),
+                    from: account.into(),
+                    credentials: credentials.clone(),
+                }
+            };
+            let outcome = agent.announce(&target, say).await;
             (address, outcome)
         });
     }
@@ -205,9 +220,9 @@ impl Switchman {
         if mailboxes.is_empty() {
             return self.agent.decline(key, Reject::NotFound);
         }
-        let account = self.account_of(&mailboxes[0], who.local);
-        let body = summary(&account, self.sum(&mailboxes));
-        watchers.insert(key, Watcher { mailboxes, account });
+        let watcher = Watcher { mailboxes, local: who.local };
+        let body = self.summary_for(&watcher);
+        watchers.insert(key, watcher);
         self.agent.grant(key, body);
     }
 
@@ -223,9 +238,9 @@ impl Switchman {
         found.filter(|(id, _)| id.context() == context).map(|(id, _)| id).collect()
     }
 
-    fn account_of(&self, mailbox: &MailboxId, local: SocketAddr) -> String {
-        let user = if self.account.is_empty() { mailbox.number() } else { &self.account };
-        format!("sip:{user}@{local}")
+    /// Whom a telephone dials to listen.
+    fn account(&self, mailbox: &MailboxId) -> String {
+        if self.account.is_empty() { mailbox.number().to_owned() } else { self.account.clone() }
     }
 
     fn sum(&self, mailboxes: &[MailboxId]) -> Counts {
@@ -256,6 +271,18 @@ impl Watchers {
         }
     }
 
+    /// Nobody watches this mailbox any more; who watched nothing else.
+    fn lose(&mut self, mailbox: &MailboxId) -> Vec<SubscriptionKey> {
+        let mut keys: Vec<_> =
+            self.by_mailbox.remove(mailbox).unwrap_or_default().into_iter().collect();
+        keys.retain(|key| {
+            let Some(watcher) = self.subscriptions.get_mut(key) else { return false };
+            watcher.mailboxes.retain(|watched| watched != mailbox);
+            watcher.mailboxes.is_empty()
+        });
+        keys
+    }
+
     fn rename(&mut self, from: &MailboxId, to: &MailboxId) {
         let Some(keys) = self.by_mailbox.remove(from) else { return };
         for key in &keys {
@@ -281,6 +308,15 @@ fn answer(address: &str, outcome: Result<(), Refusal>) -> Answer {
             Answer::Refused
         }
     }
+}
+
+/// A user of ours, where the other side reaches us.
+fn at(user: &str, local: SocketAddr) -> Uri {
+    let host = match local.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    Uri::sip(user, &host, Some(local.port()))
 }
 
 fn full(address: &str) -> String {

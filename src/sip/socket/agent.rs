@@ -135,12 +135,17 @@ impl Agent {
         self.board.with(|endpoint, now| endpoint.end_subscription(now, key, reason));
     }
 
-    /// Tells somebody who has not subscribed, and waits for the answer.
-    pub async fn announce(&self, announcement: &Announcement) -> Result<(), Refusal> {
+    /// Tells somebody who has not subscribed, and waits for the answer. What to say may depend on
+    /// where we are reached from there.
+    pub async fn announce(
+        &self,
+        target: &Uri,
+        say: impl Fn(SocketAddr) -> Announcement,
+    ) -> Result<(), Refusal> {
         let mut refusal = Refusal::unavailable("Unknown Host");
-        for place in self.board.places(&announcement.target).await? {
-            let told = match self.board.way_to(place, &announcement.target).await {
-                Ok(flow) => self.board.announce(flow, announcement.clone()),
+        for place in self.board.places(target).await? {
+            let told = match self.board.way_to(place, target).await {
+                Ok(flow) => self.board.announce(flow, say(flow.local)),
                 Err(refused) => Err(refused),
             };
             let answer = match told {
