@@ -176,6 +176,7 @@ impl Conversation<'_> {
         self.level(draft.audio().to_owned()).await;
         let Marks { urgent, private } = marks;
         draft.mark(spool::Marks { urgent, private, ..draft.marks() });
+        let recording = draft.clone();
         match self.house.spool.deliver(draft).await {
             Ok(message) => {
                 let seconds = message.duration.as_secs_f32();
@@ -192,7 +193,8 @@ impl Conversation<'_> {
             Err(error) => {
                 error!(
                     mailbox = %self.id,
-                    "a message could not be stored; its recording stays in tmp and is tried again: {error}"
+                    "a message could not be stored; its recording stays in {} and is tried again: {error}",
+                    recording.audio().display()
                 );
                 None
             }

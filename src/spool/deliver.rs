@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use super::draft::Draft;
 use super::index::Seen;
-use super::publish::{Published, Work};
+use super::publish::{Published, Synced, Work};
 use super::{Error, Spool, blocking, fresh_id, scan};
 use crate::mailbox::{Change, Counts, Envelope, MailboxId, Message};
 use crate::state::Counter;
@@ -39,8 +39,11 @@ impl Spool {
     /// start.
     pub async fn deliver(&self, draft: Draft) -> Result<Arc<Message>, Error> {
         let kept = draft.clone();
-        let (message, counts) = self.publish(draft).await.inspect_err(|_| self.keep(kept))?;
+        let published = self.publish(draft).await.inspect_err(|_| self.keep(kept));
+        let (message, counts, synced) = published?;
+        // It exists: whom it is told to need not wait until its folder is safe too.
         self.tell(Change::Delivered { message: message.clone(), counts });
+        self.until_safe(synced).await;
         Ok(message)
     }
 
@@ -110,49 +113,61 @@ impl Spool {
         }
     }
 
-    pub(super) async fn publish(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
+    pub(super) async fn publish(
+        &self,
+        draft: Draft,
+    ) -> Result<(Arc<Message>, Counts, Synced), Error> {
         let published = match self.publish_once(draft.clone()).await {
             Err(error) if self.makes_room(&error).await => self.publish_once(draft.clone()).await,
             done => done,
         };
         match &published {
-            Ok(_) => {
-                blocking(move || draft.forget_stray()).await?;
-            }
+            Ok(_) if draft.is_elsewhere() => blocking(move || draft.forget_stray()).await?,
             Err(error) if error.says_broken() => self.rescue(&draft).await,
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
         published
     }
 
-    async fn publish_once(&self, draft: Draft) -> Result<(Arc<Message>, Counts), Error> {
+    async fn publish_once(&self, draft: Draft) -> Result<(Arc<Message>, Counts, Synced), Error> {
         let number = self.0.state.next(Counter::Message).await?;
         let (reader, probe) = (self.0.reader, self.0.options.probe.clone());
-        let (id, received) = draft.about();
+        let ((id, received), owner) = (draft.about(), draft.mailbox().clone());
         let work = blocking(move || {
             draft.come_home()?;
             let finished = draft.finish(number, reader)?;
             let names = (finished.0.mailbox.clone(), finished.0.stem.clone());
             Ok::<_, Error>((names, draft.prepare(finished, &probe)?))
         });
-        let ((mailbox, stem), work) = work.await??;
-        self.intend(&mailbox, id, received).await;
+        // Both end before a name changes, and neither waits for the other.
+        let (work, ()) = tokio::join!(work, self.intend(&owner, id, received));
+        let ((mailbox, stem), work) = work??;
         let _shared = self.turn_of(&mailbox).read().await;
         self.is_ours_now(&stem, false);
-        let (message, seen) = self.act(work).await?;
+        let (message, seen, synced) = self.begin(work).await?;
         let counts = self.0.index.insert(&message, seen);
-        Ok((message, counts))
+        Ok((message, counts, synced))
     }
 
+    /// Changes the tree; safe when this returns.
     pub(super) async fn act(&self, work: Work) -> Result<(Arc<Message>, Seen), Error> {
-        let Published { message, seen, unsynced } = self.0.publisher.publish(work).await?;
-        if let Some((folder, error)) = unsynced
+        let (message, seen, synced) = self.begin(work).await?;
+        self.until_safe(synced).await;
+        Ok((message, seen))
+    }
+
+    async fn begin(&self, work: Work) -> Result<(Arc<Message>, Seen, Synced), Error> {
+        let Published { message, seen, synced } = self.0.publisher.publish(work).await?;
+        self.is_ours_now(&message.stem, false);
+        Ok((Arc::new(message), seen, synced))
+    }
+
+    pub(super) async fn until_safe(&self, synced: Synced) {
+        if let Ok(Some((folder, error))) = synced.await
             && self.unsynced().insert(folder.clone())
         {
             warn!("{} could not be synced, and is tried again: {error}", folder.display());
         }
-        self.is_ours_now(&message.stem, false);
-        Ok((Arc::new(message), seen))
     }
 
     async fn sync_again(&self) {

@@ -204,6 +204,11 @@ impl Draft {
         bring_home(stray, &self.audio)
     }
 
+    /// Whether its recording was made elsewhere, or has fled there.
+    pub fn is_elsewhere(&self) -> bool {
+        self.stray.get().is_some()
+    }
+
     /// The recording is a message: what was made elsewhere is not needed any more.
     pub(super) fn forget_stray(&self) {
         if let Some(stray) = self.stray.get() {

@@ -3,7 +3,7 @@
 //! One thread takes whatever waits, so that a thousand hang-ups a second share their syncs: first
 //! everything new is made safe, then each piece of work renames its files into place without ever
 //! replacing another's, then the folders are synced. A sidecar's rename is the moment at which a
-//! message exists.
+//! message exists, and its caller hears of it then: the folder is safe a moment later.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -44,9 +44,11 @@ pub(super) struct Acted {
 pub(super) struct Published {
     pub(super) message: Message,
     pub(super) seen: Seen,
-    /// A folder of which the disk would not say that the names in it are safe.
-    pub(super) unsynced: Option<(PathBuf, io::Error)>,
+    pub(super) synced: Synced,
 }
+
+/// Told when the names are safe too, or with a folder of which the disk would not say so.
+pub(super) type Synced = oneshot::Receiver<Option<(PathBuf, io::Error)>>;
 
 struct Job {
     work: Work,
@@ -98,28 +100,28 @@ fn publish(group: Vec<Job>) {
     });
     let mut safe = safe.into_iter();
     let mut folders = BTreeSet::new();
-    let mut acted = Vec::with_capacity(group.len());
+    let mut waiting = Vec::with_capacity(group.len());
     for Job { work: Work { written, act }, reply } in group {
         let safe: Vec<_> = safe.by_ref().take(written.len()).collect();
         let done = safe.into_iter().collect::<Result<(), _>>().and_then(|()| act());
-        if let Ok(done) = &done {
-            folders.extend(done.folders.iter().cloned());
-        }
-        acted.push((done, reply));
-    }
-    let folders: Vec<PathBuf> = folders.into_iter().collect();
-    let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
-    for (done, reply) in acted {
         let done = done.map(|Acted { message, seen, folders: touched }| {
-            let failed = touched.into_iter().find_map(|folder| {
-                let at = folders.binary_search(&folder).ok()?;
-                let error = synced[at].as_ref().err()?;
-                Some((folder, io::Error::new(error.kind(), error.to_string())))
-            });
-            Published { message, seen, unsynced: failed }
+            let (tell, synced) = oneshot::channel();
+            folders.extend(touched.iter().cloned());
+            waiting.push((touched, tell));
+            Published { message, seen, synced }
         });
         // A caller's task that is gone does not make the message less real: it is on disk.
         let _ = reply.send(done);
+    }
+    let folders: Vec<PathBuf> = folders.into_iter().collect();
+    let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
+    for (touched, tell) in waiting {
+        let failed = touched.into_iter().find_map(|folder| {
+            let at = folders.binary_search(&folder).ok()?;
+            let error = synced[at].as_ref().err()?;
+            Some((folder, io::Error::new(error.kind(), error.to_string())))
+        });
+        let _nobody_may_wait_for_it = tell.send(failed);
     }
 }
 

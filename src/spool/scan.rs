@@ -322,7 +322,9 @@ pub(super) async fn revive(
         spool.discard(draft).await?;
         return Ok(None);
     }
-    spool.publish(draft).await.map(Some)
+    let (message, counts, synced) = spool.publish(draft).await?;
+    spool.until_safe(synced).await;
+    Ok(Some((message, counts)))
 }
 
 /// A draft's sidecar whose audio is in the INBOX already: the crash fell between the two renames.
