@@ -213,12 +213,12 @@ pub fn of_change(
 /// A mailbox was locked after wrong PINs, until Unix second `until` (in words: `words`).
 pub fn of_lock(
     (mailbox, context): (&Mailbox, &str),
-    words: &str,
+    (words, counts): (&str, Counts),
     (now, chance): (i64, &str),
     wishes: &Wishes,
 ) -> Vec<Posting> {
     let mut postings = letters(mailbox, Kind::Locked, words, chance, wishes);
-    let event = event(Event::Locked, mailbox, None, Counts::default(), chance, now);
+    let event = event(Event::Locked, mailbox, None, counts, chance, now);
     postings.extend(hooks(mailbox, context, Event::Locked, &event, None, chance, wishes));
     postings
 }
@@ -469,7 +469,8 @@ mod tests {
         let new = errands(&of_message((&owner(), &message()), Counts::default(), true, &wishes));
         let told = Errand::Hook { url: "https://cmi.example".into(), event: json!({"appid": 7}) };
         assert_eq!(new, [told]);
-        assert!(of_lock((&owner(), "sales"), "noon", (0, "x"), &wishes).is_empty());
+        let lock = ("noon", Counts::default());
+        assert!(of_lock((&owner(), "sales"), lock, (0, "x"), &wishes).is_empty());
     }
 
     #[test]
@@ -502,6 +503,20 @@ mod tests {
         let told = errands(&tell(true));
         assert_eq!(told.len(), 4);
         assert!(told.iter().all(|errand| !matches!(errand, Errand::Mail { delete: true, .. })));
+    }
+
+    #[test]
+    fn every_event_tells_how_many_messages_there_are() {
+        let counts = Counts { new: 3, old: 1, ..Counts::default() };
+        let full = Change::Filled { mailbox: message().mailbox, level: Level::Full };
+        let mut told = of_lock((&owner(), "sales"), ("noon", counts), (0, "x"), &wishes());
+        told.extend(of_change(&full, &owner(), counts, (0, "x"), &wishes()));
+        told.extend(of_message((&owner(), &message()), counts, true, &wishes()));
+        let events = errands(&told).into_iter().filter_map(|errand| match errand {
+            Errand::Hook { event, .. } => Some(event["data"]["counts"]["new"].clone()),
+            Errand::Mail { .. } => None,
+        });
+        assert_eq!(events.collect::<Vec<_>>(), [3, 3, 3]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -63,8 +63,19 @@ pub enum Attach {
 /// good.
 pub type Linker = Arc<dyn Fn(&MailboxId, MessageId, i64) -> (String, i64) + Send + Sync>;
 
+/// What it means that an intent has no message.
+#[derive(Clone, Copy)]
+enum Lacking {
+    /// A crash came before it: the intent is forgotten.
+    Lost,
+    /// It is about to be there.
+    Coming,
+}
+
 /// Rows that are looked at together.
 const PAGE: i64 = 64;
+/// Changes of which is written down together what follows from them.
+const TOGETHER: usize = 256;
 /// Nothing happens by itself for longer than this, whatever the clock does.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Shut for so many seconds, a mailbox counts as locked.
@@ -80,7 +91,7 @@ impl Office {
         let office = Arc::new(self);
         let wake = Arc::new(Notify::new());
         let (changes, happenings) = (office.spool.changes(), office.directory.happenings());
-        office.settle_all().await;
+        office.settle_all(Lacking::Lost).await;
         office.finish_deletions().await;
         let hears = tokio::spawn(office.clone().hear(changes, wake.clone()));
         let watches = tokio::spawn(office.clone().hear_directory(happenings, wake.clone()));
@@ -97,22 +108,35 @@ impl Office {
     async fn hear(self: Arc<Self>, mut changes: broadcast::Receiver<Change>, wake: Arc<Notify>) {
         let programs = Programs::default();
         loop {
+            let (mut heard, mut missed) = (vec![], 0);
             match changes.recv().await {
-                Ok(change) => {
-                    if let (Some(counts), false) = (change.counts(), self.extern_notify.is_empty())
-                    {
-                        programs.tell(&self.extern_notify, change.mailbox(), counts);
-                    }
-                    if let Err(error) = self.heard(&change).await {
-                        warn!(mailbox = %change.mailbox(), "a notice was not written down: {error}");
-                    }
-                }
-                // What was missed of deliveries stands as intents.
-                Err(RecvError::Lagged(missed)) => {
-                    info!("{missed} changes came faster than notices were written");
-                    self.settle_all().await;
-                }
+                Ok(change) => heard.push(change),
+                Err(RecvError::Lagged(many)) => missed += many,
                 Err(RecvError::Closed) => return,
+            }
+            // What has come meanwhile is written down with it.
+            while heard.len() < TOGETHER {
+                match changes.try_recv() {
+                    Ok(change) => heard.push(change),
+                    Err(TryRecvError::Lagged(many)) => missed += many,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            for change in &heard {
+                if let Some(counts) = change.counts() {
+                    programs.tell(&self.extern_notify, change.mailbox(), counts);
+                }
+            }
+            if let Err(error) = self.write_down(&heard).await {
+                warn!("what follows from {} changes was not written down: {error}", heard.len());
+            }
+            if missed > 0 {
+                info!("{missed} changes came faster than notices were written");
+                // What was missed of deliveries stands as intents.
+                self.settle_all(Lacking::Coming).await;
+                for (mailbox, _) in self.directory.all() {
+                    programs.tell(&self.extern_notify, &mailbox, self.spool.counts(&mailbox));
+                }
             }
             wake.notify_one();
         }
@@ -133,7 +157,7 @@ impl Office {
             if postings.is_empty() {
                 continue;
             }
-            if let Err(error) = self.state.post(None, &postings, now()).await {
+            if let Err(error) = self.state.post(&[], &postings, now()).await {
                 warn!("a notice was not written down: {error}");
             }
             wake.notify_one();
@@ -150,7 +174,8 @@ impl Office {
                 let Some(settings) = self.directory.find(mailbox) else { return vec![] };
                 let until = self.style.date(&settings, *until);
                 let of = (&*settings, mailbox.context());
-                errand::of_lock(of, &until, (now, &chance), &self.wishes)
+                let told = (until.as_str(), self.spool.counts(mailbox));
+                errand::of_lock(of, told, (now, &chance), &self.wishes)
             }
             Happening::Greeting { mailbox, greeting } => {
                 let Some(settings) = self.directory.find(mailbox) else { return vec![] };
@@ -161,46 +186,39 @@ impl Office {
         }
     }
 
-    async fn heard(&self, change: &Change) -> Result<(), crate::state::Error> {
-        let id = change.mailbox();
-        let Some(mailbox) = self.directory.find(id) else { return Ok(()) };
+    async fn write_down(&self, changes: &[Change]) -> Result<(), crate::state::Error> {
+        let (mut settled, mut postings) = (vec![], vec![]);
         let now = now();
-        match change {
-            Change::Delivered { message, counts } => {
-                self.settle(&mailbox, message, *counts, true).await
-            }
-            Change::Found { message, counts } if self.wishes.found => {
-                self.settle(&mailbox, message, *counts, false).await
-            }
-            change => {
-                let counts = self.spool.counts(id);
-                let chance = ulid(now);
-                let postings =
-                    errand::of_change(change, &mailbox, counts, (now, &chance), &self.wishes);
-                if postings.is_empty() {
-                    return Ok(());
+        for change in changes {
+            let id = change.mailbox();
+            let Some(mailbox) = self.directory.find(id) else { continue };
+            match change {
+                Change::Delivered { message, counts } => {
+                    if self.wishes.wants(&mailbox) {
+                        settled.push(message.id.to_string());
+                    }
+                    let of = (&*mailbox, &**message);
+                    postings.extend(errand::of_message(of, *counts, true, &self.wishes));
                 }
-                self.state.post(None, &postings, now).await
+                Change::Found { message, counts } => {
+                    let of = (&*mailbox, &**message);
+                    postings.extend(errand::of_message(of, *counts, false, &self.wishes));
+                }
+                change => {
+                    let (counts, chance) = (self.spool.counts(id), ulid(now));
+                    let at = (now, chance.as_str());
+                    postings.extend(errand::of_change(change, &mailbox, counts, at, &self.wishes));
+                }
             }
         }
-    }
-
-    async fn settle(
-        &self,
-        mailbox: &Mailbox,
-        message: &Message,
-        counts: Counts,
-        delivered: bool,
-    ) -> Result<(), crate::state::Error> {
-        let postings = errand::of_message((mailbox, message), counts, delivered, &self.wishes);
-        if postings.is_empty() && !self.wishes.wants(mailbox) {
+        if settled.is_empty() && postings.is_empty() {
             return Ok(());
         }
-        self.state.post(Some(&message.id.to_string()), &postings, now()).await
+        self.state.post(&settled, &postings, now).await
     }
 
-    /// Intents of before: those whose message exists are sent, the others forgotten.
-    async fn settle_all(&self) {
+    /// Intents of before: those whose message exists are sent.
+    async fn settle_all(&self, lacking: Lacking) {
         let mut after = String::new();
         loop {
             let intents = match self.state.intents(&after, PAGE).await {
@@ -209,18 +227,21 @@ impl Office {
             };
             let Some(last) = intents.last() else { return };
             after.clone_from(&last.message);
-            for intent in &intents {
-                let found = self.message(&intent.mailbox, &intent.message).await;
-                let done = match &found {
-                    Some((mailbox, message)) => {
+            let (mut settled, mut postings) = (vec![], vec![]);
+            for intent in intents {
+                match (self.message(&intent.mailbox, &intent.message).await, lacking) {
+                    (Some((mailbox, message)), _) => {
                         let counts = self.spool.counts(&message.mailbox);
-                        self.settle(mailbox, message, counts, true).await
+                        let of = (&*mailbox, &*message);
+                        postings.extend(errand::of_message(of, counts, true, &self.wishes));
                     }
-                    None => self.state.post(Some(&intent.message), &[], now()).await,
-                };
-                if let Err(error) = done {
-                    return warn!("an intent to notify cannot be settled: {error}");
+                    (None, Lacking::Lost) => {}
+                    (None, Lacking::Coming) => continue,
                 }
+                settled.push(intent.message);
+            }
+            if let Err(error) = self.state.post(&settled, &postings, now()).await {
+                return warn!("intents to notify cannot be settled: {error}");
             }
         }
     }
@@ -265,7 +286,7 @@ impl Office {
                 continue;
             }
             let opening = lock(&lanes).next_opening(at);
-            let next = self.state.next_due().await.unwrap_or(None).filter(|due| *due > at);
+            let next = self.state.next_due(at).await.unwrap_or(None);
             let wait = [opening, next].into_iter().flatten().min().map_or(LOOK_AGAIN, |next| {
                 Duration::from_secs(u64::try_from(next - at).unwrap_or(1)).min(LOOK_AGAIN)
             });
@@ -496,6 +517,9 @@ struct Programs(Arc<Mutex<HashMap<MailboxId, Counts>>>);
 
 impl Programs {
     fn tell(&self, program: &[String], mailbox: &MailboxId, counts: Counts) {
+        if program.is_empty() {
+            return;
+        }
         let mut waiting = lock(&self.0);
         let first = waiting.is_empty();
         waiting.insert(mailbox.clone(), counts);

@@ -172,10 +172,10 @@ impl State {
         Ok(rows.into_iter().map(|(message, mailbox)| Intent { message, mailbox }).collect())
     }
 
-    /// Writes notices, and forgets the intent that they come from, at once or not at all.
+    /// Writes notices, and forgets the intents that they come from, at once or not at all.
     pub async fn post(
         &self,
-        intent: Option<&str>,
+        intents: &[String],
         postings: &[Posting],
         now: i64,
     ) -> Result<(), Error> {
@@ -194,7 +194,7 @@ impl State {
             .execute(&mut *transaction)
             .await?;
         }
-        if let Some(message) = intent {
+        for message in intents {
             sqlx::query("DELETE FROM intent WHERE message = ?1")
                 .bind(message)
                 .execute(&mut *transaction)
@@ -242,10 +242,11 @@ impl State {
         Ok(rows.bind(now).bind(closed).bind(most).fetch_all(&self.0.pool).await?)
     }
 
-    /// When the next notice is due that waits for its time.
-    pub async fn next_due(&self) -> Result<Option<i64>, Error> {
-        let next = sqlx::query_scalar("SELECT min(due) FROM outbox WHERE state = 'waiting'");
-        Ok(next.fetch_one(&self.0.pool).await?)
+    /// When the next notice is due that waits for its time: after `now`.
+    pub async fn next_due(&self, now: i64) -> Result<Option<i64>, Error> {
+        let next =
+            sqlx::query_scalar("SELECT min(due) FROM outbox WHERE state = 'waiting' AND due > ?1");
+        Ok(next.bind(now).fetch_one(&self.0.pool).await?)
     }
 
     /// A notice was accepted. `last` is true where no other letter of its message is waiting.
@@ -380,7 +381,10 @@ mod tests {
         intents.intend(intent.clone(), 2).await.unwrap();
         assert_eq!(state.intents("", 10).await.unwrap(), [intent]);
         for _ in 0..2 {
-            state.post(Some("m1"), &[letter("m1/a", "m1"), letter("m1/b", "m1")], 5).await.unwrap();
+            state
+                .post(&["m1".into()], &[letter("m1/a", "m1"), letter("m1/b", "m1")], 5)
+                .await
+                .unwrap();
         }
         assert_eq!(state.intents("", 10).await.unwrap(), []);
         assert_eq!(state.due(5, &[], 10).await.unwrap().len(), 2);
@@ -392,7 +396,7 @@ mod tests {
     async fn what_follows_waits_for_every_recipient() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).await.unwrap();
-        state.post(None, &[letter("m1/a", "m1"), letter("m1/b", "m1")], 0).await.unwrap();
+        state.post(&[], &[letter("m1/a", "m1"), letter("m1/b", "m1")], 0).await.unwrap();
         let rows = state.due(0, &[], 10).await.unwrap();
         assert!(!state.sent(&rows[0], true).await.unwrap());
         assert_eq!(state.all_sent().await.unwrap(), []);
@@ -411,7 +415,7 @@ mod tests {
         let state = State::open(dir.path()).await.unwrap();
         for message in ["m1", "m2"] {
             let letters = ["a", "b"].map(|to| letter(&format!("{message}/{to}"), message));
-            state.post(None, &letters, 0).await.unwrap();
+            state.post(&[], &letters, 0).await.unwrap();
         }
         let rows = state.due(0, &[], 10).await.unwrap();
         state.sent(&rows[0], true).await.unwrap();
@@ -426,15 +430,18 @@ mod tests {
     async fn a_failed_notice_waits_and_in_the_end_is_left_to_people() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).await.unwrap();
-        state.post(None, &[letter("m1/a", "m1")], 0).await.unwrap();
+        state.post(&[], &[letter("m1/a", "m1")], 0).await.unwrap();
         let id = state.due(0, &[], 1).await.unwrap()[0].id;
         state.failed(id, "no route", Some(30)).await.unwrap();
         assert_eq!(state.due(29, &[], 1).await.unwrap(), []);
-        assert_eq!(state.next_due().await.unwrap(), Some(30));
+        assert_eq!(state.next_due(29).await.unwrap(), Some(30));
+        // What is due and cannot be tried hides nothing that comes later.
+        state.post(&[], &[letter("m2/a", "m2")], 0).await.unwrap();
+        assert_eq!(state.next_due(29).await.unwrap(), Some(30));
         state.failed(id, "no route", None).await.unwrap();
         let dead = &state.outbox(0, 9).await.unwrap()[0];
         assert!(dead.is_dead() && dead.attempts == 2 && dead.error == "no route");
-        assert_eq!(state.next_due().await.unwrap(), None);
+        assert_eq!(state.next_due(0).await.unwrap(), None);
         assert_eq!(state.drop_posted(None).await.unwrap(), 1);
     }
 }
