@@ -67,6 +67,7 @@ const PURE: &[&str] = &[
     "notice/lanes.rs",
     "notice/letter.rs",
     "notice/mwi.rs",
+    "notice/words.rs",
     "http/dialect/onsip/map.rs",
     "http/dialect/onsip/wire.rs",
     "http/dialect/telebroad/map.rs",

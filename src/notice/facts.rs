@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::date;
+use super::words::word;
 use crate::mailbox::{CallerId, Counts, Mailbox, MailboxId, Message};
 
 /// How the house writes.
@@ -162,7 +163,11 @@ impl MessageFacts {
     pub fn of(message: &Message, mailbox: &Mailbox, style: &Style) -> Self {
         let clean = clean(&message.envelope.caller);
         Self {
-            caller: caller(&clean),
+            caller: if clean.name.is_empty() && clean.number.is_empty() {
+                word("unknown", &mailbox.language).to_owned()
+            } else {
+                caller(&clean)
+            },
             caller_number: clean.number,
             caller_name: clean.name,
             date: style.date(mailbox, message.envelope.received),
@@ -260,5 +265,10 @@ mod tests {
             assert_eq!(told[name], value, "{name}");
         }
         assert_eq!((told["new"].as_u64(), told["VM_MSGNUM"].as_u64()), (Some(3), Some(7)));
+        mailbox.language = "de".into();
+        let facts = MessageFacts::of(&message, &mailbox, &style);
+        assert_eq!(facts.caller, "unbekannt", "in the reader's language");
+        message.envelope.caller.name = "unknown".into();
+        assert_eq!(MessageFacts::of(&message, &mailbox, &style).caller, "unknown", "a name");
     }
 }

@@ -25,3 +25,4 @@ pub mod office;
 pub mod rounds;
 pub mod template;
 pub mod webhook;
+mod words;

@@ -19,6 +19,7 @@ use super::mailer::{Failure, Mailer};
 use super::rounds::Rounds;
 use super::template::{Kind, Templates};
 use super::webhook::Poster;
+use super::words::words;
 use crate::directory::{Directory, Happening};
 use crate::mailbox::edit::{By, Edit};
 use crate::mailbox::{Change, Counts, Folder, Mailbox, MailboxId, Message, MessageId};
@@ -393,7 +394,7 @@ impl Office {
     ) -> Result<Option<(lettre::Message, bool)>, Failure> {
         let Some((id, mailbox)) = self.directory.named(&row.mailbox) else { return Ok(None) };
         let mut facts = Facts::of(&id, &mailbox, self.spool.counts(&id));
-        about.clone_into(&mut facts.what);
+        facts.what = words(about, &mailbox.language);
         about.clone_into(&mut facts.until);
         facts.percent = about.parse().unwrap_or(0);
         if kind == Kind::Digest {

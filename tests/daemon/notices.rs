@@ -77,7 +77,7 @@ fn a_message_is_mailed_to_every_address_and_leaves_when_all_have_it() {
         // The directory does not tell which came first.
         let letters = server.letters(user, 2);
         let texts = |letter: &Value| letter["body"]["parts"][0]["text"].to_string();
-        assert!(letters.iter().any(|l| texts(l).contains("notify_email")), "{letters:#?}");
+        assert!(letters.iter().any(|l| texts(l).contains("notices by e-mail")), "{letters:#?}");
     }
     leave_as(&house, "Alan Turing");
     server.letters("ada", 3);
@@ -147,7 +147,7 @@ fn owners_hear_what_was_done_to_their_mailbox() {
     };
     // A thief's first step; who owns it must hear of it where the thief does not read.
     house.ok(&["mailbox", "edit", "1000", "--email", "thief@example.com"]);
-    let changed = "wurde geändert: email";
+    let changed = "wurde geändert: E-Mail-Adressen";
     let (old, new) = (("old@example.com", changed), ("thief@example.com", changed));
     letters(&[old, new]);
 
@@ -157,7 +157,7 @@ fn owners_hear_what_was_done_to_their_mailbox() {
     let path = "/v1/mailboxes/1000/greetings/busy";
     let (head, _) = fetch(house.web(), "PUT", path, &login, &fs::read(wav).unwrap());
     assert!(head.contains(" 20"), "{head}");
-    let greeting = ("thief@example.com", "wurde geändert: busy greeting");
+    let greeting = ("thief@example.com", "wurde geändert: Begrüßung bei Besetzt");
     letters(&[old, new, greeting]);
 
     // Wrong PINs of hours, and one more.
