@@ -27,7 +27,7 @@ pub struct Lamps {
     /// Those to be told, by when.
     due: BTreeSet<(Instant, String)>,
     /// Those that were told a moment ago, and have not answered yet.
-    awaited: BTreeSet<(Instant, String)>,
+    unanswered: BTreeSet<(Instant, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -105,11 +105,11 @@ impl Lamps {
 
     /// Who is to be told what, now; each counts as under way until [`Lamps::answered`].
     pub fn next(&mut self, now: Instant) -> Vec<(String, MailboxId, Counts)> {
-        while self.awaited.first().is_some_and(|(since, _)| *since + PATIENCE <= now) {
-            self.awaited.pop_first();
+        while self.unanswered.first().is_some_and(|(since, _)| *since + PATIENCE <= now) {
+            self.unanswered.pop_first();
         }
         let mut told = vec![];
-        while self.awaited.len() < AT_ONCE
+        while self.unanswered.len() < AT_ONCE
             && let Some((_, address)) = self.due.first().filter(|(at, _)| *at <= now).cloned()
         {
             let Some(lamp) = self.all.get_mut(&address) else {
@@ -164,7 +164,7 @@ impl Lamps {
     /// When [`Lamps::next`] has something that it has not now.
     pub fn deadline(&self) -> Option<Instant> {
         let (due, _) = self.due.first()?;
-        let full = self.awaited.first().filter(|_| self.awaited.len() >= AT_ONCE);
+        let full = self.unanswered.first().filter(|_| self.unanswered.len() >= AT_ONCE);
         Some(full.map_or(*due, |(since, _)| (*due).max(*since + PATIENCE)))
     }
 
@@ -184,12 +184,12 @@ impl Lamps {
         let place = |at| (at, address.to_owned());
         let _it_was_there = match was {
             Standing::Due(at) => self.due.remove(&place(at)),
-            Standing::UnderWay(since) => self.awaited.remove(&place(since)),
+            Standing::UnderWay(since) => self.unanswered.remove(&place(since)),
             Standing::Quiet => true,
         };
         let _it_is_new = match standing {
             Standing::Due(at) => self.due.insert(place(at)),
-            Standing::UnderWay(since) => self.awaited.insert(place(since)),
+            Standing::UnderWay(since) => self.unanswered.insert(place(since)),
             Standing::Quiet => true,
         };
     }
