@@ -1,6 +1,7 @@
 //! The daemon: what starts in which order, and how it ends.
 
 mod identity;
+mod lines;
 mod listening;
 mod notices;
 mod trace;
@@ -233,7 +234,6 @@ fn web(
     live: &Live,
     connections: usize,
 ) -> anyhow::Result<http::Server> {
-    let (counting, draining) = (live.clone(), live.clone());
     let house = House {
         spool: stores.spool.clone(),
         directory: stores.directory.clone(),
@@ -243,13 +243,9 @@ fn web(
             &config.state,
             u64::from(config.http.renditions_megabytes) * 1_000_000,
         )?,
-        now: control::unix_now,
+        now: Arc::new(control::unix_now),
         busy: stores.busy.clone().unwrap_or_else(|| Arc::new(|_| false)),
-        calls: Arc::new(move || counting.count()),
-        drain: Arc::new(move || {
-            let live = draining.clone();
-            tokio::spawn(async move { live.drain().await });
-        }),
+        calls: lines::calls(live),
         options: Arc::new(in_force(config)),
     };
     let limits = http::Limits { connections, ..http::Limits::default() };

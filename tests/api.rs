@@ -4,14 +4,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "api/examples.rs"]
+mod examples;
+#[path = "api/forms.rs"]
+mod forms;
 #[path = "api/harness.rs"]
 mod harness;
 #[path = "api/hostile.rs"]
 mod hostile;
 #[path = "api/house.rs"]
 mod house;
+#[path = "api/tree.rs"]
+mod tree;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fs};
 
 use house::House;
@@ -27,9 +36,9 @@ async fn replayed(face: &str) {
         let name = path.display().to_string();
         let script = fs::read_to_string(&path).unwrap();
         let house = House::furnished(&name, &script).await;
-        let address = house.address;
+        let (address, clock) = (house.address, Arc::clone(&house.clock));
         let told = tokio::task::spawn_blocking(move || {
-            let told = harness::replay(&script, address);
+            let told = harness::replay(&script, address, &clock);
             if env::var_os("BLESS").is_some() {
                 fs::write(&path, &told).unwrap();
                 return (told.clone(), told);
@@ -109,4 +118,81 @@ async fn the_interface_describes_itself() {
         assert!(description["paths"][path][method].is_object(), "{method} {path}");
     }
     assert!(head.starts_with("HTTP/1.1 200") && page.contains("swagger"), "{head}{page}");
+}
+
+/// Of all who saw the same, one changes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_saw_the_same_one_changes_it() {
+    let house = House::furnished("many", "root").await;
+    let address = house.address;
+    let changed = tokio::task::spawn_blocking(move || {
+        let ask = move |request: &str| {
+            let sent = harness::sent(request.as_bytes(), address);
+            String::from_utf8_lossy(&sent).into_owned()
+        };
+        let close = "Host: x\r\nConnection: close\r\n\r\n";
+        let root = forms::ROOT;
+        let seen = ask(&format!("GET /v1/mailboxes/2002 HTTP/1.1\r\n{root}{close}"));
+        let tag = seen.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+        let all: Vec<_> = (0..16)
+            .map(|n| {
+                let body = format!("{{\"name\":\"Number {n}\"}}");
+                let request = format!(
+                    "PATCH /v1/mailboxes/2002 HTTP/1.1\r\n{root}If-Match: {tag}\r\nContent-Length: {}\r\n{close}{body}",
+                    body.len()
+                );
+                std::thread::spawn(move || ask(&request))
+            })
+            .collect();
+        let mut answers: Vec<String> =
+            all.into_iter().map(|one| one.join().unwrap()[9..12].to_owned()).collect();
+        answers.sort();
+        answers
+    });
+    let changed = changed.await.unwrap();
+    assert_eq!((changed[0].as_str(), &changed[1..]), ("200", &vec!["412".to_owned(); 15][..]));
+}
+
+/// Who is removed hears nothing any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_events_ends_with_the_login() {
+    let house = House::furnished("events", "root alice").await;
+    let address = house.address;
+    let heard = tokio::task::spawn_blocking(move || {
+        let close = "Host: x\r\nConnection: close\r\n\r\n";
+        let listen = |login: &str| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream
+                .write_all(format!("GET /v1/events HTTP/1.1\r\n{login}{close}").as_bytes())
+                .unwrap();
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).unwrap();
+            assert_eq!(&head, b"HTTP/1.1 200");
+            stream
+        };
+        let (mut alice, mut root) = (listen(forms::TELEBROAD), listen(forms::ROOT));
+        let ask = |line: &str, body: &str| {
+            let length = body.len();
+            let request = format!(
+                "{line} HTTP/1.1\r\n{}Content-Length: {length}\r\n{close}{body}",
+                forms::ROOT
+            );
+            harness::sent(request.as_bytes(), address)
+        };
+        assert!(ask("DELETE /v1/users/alice", "").starts_with(b"HTTP/1.1 204"));
+        let message = "/v1/mailboxes/2001/messages/01HZ0000000000000000000812";
+        assert!(ask(&format!("PATCH {message}"), "{\"heard\":true}").starts_with(b"HTTP/1.1 200"));
+        let mut heard = String::new();
+        alice.read_to_string(&mut heard).unwrap();
+        assert!(!heard.contains("event:"), "{heard}");
+        // Who was not removed hears it.
+        let mut told = vec![];
+        while !String::from_utf8_lossy(&told).contains("event: edited") {
+            let mut piece = [0; 1024];
+            let size = root.read(&mut piece).unwrap();
+            assert!(size > 0, "the stream ended");
+            told.extend_from_slice(&piece[..size]);
+        }
+    });
+    heard.await.unwrap();
 }

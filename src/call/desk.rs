@@ -33,6 +33,7 @@ impl Conversation<'_> {
         let login = self.house.directory.log_in(&id, pin, Door::Phone, &self.source, now).await;
         if let (Ok(Login::Right), Some((id, mailbox))) = (&login, found) {
             info!(mailbox = %id, "the owner of {id} has logged in by telephone");
+            self.line.tell(|call| call.mailbox = Some(id.clone()));
             (self.id, self.mailbox) = (id, mailbox);
             return Some(self.house.owner(&self.id, &self.mailbox));
         }

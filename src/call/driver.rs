@@ -10,6 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::keys::{Keys, Way};
+use super::live::{Line, Stage};
 use super::record::{End, Spoken};
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
@@ -27,6 +28,8 @@ const REFERRED: Duration = Duration::from_secs(8);
 /// A call that was answered.
 pub(super) struct Conversation<'h> {
     pub(super) house: &'h Inner,
+    /// What others are told of it.
+    pub(super) line: Line,
     pub(super) dialog: Dialog,
     pub(super) port: Port,
     pub(super) talk: Talk,
@@ -66,6 +69,7 @@ impl Conversation<'_> {
         if !self.confirmed().await {
             return self.spoken(since);
         }
+        self.line.tell(|call| call.stage = Stage::Answered);
         let since = Instant::now();
         let mut session = begin(since);
         loop {
@@ -80,6 +84,7 @@ impl Conversation<'_> {
             let event = select! {
                 event = self.dialog.next() => self.signalled(event).await,
                 event = self.port.next() => self.felt(event),
+                () = self.line.ended() => Some(self.ordered_to_end()),
                 () = deadline(&session) => Some(ivr::Event::TimedOut),
             };
             if let Some(event) = event {
@@ -91,6 +96,12 @@ impl Conversation<'_> {
         }
         self.put_away().await;
         self.spoken(since)
+    }
+
+    fn ordered_to_end(&mut self) -> ivr::Event {
+        self.end = End::Ordered;
+        self.dialog.bye();
+        ivr::Event::HungUp
     }
 
     fn spoken(&self, since: Instant) -> Spoken {
@@ -109,6 +120,7 @@ impl Conversation<'_> {
         if let Some(stream) = self.stream {
             self.port.secure(self.talk.security());
             self.port.connect(stream);
+            self.line.tell(|call| call.codec = Some(stream.codec.name()));
         }
         loop {
             let event = self.dialog.next().await;
@@ -132,6 +144,7 @@ impl Conversation<'_> {
         self.port.secure(self.talk.security());
         self.port.connect(stream);
         self.stream = Some(stream);
+        self.line.tell(|call| call.codec = Some(stream.codec.name()));
         if before == stream.codec || self.saying.is_empty() { None } else { self.say().await }
     }
 
@@ -160,6 +173,7 @@ impl Conversation<'_> {
             }
             Command::Control(control) => self.control(control),
             Command::Record { what, limit, silence } => {
+                self.line.tell(|call| call.stage = Stage::Recording);
                 return self.record(what, limit, silence).await;
             }
             Command::StopRecording => self.port.stop_recording(),
@@ -308,6 +322,7 @@ impl Conversation<'_> {
         if let Some(draft) = &mut self.draft {
             draft.is_from(&caller);
         }
+        self.line.tell(|call| call.caller.clone_from(&caller));
         self.envelope.caller = caller;
     }
 
@@ -322,6 +337,7 @@ impl Conversation<'_> {
             media::Event::Played => self.said(),
             media::Event::At(_) => return None,
             media::Event::Recorded(recording) => {
+                self.line.tell(|call| call.stage = Stage::Answered);
                 let duration = recording.duration();
                 if let (true, Some(draft)) = (recording.is_empty(), &mut self.draft) {
                     draft.holds_no_speech();

@@ -1,11 +1,46 @@
-//! Calls in progress: how many there may be, and which mailboxes they are about to fill.
+//! Calls in progress: how many there may be, what they are about, and which mailboxes they are
+//! about to fill.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::mailbox::MailboxId;
+use crate::mailbox::{CallerId, MailboxId};
+
+/// A call in progress, as those who run the house see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The SIP Call-ID.
+    pub call_id: String,
+    pub caller: CallerId,
+    /// None until an owner has said which one is his.
+    pub mailbox: Option<MailboxId>,
+    pub context: String,
+    pub purpose: Purpose,
+    pub stage: Stage,
+    /// Unix seconds.
+    pub since: i64,
+    /// None until both sides agree.
+    pub codec: Option<&'static str>,
+}
+
+/// What a caller wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To leave a message.
+    Deposit,
+    /// To hear messages.
+    Visit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Ringing,
+    Answered,
+    /// The caller is being recorded.
+    Recording,
+}
 
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
@@ -22,6 +57,9 @@ struct Table {
     depositing: HashMap<MailboxId, usize>,
     /// By Call-ID: a transfer takes over a call, and with it the mailbox.
     calls: HashMap<String, MailboxId>,
+    /// In the order in which they came, each with what ends it.
+    told: BTreeMap<u64, (Call, Arc<Notify>)>,
+    last: u64,
     draining: bool,
 }
 
@@ -30,6 +68,15 @@ pub struct Seat {
     live: Live,
     /// And the Call-ID of the call that leaves a message there.
     mailbox: Option<(MailboxId, String)>,
+    told: Option<u64>,
+}
+
+/// What a call tells of itself while it goes on.
+#[derive(Clone)]
+pub struct Line {
+    live: Live,
+    id: u64,
+    ended: Arc<Notify>,
 }
 
 impl Live {
@@ -48,7 +95,17 @@ impl Live {
             *count += usize::from(free);
             free
         });
-        seated.then(|| Seat { live: self.clone(), mailbox: None })
+        seated.then(|| Seat { live: self.clone(), mailbox: None, told: None })
+    }
+
+    /// Calls in progress by their numbers, the oldest first.
+    pub fn calls(&self) -> Vec<(u64, Call)> {
+        self.table(|table| table.told.iter().map(|(id, (call, _))| (*id, call.clone())).collect())
+    }
+
+    /// Ends the call of this number; `false` where there is none.
+    pub fn hang_up(&self, id: u64) -> bool {
+        self.table(|table| table.told.get(&id).map(|(_, ended)| ended.notify_one()).is_some())
     }
 
     pub fn count(&self) -> usize {
@@ -87,10 +144,40 @@ impl Seat {
         });
         self.mailbox = Some((mailbox.clone(), call_id.to_owned()));
     }
+
+    /// The call is told of from now on.
+    pub fn is(&mut self, call: Call) -> Line {
+        let ended = Arc::new(Notify::new());
+        let id = self.live.table(|table| {
+            table.last += 1;
+            table.told.insert(table.last, (call, Arc::clone(&ended)));
+            table.last
+        });
+        self.told = Some(id);
+        Line { live: self.live.clone(), id, ended }
+    }
+}
+
+impl Line {
+    pub fn tell(&self, how: impl FnOnce(&mut Call)) {
+        self.live.table(|table| {
+            if let Some((call, _)) = table.told.get_mut(&self.id) {
+                how(call);
+            }
+        });
+    }
+
+    /// Ready when somebody wants the call to end.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        if let Some(id) = self.told.take() {
+            self.live.table(|table| table.told.remove(&id));
+        }
         if let Some((mailbox, call_id)) = self.mailbox.take() {
             self.live.table(|table| {
                 table.calls.remove(&call_id);
@@ -126,5 +213,35 @@ mod tests {
         drop(second);
         live.drain().await;
         assert!(live.admit().is_none(), "a draining server takes no call");
+    }
+
+    #[tokio::test]
+    async fn calls_are_told_of_until_they_are_over() {
+        let live = Live::new(2);
+        let call = |call_id: &str| Call {
+            call_id: call_id.to_owned(),
+            caller: CallerId::default(),
+            mailbox: None,
+            context: "default".into(),
+            purpose: Purpose::Deposit,
+            stage: Stage::Ringing,
+            since: 7,
+            codec: None,
+        };
+        let mut seats = [live.admit().unwrap(), live.admit().unwrap()];
+        let lines = [seats[0].is(call("a")), seats[1].is(call("b"))];
+        lines[1].tell(|call| call.stage = Stage::Recording);
+        let told: Vec<_> = live.calls().into_iter().map(|(id, call)| (id, call.stage)).collect();
+        assert_eq!(told, [(1, Stage::Ringing), (2, Stage::Recording)]);
+        // Before the call waits for it as well.
+        assert!(live.hang_up(2) && !live.hang_up(3));
+        lines[1].ended().await;
+        let [first, second] = seats;
+        drop(second);
+        lines[1].tell(|_| panic!("nobody tells of a call that is over"));
+        assert!(!live.hang_up(2));
+        assert_eq!(live.calls(), [(1, call("a"))]);
+        drop(first);
+        assert_eq!(live.calls(), []);
     }
 }

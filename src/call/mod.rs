@@ -36,7 +36,7 @@ use crate::sip::{Invite, Reject, Transport};
 use crate::spool::Spool;
 use driver::Conversation;
 use early::Early;
-use live::{Live, Seat};
+use live::{Line, Live, Purpose, Seat, Stage};
 use record::{End, Record, Spoken};
 use secure::Rules;
 use sounds::Sounds;
@@ -133,6 +133,7 @@ fn refuse(invite: Invite, why: Reject) -> End {
 /// A call that may leave a message.
 struct Admitted {
     seat: Seat,
+    line: Line,
     id: MailboxId,
     mailbox: Arc<Mailbox>,
     /// Still without the times of a recording.
@@ -160,7 +161,8 @@ impl Inner {
         }
         if let Some((id, mailbox, errand)) = self.visitor(invite) {
             let envelope = self.envelope(invite);
-            return Ok(Admitted { seat, id, mailbox, envelope, errand });
+            let line = seat.is(call(&id, &mailbox, &envelope, &errand));
+            return Ok(Admitted { seat, line, id, mailbox, envelope, errand });
         }
         let (id, mailbox) = match self.taken_over(invite) {
             Some(found) => found,
@@ -174,7 +176,8 @@ impl Inner {
         if let Errand::Deposit { .. } = errand {
             seat.deposits_in(&id, &invite.call_id);
         }
-        Ok(Admitted { seat, id, mailbox, envelope, errand })
+        let line = seat.is(call(&id, &mailbox, &envelope, &errand));
+        Ok(Admitted { seat, line, id, mailbox, envelope, errand })
     }
 
     fn envelope(&self, invite: &Invite) -> Envelope {
@@ -285,12 +288,19 @@ impl Inner {
             },
             None => (talk.offer(), None),
         };
-        let Admitted { seat, id, mailbox, envelope, errand } = admitted;
+        let Admitted { seat, line, id, mailbox, envelope, errand } = admitted;
         let mut early = Early { port, talk, stream, caller: envelope.caller.clone() };
-        let Ok(()) = early.ring(&mut invite, &description, &self.config.sip).await else {
-            return Err(End::Gone);
+        let rung = tokio::select! {
+            rung = early.ring(&mut invite, &description, &self.config.sip) => Some(rung),
+            () = line.ended() => None,
         };
+        match rung {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Err(End::Gone),
+            None => return Err(refuse(invite, Reject::TemporarilyUnavailable)),
+        }
         let Early { port, talk, stream, caller } = early;
+        line.tell(|call| call.caller.clone_from(&caller));
         if secure::name(talk.security()) == "SDES" && !is_private(&invite) {
             info!(
                 "the keys of this call came by {}, where others may read them",
@@ -306,6 +316,7 @@ impl Inner {
         let policy = self.policy(self.limits(&mailbox));
         let mut conversation = Conversation {
             house: self,
+            line,
             dialog,
             port,
             talk,
@@ -371,6 +382,23 @@ impl Inner {
     fn overloaded(&self) -> Reject {
         let retry_after = Duration::from_secs(self.config.sip.retry_after_seconds.into());
         Reject::Overloaded { retry_after }
+    }
+}
+
+/// What is told of a call that has just come.
+fn call(id: &MailboxId, mailbox: &Mailbox, envelope: &Envelope, errand: &Errand) -> live::Call {
+    live::Call {
+        call_id: envelope.sip_call_id.clone(),
+        caller: envelope.caller.clone(),
+        mailbox: (!mailbox.uuid.is_nil()).then(|| id.clone()),
+        context: id.context().to_owned(),
+        purpose: match errand {
+            Errand::Deposit { .. } => Purpose::Deposit,
+            Errand::Visit { .. } => Purpose::Visit,
+        },
+        stage: Stage::Ringing,
+        since: clock::seconds(),
+        codec: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) enum End {
     Caller,
     /// We hung up: all was said.
     Here,
+    /// An administrator wanted it to end.
+    Ordered,
     /// Nothing was heard for long.
     Silence,
     /// No keys could be made for its audio.
@@ -45,6 +47,7 @@ impl fmt::Display for End {
         f.write_str(match self {
             Self::Caller => "the caller hung up",
             Self::Here => "hung up here",
+            Self::Ordered => "an administrator hung up",
             Self::Silence => "nothing was heard for long",
             Self::Unkeyed => "no keys could be made for the audio",
             Self::Lost => "the other side vanished",
@@ -87,7 +90,9 @@ impl Record {
         let status = match end {
             End::Refused(status) => Some(status),
             End::Gone => Some(487),
-            End::Caller | End::Here | End::Silence | End::Unkeyed | End::Lost => None,
+            End::Caller | End::Here | End::Ordered | End::Silence | End::Unkeyed | End::Lost => {
+                None
+            }
         };
         info!(
             record = "call", at, %source, %caller, %dialled, mailbox, %end, status,

@@ -95,7 +95,7 @@ pub(super) async fn wav_file(
         return file(path, about, headers).await;
     }
     let (path, whole) = (path.to_owned(), house.media.whole);
-    let made = super::blocking(move || whole(&path)).await?;
+    let made = super::heavy(move || whole(&path)).await?;
     bytes(&made.into(), about, headers)
 }
 

@@ -2,6 +2,7 @@
 //! with it.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
@@ -17,6 +18,8 @@ pub(super) const RECORDING: usize = 32 * 1024 * 1024;
 /// So much of what is too large is read and thrown away: a client that is still writing does not
 /// hear the answer.
 const THROWN_AWAY: usize = 32 * 1024 * 1024;
+/// Recordings that are in memory at one time, all together.
+static ROOM: Room = Room { most: 256 * 1024 * 1024, taken: AtomicUsize::new(0) };
 /// Each of so many bytes lengthens the patience by a second.
 const RATE: u32 = 64 * 1024;
 
@@ -26,8 +29,12 @@ pub(super) async fn words(body: Body) -> Result<Bytes, Fault> {
 }
 
 pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Fault> {
+    read_into(&ROOM, body, most).await
+}
+
+async fn read_into(room: &'static Room, body: Body, most: usize) -> Result<Bytes, Fault> {
     let mut pieces = body.into_data_stream();
-    let mut all = Vec::new();
+    let (mut all, mut part) = (Vec::new(), Part { room, bytes: 0 });
     while let Some(piece) = pieces.next().await {
         let piece = match piece {
             Ok(piece) => piece,
@@ -35,20 +42,68 @@ pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Fault> {
             // A body that breaks off is never answered: whatever is said of it, nobody hears.
             Err(_) => break,
         };
-        if all.len() + piece.len() > most {
-            let mut thrown_away = all.len() + piece.len();
-            drop(all);
-            while let Some(Ok(piece)) = pieces.next().await {
-                thrown_away += piece.len();
-                if thrown_away > THROWN_AWAY {
-                    break;
-                }
+        let bytes = all.len() + piece.len();
+        let why = match (bytes > most, part.grows_to(bytes)) {
+            (true, _) => Fault::TooLarge,
+            (false, false) => Fault::TooFast,
+            (false, true) => {
+                all.extend_from_slice(&piece);
+                continue;
             }
-            return Err(Fault::TooLarge);
+        };
+        drop((all, part));
+        let mut thrown_away = bytes;
+        while let Some(Ok(piece)) = pieces.next().await {
+            thrown_away += piece.len();
+            if thrown_away > THROWN_AWAY {
+                break;
+            }
         }
-        all.extend_from_slice(&piece);
+        return Err(why);
     }
-    Ok(all.into())
+    Ok(Bytes::from_owner(Held { all, _part: part }))
+}
+
+/// Memory for bodies that are longer than words.
+struct Room {
+    most: usize,
+    taken: AtomicUsize,
+}
+
+/// One body's part of it; dropped, it is free again.
+struct Part {
+    room: &'static Room,
+    bytes: usize,
+}
+
+impl Part {
+    /// `false` where there is no room for so many.
+    fn grows_to(&mut self, bytes: usize) -> bool {
+        if bytes <= WORDS {
+            return true;
+        }
+        let more = bytes - self.bytes;
+        self.bytes = bytes;
+        self.room.taken.fetch_add(more, Ordering::Relaxed) + more <= self.room.most
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A body, and its part of the room for as long as anybody has it.
+struct Held {
+    all: Vec<u8>,
+    _part: Part,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.all
+    }
 }
 
 /// The same body, which is given up when it comes too slowly.
@@ -91,6 +146,20 @@ mod tests {
         let body = |size| Body::from(vec![b'x'; size]);
         assert_eq!(read(body(10), 10).await.unwrap().len(), 10);
         assert_eq!(read(body(11), 10).await, Err(Fault::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn recordings_wait_for_room() {
+        static SMALL: Room = Room { most: WORDS * 3, taken: AtomicUsize::new(0) };
+        let read = |size| read_into(&SMALL, Body::from(vec![b'x'; size]), RECORDING);
+        let first = read(WORDS * 2).await.unwrap();
+        assert_eq!(read(WORDS * 2).await, Err(Fault::TooFast));
+        assert!(read(WORDS).await.is_ok(), "words need none");
+        drop(first.clone());
+        assert_eq!(read(WORDS * 2).await, Err(Fault::TooFast));
+        drop(first);
+        assert!(read(WORDS * 2).await.is_ok());
+        assert_eq!(SMALL.taken.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

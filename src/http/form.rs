@@ -6,6 +6,12 @@ pub(super) struct TooMany;
 /// More parameters than this nobody means.
 const MOST: usize = 1000;
 
+/// What looks like more than anybody means, before any of it is read.
+pub(super) fn check(query: Option<&str>) -> Result<(), TooMany> {
+    let many = query.is_some_and(|query| query.bytes().filter(|b| *b == b'&').count() >= MOST);
+    if many { Err(TooMany) } else { Ok(()) }
+}
+
 /// All pairs in their order.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, TooMany> {
     let mut pairs = vec![];
@@ -21,15 +27,6 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, TooMany> {
 
 /// What is not UTF-8 becomes a replacement character.
 fn decoded(text: &str) -> String {
-    unescaped(text, true)
-}
-
-/// One segment of a path, RFC 3986: a `+` is a plus.
-pub(super) fn segment(text: &str) -> String {
-    unescaped(text, false)
-}
-
-fn unescaped(text: &str, plus_is_space: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -40,7 +37,7 @@ fn unescaped(text: &str, plus_is_space: bool) -> String {
                 bytes.extend(u8::try_from(high * 16 + low));
                 rest = &tail[2..];
             }
-            (b'+', _, _) if plus_is_space => bytes.push(b' '),
+            (b'+', _, _) => bytes.push(b' '),
             _ => bytes.push(*first),
         }
     }
@@ -57,6 +54,7 @@ mod tests {
         let wanted = [("a", "1 2"), ("b", "+%zz"), ("c", ""), ("a", "\u{e9}\u{fffd}")];
         assert_eq!(read, wanted.map(|(a, b)| (a.to_owned(), b.to_owned())));
         assert_eq!(pairs(&"x&".repeat(1001)), Err(TooMany));
-        assert_eq!(segment("%2B45+%2e"), "+45+.");
+        assert_eq!(check(Some(&"x&".repeat(1001))), Err(TooMany));
+        assert_eq!((check(None), check(Some("a=1&b"))), (Ok(()), Ok(())));
     }
 }

@@ -287,13 +287,15 @@ fn welcome(principal: &Principal, from: IpAddr, now: i64) -> Result<(), Fault> {
     if principal.expires.is_some_and(|end| end <= now) {
         return Err(Fault::Unknown);
     }
+    if is_allowed(principal, from) { Ok(()) } else { Err(Fault::NotFromHere) }
+}
+
+/// Whether they may be used from this address.
+pub(super) fn is_allowed(principal: &Principal, from: IpAddr) -> bool {
     let allowed = |network: &String| {
         network.parse::<Network>().is_ok_and(|network| network.contains(from.to_canonical()))
     };
-    if principal.allow.is_empty() || principal.allow.iter().any(allowed) {
-        return Ok(());
-    }
-    Err(Fault::NotFromHere)
+    principal.allow.is_empty() || principal.allow.iter().any(allowed)
 }
 
 /// One site has a /64 of IPv6 at the least (RFC 6177).

@@ -2,6 +2,7 @@
 //!
 //! Every face tells the same messages from the same spool, in its vendor's words.
 
+pub mod calls;
 pub mod guard;
 
 mod audio;
@@ -12,6 +13,7 @@ mod form;
 mod link;
 #[allow(unused_qualifications, reason = "utoipa's macros name all in full")]
 mod native;
+mod site;
 
 mod dialect {
     use axum::body::Body;
@@ -39,13 +41,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing;
 use hyper::body::Incoming;
@@ -56,7 +59,7 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -89,13 +92,10 @@ pub struct House {
     pub state: State,
     pub media: Media,
     /// Unix seconds.
-    pub now: fn() -> i64,
+    pub now: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Whether somebody is leaving a message in a mailbox now.
     pub busy: Arc<dyn Fn(&MailboxId) -> bool + Send + Sync>,
-    /// Calls in progress.
-    pub calls: Arc<dyn Fn() -> usize + Send + Sync>,
-    /// Takes no new calls from now on.
-    pub drain: Arc<dyn Fn() + Send + Sync>,
+    pub calls: calls::Calls,
     /// The configuration in force, without secrets.
     pub options: Arc<Value>,
 }
@@ -147,7 +147,9 @@ pub fn router(house: &House, options: &config::Http) -> Router {
     if !options.cors_origins.is_empty() {
         router = router.layer(cors(&options.cors_origins));
     }
+    let own = site::Own::new(&options.cors_origins);
     router
+        .layer(middleware::from_fn_with_state(own, site::only_own_pages))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, SLOWEST))
         .layer(CatchPanicLayer::new())
 }
@@ -178,6 +180,24 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// What takes a core and much memory for a while, such as reading a recording whole: few at a time.
+async fn heavy<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let turn = heavy_turn().await?;
+    blocking(move || {
+        let _turn = turn;
+        work()
+    })
+    .await
+}
+
+/// It goes with the work: a client that hangs up does not end it.
+async fn heavy_turn() -> io::Result<OwnedSemaphorePermit> {
+    static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(4)));
+    Arc::clone(&TURNS).acquire_owned().await.map_err(io::Error::other)
 }
 
 /// Binds one address; the error names it.

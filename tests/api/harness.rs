@@ -2,24 +2,30 @@
 //!
 //! In a request, `Authorization: Basic name:password` stands for its encoded form, and lines that
 //! begin with `> ` are the body; `> @FILE` stands for what is in the file. What is drawn by chance is told by a label, such as `{uuid-1}`, and a
-//! later request may name it.
+//! later request may name it. `WAIT 60` in place of a request lets a minute pass, at once.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-pub fn replay(script: &str, address: SocketAddr) -> String {
+pub fn replay(script: &str, address: SocketAddr, clock: &AtomicI64) -> String {
     let mut out = String::new();
-    let mut labels = Labels { known: vec![], asked: String::new() };
+    let mut labels = Labels::default();
     for one in script.split("### ").skip(1) {
         let (title, rest) = one.split_once('\n').unwrap();
         let request: String =
             rest.lines().take_while(|line| !line.is_empty()).map(|l| format!("{l}\n")).collect();
+        if let Some(seconds) = request.strip_prefix("WAIT ") {
+            clock.fetch_add(seconds.trim().parse().unwrap(), Ordering::Relaxed);
+            write!(out, "### {title}\n{request}\n").unwrap();
+            continue;
+        }
         labels.asked += &request;
         let (head, body) = exchange(&labels.filled(&request), address);
         if body.starts_with("<?xml") && body.contains("<Response") {
@@ -103,7 +109,7 @@ fn joined(mut chunks: &str) -> String {
 }
 
 /// Every answer in XML is what the schema of its action says.
-fn validate(body: &str, title: &str) {
+pub fn validate(body: &str, title: &str) {
     let action = body.split("<Name>Action</Name><Value>").nth(1);
     let action = action.and_then(|rest| rest.split('<').next()).unwrap_or_default();
     let schemas = Path::new("src/http/dialect/onsip/rng");
@@ -132,20 +138,21 @@ fn without_durations(body: &str) -> String {
 }
 
 /// What was drawn by chance, by the names that a transcript gives it.
-struct Labels {
+#[derive(Default)]
+pub struct Labels {
     known: Vec<(String, String)>,
     /// All requests so far: what stands there was not drawn.
-    asked: String,
+    pub asked: String,
 }
 
 impl Labels {
-    fn filled(&self, request: &str) -> String {
+    pub fn filled(&self, request: &str) -> String {
         self.known
             .iter()
             .fold(request.to_owned(), |text, (label, value)| text.replace(label, value))
     }
 
-    fn labelled(&mut self, text: &str) -> String {
+    pub fn labelled(&mut self, text: &str) -> String {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
         for found in text.split(|c| !word(c)) {
             let kind = match found.len() {

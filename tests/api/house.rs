@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use afterbeep::config::Config;
@@ -11,17 +12,20 @@ use afterbeep::control::Stores;
 use afterbeep::daemon;
 use afterbeep::directory::{NewPin, Settings, Sound};
 use afterbeep::http;
+use afterbeep::http::calls::{Call, Calls, Purpose, Stage};
 use afterbeep::http::guard::Guard;
-use afterbeep::mailbox::MailboxId;
+use afterbeep::mailbox::{CallerId, MailboxId};
 use afterbeep::state::credential::{Credential, Kind, Role};
 use serde_json::json;
 use uuid::Uuid;
 
-/// When all that is asked is asked: 2024-05-30 00:00:00 UTC.
+/// When the first question is asked: 2024-05-30 00:00:00 UTC.
 pub const NOW: i64 = 1_717_027_200;
 
 pub struct House {
     pub address: SocketAddr,
+    /// Unix seconds; time passes only where a transcript says so.
+    pub clock: Arc<AtomicI64>,
     _stores: Stores,
     _dir: tempfile::TempDir,
 }
@@ -40,6 +44,8 @@ impl House {
         let mut limits = http::Limits::default();
         if name.contains("hasty") {
             limits.body = Duration::from_millis(200);
+        } else if name.contains("patient") {
+            limits.body = Duration::from_secs(3600);
         }
         Self::open(messages, http, limits, script).await
     }
@@ -70,16 +76,17 @@ impl House {
         assert_eq!(problems, Vec::<String>::new());
         people(&stores, script).await;
         mailboxes(&stores).await;
+        let clock = Arc::new(AtomicI64::new(NOW));
+        let shown = Arc::clone(&clock);
         let house = http::House {
             spool: stores.spool.clone(),
             directory: stores.directory.clone(),
             guard: Guard::new(&stores.state, 0).unwrap(),
             state: stores.state.clone(),
-            now: || NOW,
+            now: Arc::new(move || shown.load(Ordering::Relaxed)),
             busy: Arc::new(|_| false),
             media: daemon::media_for_http(&dir.path().join("state"), 1_000_000).unwrap(),
-            calls: Arc::new(|| 3),
-            drain: Arc::new(|| {}),
+            calls: calls(),
             options: Arc::new(json!({"spool": "/var/spool/afterbeep"})),
         };
         let router = http::router(&house, &options);
@@ -91,7 +98,44 @@ impl House {
             server.serve(listener, stopped).await;
             drop(stop);
         });
-        Self { address, _stores: stores, _dir: dir }
+        Self { address, clock, _stores: stores, _dir: dir }
+    }
+}
+
+/// Three, until somebody ends one.
+fn calls() -> Calls {
+    let call = |id, context: &str, number: &str, stage| Call {
+        id,
+        call_id: format!("a84b4c76e{id}@pbx.example.com"),
+        caller: CallerId {
+            number: "+12125550147".into(),
+            name: "JANE DOE".into(),
+            ext: String::new(),
+        },
+        mailbox: MailboxId::new(context, number).ok(),
+        context: context.into(),
+        purpose: if number.is_empty() { Purpose::Visit } else { Purpose::Deposit },
+        stage,
+        since: NOW - 60,
+        codec: (id != 7).then_some("PCMU"),
+    };
+    let all = vec![
+        call(5, "default", "2001", Stage::Recording),
+        call(6, "sales", "", Stage::Answered),
+        call(7, "sales", "2003", Stage::Ringing),
+    ];
+    let all = Arc::new(Mutex::new(all));
+    let (counted, listed) = (Arc::clone(&all), Arc::clone(&all));
+    Calls {
+        count: Arc::new(move || counted.lock().unwrap().len()),
+        list: Arc::new(move || listed.lock().unwrap().clone()),
+        hang_up: Arc::new(move |id| {
+            let mut all = all.lock().unwrap();
+            let before = all.len();
+            all.retain(|call| call.id != id);
+            all.len() < before
+        }),
+        drain: Arc::new(|| {}),
     }
 }
 
@@ -109,6 +153,13 @@ async fn people(stores: &Stores, script: &str) {
             Credential {
                 allow: vec!["192.0.2.0/24".into()],
                 ..Credential::new(Kind::Yay, "acme/elsewhere", Role::Manager)
+            },
+            "yay-secret",
+        ),
+        (
+            Credential {
+                mailbox: Some("2001".into()),
+                ..Credential::new(Kind::Yay, "acme/bell-desk", Role::Manager)
             },
             "yay-secret",
         ),
@@ -202,6 +253,14 @@ fn messages(spool: &Path) {
         let fields =
             format!("origtime={}\nduration=4\ncallerid=1212555{:04}\n", 1_716_950_000 + n * 100, n);
         put("cmi/5001", "INBOX", 900 + n, &fields);
+    }
+    for n in 0..21 {
+        put(
+            "cmi/5001",
+            "INBOX",
+            860 + n,
+            &format!("origtime={}\nduration=4\n", 1_715_000_000 + n * 100),
+        );
     }
     put("cmi/5001", "Work", 920, "origtime=1716960000\nduration=4\ncallerid=anonymous\n");
     put("cmi/5001", "SENT", 921, "origtime=1716960001\nduration=4\n");

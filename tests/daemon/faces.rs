@@ -294,6 +294,42 @@ fn event(events: &mut BufReader<TcpStream>) -> (String, Value) {
 }
 
 #[test]
+fn a_call_in_progress_is_seen_and_ended() {
+    let house = House::new("[deposit]\ninstructions = false\nmin_seconds = 0\n");
+    secret(
+        &house,
+        &["user", "add", "root", "--role", "admin", "--password-stdin"],
+        "correct horse",
+    );
+    let root = format!("Authorization: Basic {}\r\n", STANDARD.encode("root:correct horse"));
+    let web = house.web();
+    let calls = || ask(web, "GET", "/v1/calls", &root, "").1;
+    assert_eq!(calls(), json!({"calls": 0, "messages": 0, "items": []}));
+
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    house.until("it is answered", || calls()["items"][0]["state"] == "answered");
+    let seen = calls();
+    assert_eq!(seen["calls"], 1);
+    let one = &seen["items"][0];
+    let told = ["caller_number", "mailbox", "purpose", "codec"].map(|name| one[name].clone());
+    assert_eq!(told, ["+12125550142", "1000@default", "deposit", "PCMU"]);
+    call.press_pound();
+    house.until("it is recorded", || calls()["items"][0]["state"] == "recording");
+    let voice = Voice::new(Law::Mu, 1.0, 7);
+    call.say(&voice, 0..voice.len());
+
+    let path = format!("/v1/calls/{}", one["id"]);
+    assert_eq!(ask(web, "DELETE", &path, &root, "").0, 204);
+    call.expect_bye();
+    house.message();
+    house.until("nobody calls", || calls()["calls"] == 0);
+    assert_eq!(ask(web, "DELETE", &path, &root, "").0, 404);
+    assert!(house.log().contains("an administrator hung up"));
+    assert!(house.ok(&["audit", "show"]).contains("call.hang_up"));
+}
+
+#[test]
 fn https_is_spoken_where_there_is_a_certificate() {
     let dir = tempfile::tempdir().unwrap();
     let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));

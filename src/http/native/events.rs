@@ -13,11 +13,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::{IntoParams, ToSchema};
 
+use super::super::guard::Principal;
 use super::problem::Problem;
 use super::visitor::{Given, Visitor};
 use super::wire::{Counts, Message};
 use crate::mailbox::{Change, MailboxId};
-use crate::state::credential::Scope;
+use crate::state::credential::{Kind, Scope};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -27,8 +28,8 @@ pub(super) struct Which {
 }
 
 /// The data of an event; its name says what happened: `delivered`, `found`, `copied`, `edited`,
-/// `moved`, `removed`, `counts`, `renamed`, `closed`, or `missed` where the listener was too slow
-/// and should read the lists again.
+/// `moved`, `removed`, `counts`, `filled`, `renamed`, `closed`, or `missed` where the listener was
+/// too slow and should read the lists again.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Happened {
     mailbox: String,
@@ -42,7 +43,7 @@ pub(super) struct Happened {
 static LISTENERS: std::sync::LazyLock<Arc<Semaphore>> =
     std::sync::LazyLock::new(|| Arc::new(Semaphore::new(256)));
 
-/// Listen to what happens.
+/// Listen to what happens. The stream ends when the login does.
 #[utoipa::path(
     get, path = "/events", tag = "events", params(Which),
     responses(
@@ -65,7 +66,9 @@ pub(super) async fn stream(
         Problem::new(status, "as many listen already as may")
     })?;
     let changes = visitor.house.spool.changes();
-    let listener = Listener { visitor, only, changes, _place: place };
+    let version = visitor.house.state.credentials_version();
+    let pin = pin(&visitor);
+    let listener = Listener { visitor, only, changes, version, pin, _place: place };
     let events = stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -77,6 +80,10 @@ struct Listener {
     visitor: Visitor,
     only: Option<MailboxId>,
     changes: broadcast::Receiver<Change>,
+    /// Of the credentials that he was known by; see [`crate::state::State::credentials_version`].
+    version: u64,
+    /// An owner's, sealed.
+    pin: Option<String>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -95,10 +102,37 @@ impl Listener {
             if principal.reaches(mailbox.context(), mailbox.number())
                 && self.only.as_ref().is_none_or(|only| only == mailbox)
             {
-                return Some(told(&change));
+                return self.is_still_welcome().await.then(|| told(&change));
             }
         }
     }
+
+    /// What he came in with may have been taken away since.
+    async fn is_still_welcome(&mut self) -> bool {
+        let Visitor { principal, house, .. } = &self.visitor;
+        if principal.kind == Kind::Owner {
+            return pin(&self.visitor) == self.pin;
+        }
+        if principal.expires.is_some_and(|end| end <= (house.now)()) {
+            return false;
+        }
+        let version = house.state.credentials_version();
+        if version != self.version {
+            let now = house.state.credential(principal.kind, &principal.name).await;
+            if !matches!(now, Ok(Some(now)) if now == **principal) {
+                return false;
+            }
+            self.version = version;
+        }
+        true
+    }
+}
+
+fn pin(visitor: &Visitor) -> Option<String> {
+    let Principal { kind, context, mailbox, .. } = &*visitor.principal;
+    let id = MailboxId::new(context.as_deref()?, mailbox.as_deref()?).ok()?;
+    let mailbox = (*kind == Kind::Owner).then(|| visitor.house.directory.find(&id)).flatten();
+    mailbox.map(|mailbox| mailbox.pin.clone())
 }
 
 fn told(change: &Change) -> Event {

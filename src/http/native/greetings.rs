@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::{audio, blocking, body};
+use super::super::{audio, blocking, body, heavy};
 use super::problem::Problem;
 use super::visitor::{At, Visitor};
 use super::wire::Recording;
@@ -94,7 +94,7 @@ pub(super) async fn record(
     let (id, place) = named(&visitor, &name, &greeting)?;
     let bytes = body::read(request.into_body(), body::RECORDING).await?;
     let import = visitor.house.media.greeting;
-    let recording = blocking(move || import(bytes.to_vec())).await;
+    let recording = heavy(move || import(bytes.to_vec())).await;
     let recording = recording.map_err(|why| {
         Problem::wrong(format!("this is no audio that callers could hear: {why}"))
     })?;

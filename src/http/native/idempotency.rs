@@ -24,6 +24,7 @@ pub(super) struct Remembered(Arc<Mutex<HashMap<Key, Entry>>>);
 type Key = [u8; 32];
 
 struct Entry {
+    login: [u8; 32],
     request: [u8; 32],
     since: Instant,
     /// `None` while it is being performed.
@@ -39,8 +40,11 @@ struct Answer {
 
 const KEPT: Duration = Duration::from_hours(24);
 const MOST: usize = 10_000;
-/// A larger answer is given, and not kept.
+/// Of these, one login's.
+const MOST_OF_ONE: usize = 1_000;
+/// A larger answer is given, and not kept; so is one for which there is no room.
 const LARGEST: usize = 256 * 1024;
+const ROOM: usize = 32 * 1024 * 1024;
 
 pub(super) async fn once(
     State((face, remembered)): State<(Face, Remembered)>,
@@ -66,10 +70,10 @@ pub(super) async fn once(
         Err(why) => return Problem::from(why).into_response(),
     };
     let login = parts.headers.get(header::AUTHORIZATION).map_or(&b""[..], |v| v.as_bytes());
-    let key = digest(&[login, given.as_bytes()]);
+    let (login, key) = (digest(&[login]), digest(&[login, given.as_bytes()]));
     let uri = parts.uri.to_string();
     let print = digest(&[uri.as_bytes(), &content]);
-    match remembered.begin(key, print) {
+    match remembered.begin(key, login, print) {
         Begun::Now => {}
         Begun::Done(answer) => return answer.into_response(),
         Begun::Refused(status, why) => return Problem::new(status, why).into_response(),
@@ -86,11 +90,12 @@ enum Begun {
 }
 
 impl Remembered {
-    fn begin(&self, key: Key, request: [u8; 32]) -> Begun {
+    fn begin(&self, key: Key, login: [u8; 32], request: [u8; 32]) -> Begun {
         let mut entries = self.entries();
-        if entries.len() >= MOST {
+        if entries.len() >= MOST_OF_ONE {
             entries.retain(|_, entry| entry.since.elapsed() < KEPT);
-            if entries.len() >= MOST {
+            let own = entries.values().filter(|entry| entry.login == login).count();
+            if !entries.contains_key(&key) && (entries.len() >= MOST || own >= MOST_OF_ONE) {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 return Begun::Refused(status, "too many Idempotency-Keys are kept");
             }
@@ -103,7 +108,8 @@ impl Remembered {
             Some(Entry { answer: Some(answer), .. }) => Begun::Done(answer.clone()),
             Some(_) => Begun::Refused(StatusCode::CONFLICT, "it is being performed"),
             None => {
-                entries.insert(key, Entry { request, since: Instant::now(), answer: None });
+                let entry = Entry { login, request, since: Instant::now(), answer: None };
+                entries.insert(key, entry);
                 Begun::Now
             }
         }
@@ -128,13 +134,22 @@ impl Turn {
             return response;
         }
         let (parts, content) = response.into_parts();
-        let Ok(content) = to_bytes(content, LARGEST).await else {
-            return Problem::broken("an answer was too large to be kept").into_response();
+        // It is an answer of ours: of a length that we chose.
+        let content = match to_bytes(content, usize::MAX).await {
+            Ok(content) => content,
+            Err(why) => return Problem::broken(why).into_response(),
         };
         let answer = Answer { status, headers: parts.headers.clone(), body: content.clone() };
-        if let Some(entry) = self.remembered.entries().get_mut(&self.key) {
+        let mut entries = self.remembered.entries();
+        let kept: usize =
+            entries.values().filter_map(|entry| Some(entry.answer.as_ref()?.body.len())).sum();
+        if content.len() <= LARGEST
+            && kept + content.len() <= ROOM
+            && let Some(entry) = entries.get_mut(&self.key)
+        {
             entry.answer = Some(answer);
         }
+        drop(entries);
         Response::from_parts(parts, Body::from(content))
     }
 }
@@ -163,4 +178,23 @@ fn digest(parts: &[&[u8]]) -> [u8; 32] {
         digest.update(part);
     }
     digest.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_login_leaves_room_for_others() {
+        let remembered = Remembered::default();
+        let key = |n: usize| digest(&[&n.to_be_bytes()]);
+        let begun = |n, login| match remembered.begin(key(n), [login; 32], [0; 32]) {
+            Begun::Now => 0,
+            Begun::Done(_) => 1,
+            Begun::Refused(status, _) => status.as_u16(),
+        };
+        assert!((0..MOST_OF_ONE).all(|n| begun(n, 1) == 0));
+        assert_eq!(begun(MOST_OF_ONE, 1), 429);
+        assert_eq!((begun(0, 1), begun(MOST_OF_ONE, 2)), (409, 0));
+    }
 }

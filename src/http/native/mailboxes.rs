@@ -122,8 +122,9 @@ pub(super) async fn edit(
     headers: HeaderMap,
     given: Body,
 ) -> Result<Response, Problem> {
-    let (mut id, mailbox) = visitor.mailbox(&name)?;
     let patch: MailboxPatch = body(given).await?;
+    let _turn = visitor.turn(&headers, &visitor.mailbox(&name)?.0).await;
+    let (mut id, mailbox) = visitor.mailbox(&name)?;
     let own = visitor.principal.kind == Kind::Owner
         && patch.settings.is_owners_own()
         && patch.number.is_none();
@@ -160,6 +161,7 @@ pub(super) async fn remove(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     visitor.needs(Scope::Provision)?;
+    let _turn = visitor.turn(&headers, &visitor.mailbox(&name)?.0).await;
     let (id, mailbox) = visitor.mailbox(&name)?;
     unchanged(&headers, &tag(&*mailbox))?;
     visitor.house.remove_mailbox(visitor.asker(), &id).await?;

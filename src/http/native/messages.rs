@@ -186,8 +186,9 @@ pub(super) async fn edit(
     headers: HeaderMap,
     given: Body,
 ) -> Result<Response, Problem> {
-    let (mailbox, before) = find(&visitor, &name, &id).await?;
     let patch: MessagePatch = body(given).await?;
+    let _turn = visitor.turn(&headers, &visitor.mailbox(&name)?.0).await;
+    let (mailbox, before) = find(&visitor, &name, &id).await?;
     unchanged(&headers, &tag(&Message::from(&*before)))?;
     let mut edits = vec![];
     if let Some(name) = patch.folder {
@@ -230,6 +231,7 @@ pub(super) async fn remove(
     Given(how): Given<HowToRemove>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
+    let _turn = visitor.turn(&headers, &visitor.mailbox(&name)?.0).await;
     let (mailbox, message) = find(&visitor, &name, &id).await?;
     unchanged(&headers, &tag(&Message::from(&*message)))?;
     let edit = if how.purge == Some(true) { Edit::Purge } else { Edit::Delete };

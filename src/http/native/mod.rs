@@ -13,6 +13,7 @@ mod messages;
 mod people;
 mod problem;
 mod sound;
+mod turns;
 mod upload;
 mod visitor;
 mod wire;
@@ -33,6 +34,7 @@ use super::House;
 use super::link::Links;
 use idempotency::Remembered;
 use problem::Problem;
+use turns::Turns;
 
 #[derive(Clone)]
 pub(super) struct Face {
@@ -40,6 +42,7 @@ pub(super) struct Face {
     links: Links,
     /// Links in letters.
     letters: Links,
+    turns: Turns,
 }
 
 #[derive(OpenApi)]
@@ -80,7 +83,7 @@ pub(super) use sound::in_letter;
 
 pub(super) fn routes(house: House) -> Router {
     let (links, letters) = (Links::new(&house.state), Links::in_letters(&house.state));
-    let face = Face { house, links, letters };
+    let face = Face { house, links, letters, turns: Turns::default() };
     let (router, description) =
         OpenApiRouter::with_openapi(Description::openapi()).nest("/v1", calls()).split_for_parts();
     let router = router
@@ -127,6 +130,7 @@ fn calls() -> OpenApiRouter<Face> {
         .routes(routes!(audit::verify))
         .routes(routes!(admin::health))
         .routes(routes!(admin::calls))
+        .routes(routes!(admin::hang_up))
         .routes(routes!(admin::drain))
         .routes(routes!(admin::config))
 }

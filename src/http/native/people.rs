@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::super::guard::is_allowed;
 use super::problem::Problem;
 use super::visitor::{At, Visitor, read as body};
 use super::wire::time;
@@ -301,6 +302,7 @@ async fn set(
     secret: &str,
     new: bool,
 ) -> Result<(), Problem> {
+    let _turn = visitor.turns.of("credentials").await;
     let state = &visitor.house.state;
     let known = state.credential(credential.kind, &credential.name).await?.is_some();
     match (new, known) {
@@ -308,7 +310,11 @@ async fn set(
             return Err(Problem::new(StatusCode::CONFLICT, "that name is taken"));
         }
         (false, false) => return Err(Problem::missing("user")),
-        (true, false) | (false, true) => {}
+        (true, false) => {}
+        (false, true) => {
+            let who = (credential.kind, credential.name.as_str());
+            somebody_is_left(visitor, who, Some(credential)).await?;
+        }
     }
     state.set_credential(credential, secret, (visitor.house.now)()).await?;
     let subject = format!("{} {}", credential.kind, credential.name);
@@ -317,9 +323,39 @@ async fn set(
 
 async fn remove(visitor: &Visitor, kind: Kind, name: &str) -> Result<StatusCode, Problem> {
     visitor.administers()?;
+    let _turn = visitor.turns.of("credentials").await;
+    somebody_is_left(visitor, (kind, name), None).await?;
     if !visitor.house.state.remove_credential(kind, name).await? {
         return Err(Problem::missing(if kind == Kind::Token { "token" } else { "user" }));
     }
     visitor.record("credential.remove", &format!("{kind} {name}"), "").await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody must be left who can let others in. `then`: who he will be whom this is about.
+async fn somebody_is_left(
+    visitor: &Visitor,
+    (kind, name): (Kind, &str),
+    then: Option<&Credential>,
+) -> Result<(), Problem> {
+    let (state, now) = (&visitor.house.state, (visitor.house.now)());
+    let mut running = state.credentials(Kind::User).await?;
+    running.extend(state.credentials(Kind::Token).await?);
+    running.retain(|one| runs_the_house(one, now));
+    let (he, others): (Vec<_>, Vec<_>) =
+        running.iter().partition(|one| one.kind == kind && one.name == name);
+    let stays =
+        then.is_some_and(|then| runs_the_house(then, now) && is_allowed(then, visitor.from));
+    if he.is_empty() || !others.is_empty() || stays {
+        return Ok(());
+    }
+    let why = "nobody would be left who administers all organizations: make another one first";
+    Err(Problem::new(StatusCode::CONFLICT, why))
+}
+
+fn runs_the_house(one: &Credential, now: i64) -> bool {
+    one.may(Scope::Administer)
+        && one.context.is_none()
+        && one.mailbox.is_none()
+        && one.expires.is_none_or(|end| end > now)
 }

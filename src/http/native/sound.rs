@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use utoipa::{IntoParams, ToSchema};
 
 use super::super::audio::{self, Format};
-use super::super::blocking;
+use super::super::heavy;
 use super::super::link::{self, Links};
 use super::Face;
 use super::messages::find;
@@ -160,7 +160,7 @@ pub(super) async fn waveform(
     let house = &visitor.house;
     let recording = house.spool.audio(&mailbox, message.id).await?;
     let (path, draw) = (recording.path().to_owned(), house.media.peaks);
-    let peaks = blocking(move || draw(&path, peaks)).await.map_err(Problem::broken)?;
+    let peaks = heavy(move || draw(&path, peaks)).await.map_err(Problem::broken)?;
     let duration_ms = u64::try_from(message.duration.as_millis()).unwrap_or(u64::MAX);
     let tag = format!("\"{}-{}\"", message.id, peaks.len());
     Ok(([(header::ETAG, tag)], Json(Waveform { peaks, duration_ms })).into_response())

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::super::{blocking, body};
+use super::super::{blocking, body, heavy};
 use super::mailboxes::within;
 use super::problem::Problem;
 use super::visitor::{At, Given, Visitor};
@@ -53,7 +53,7 @@ pub(super) async fn add(
     };
     let house = &visitor.house;
     let import = house.media.wav;
-    let recording = blocking(move || import(bytes.to_vec())).await;
+    let recording = heavy(move || import(bytes.to_vec())).await;
     let recording = recording.map_err(|why| {
         Problem::wrong(format!("this is no audio that a caller could have left: {why}"))
     })?;

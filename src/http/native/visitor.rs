@@ -10,13 +10,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
+use tokio::sync::MutexGuard;
 
 use super::super::House;
 use super::super::body;
 use super::super::deed::Asker;
+use super::super::form;
 use super::super::guard::{Principal, origin};
 use super::Face;
 use super::problem::Problem;
+use super::turns::Turns;
 use crate::directory::{Door, Login};
 use crate::mailbox::{By, DEFAULT_CONTEXT, Mailbox, MailboxId};
 use crate::state::credential::{Kind, Role, Scope};
@@ -25,18 +28,20 @@ pub(super) struct Visitor {
     pub(super) principal: Arc<Principal>,
     pub(super) from: IpAddr,
     pub(super) house: House,
+    pub(super) turns: Turns,
 }
 
 impl FromRequestParts<Face> for Visitor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Problem> {
+        form::check(parts.uri.query()).map_err(|_| Problem::bad("too many parameters"))?;
         let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let from = from.map(|ConnectInfo(from)| from.ip());
         let from = from.ok_or_else(|| Problem::broken("nobody said where a request is from"))?;
         let house = face.house.clone();
         let principal = enter(&house, &parts.headers, from).await?;
-        Ok(Self { principal, from, house })
+        Ok(Self { principal, from, house, turns: face.turns.clone() })
     }
 }
 
@@ -79,6 +84,18 @@ fn owner(headers: &HeaderMap) -> Option<(MailboxId, String)> {
 }
 
 impl Visitor {
+    /// Where a change of this mailbox depends on how it is, others wait until it is done.
+    pub(super) async fn turn(
+        &self,
+        headers: &HeaderMap,
+        mailbox: &MailboxId,
+    ) -> Option<MutexGuard<'_, ()>> {
+        if !headers.contains_key(header::IF_MATCH) {
+            return None;
+        }
+        Some(self.turns.of(mailbox).await)
+    }
+
     pub(super) fn asker(&self) -> Asker<'_> {
         Asker { principal: &self.principal, door: Door::Api, from: self.from }
     }

@@ -13,9 +13,9 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use super::super::House;
 use super::super::body;
@@ -43,10 +43,9 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
         session_seconds: options.onsip_session_seconds.into(),
         reveal_pins: options.reveal_pins,
     };
-    let call = || get(answer).post(answer);
     Router::new()
-        .route("/api", call())
-        .route("/webapi", call())
+        .route("/api", any(answer))
+        .route("/webapi", any(answer))
         .route("/rng/{name}", get(rng::schema))
         .with_state(face)
 }
@@ -68,6 +67,7 @@ async fn answer(
     State(face): State<Face>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
+    method: Method,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -79,6 +79,9 @@ async fn answer(
         Err(_) => Err(("Request.TooLarge", "The request is too large")),
     };
     let (given, known) = match given {
+        Ok(given) if ![Method::GET, Method::HEAD, Method::POST].contains(&method) => {
+            (given, Some(("Method.Unknown", "GET or POST is needed")))
+        }
         Ok(given) => (given, None),
         Err(why) => (Given::nothing(), Some(why)),
     };

@@ -2,7 +2,7 @@
 //!
 //! Odd about this vendor: `offset` counts from one though its own client sends zero; `mailbox` may
 //! be a list with a trailing comma; `end=-1` is no end; `caller` is a name and `callerid` the
-//! number; heard messages are still in its INBOX.
+//! number; heard messages are still in its INBOX, and said to be.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,7 +40,34 @@ pub(super) enum Refusal {
 
 pub(super) struct ListWish {
     pub(super) mailboxes: Vec<String>,
+    pub(super) dir: Dir,
     pub(super) query: Query,
+}
+
+/// A directory as they name it; a message is told to lie where it was asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Dir {
+    Inbox,
+    Old,
+    Sent,
+}
+
+impl Dir {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Inbox => "INBOX",
+            Self::Old => "Old",
+            Self::Sent => "SENT",
+        }
+    }
+
+    fn folders(self) -> Vec<Folder> {
+        match self {
+            Self::Inbox => vec![Folder::Inbox, Folder::Urgent, Folder::Old],
+            Self::Old => vec![Folder::Old],
+            Self::Sent => vec![Folder::Sent],
+        }
+    }
 }
 
 pub(super) struct FileWish {
@@ -69,10 +96,12 @@ pub(super) fn list_wish(given: &Given, offset_base: u8) -> Result<ListWish, Refu
     if limit.is_some_and(|limit| limit < -1) {
         return Err(Refusal::Wrong { parameter: "limit", why: "must not be negative" });
     }
+    let dir = dir(given)?;
     Ok(ListWish {
         mailboxes,
+        dir,
         query: Query {
-            folders: folders(given)?,
+            folders: dir.folders(),
             from: number(given, "start")?,
             to: number(given, "end")?.filter(|end| *end != -1),
             newest_first: flag(given, "descending")?,
@@ -93,7 +122,7 @@ pub(super) fn files_wish(given: &Given) -> Result<(String, Vec<Folder>, Vec<Stri
     if files.is_empty() {
         return Err(Refusal::Missing("file"));
     }
-    Ok((mailbox, folders(given)?, files.into_iter().map(str::to_owned).collect()))
+    Ok((mailbox, dir(given)?.folders(), files.into_iter().map(str::to_owned).collect()))
 }
 
 /// The messages that `PUT /messages/read` marks: ours have the type vox.
@@ -203,7 +232,7 @@ pub(super) fn file_wish(given: &Given) -> Result<FileWish, Refusal> {
     // Its table says `voicemail`, its example `file`.
     let file = given.text("file").or_else(|| given.text("voicemail"));
     let file = file.ok_or(Refusal::Missing("file"))?.to_owned();
-    Ok(FileWish { mailbox, folders: folders(given)?, file })
+    Ok(FileWish { mailbox, folders: dir(given)?.folders(), file })
 }
 
 /// The mailbox of this number: in the default context before any other.
@@ -237,7 +266,7 @@ pub(super) fn merge(lists: Vec<Vec<Arc<Message>>>, query: &Query) -> Vec<Arc<Mes
     all.into_iter().skip(query.skip).take(query.limit.unwrap_or(usize::MAX)).collect()
 }
 
-pub(super) fn item(message: &Message) -> Item {
+pub(super) fn item(message: &Message, dir: Dir) -> Item {
     let caller = &message.envelope.caller;
     let number = caller.number.trim_start_matches('+').to_owned();
     let name = [&caller.name, &number].into_iter().find(|text| !text.is_empty());
@@ -251,7 +280,7 @@ pub(super) fn item(message: &Message) -> Item {
         callerid_ext: ext.trim_start_matches('+').to_owned(),
         callerid: number,
         name: message.stem.to_string(),
-        dir: dir(&message.folder).to_owned(),
+        dir: dir.name(),
         read_by: message.heard.as_ref().map_or(String::new(), |heard| heard.by.clone()),
     }
 }
@@ -297,26 +326,12 @@ pub(super) fn error(refusal: &Refusal) -> Error {
     Error { code, message }
 }
 
-fn folders(given: &Given) -> Result<Vec<Folder>, Refusal> {
+fn dir(given: &Given) -> Result<Dir, Refusal> {
     match given.text("dir").unwrap_or("INBOX") {
-        "INBOX" => Ok(vec![Folder::Inbox, Folder::Urgent, Folder::Old]),
-        "Old" => Ok(vec![Folder::Old]),
-        "SENT" => Ok(vec![Folder::Sent]),
+        "INBOX" => Ok(Dir::Inbox),
+        "Old" => Ok(Dir::Old),
+        "SENT" => Ok(Dir::Sent),
         _ => Err(Refusal::Wrong { parameter: "dir", why: "is INBOX, Old or SENT" }),
-    }
-}
-
-fn dir(folder: &Folder) -> &str {
-    match folder {
-        Folder::Urgent => Folder::Inbox.name(),
-        Folder::Inbox
-        | Folder::Old
-        | Folder::Work
-        | Folder::Family
-        | Folder::Friends
-        | Folder::Sent
-        | Folder::Deleted
-        | Folder::Other(_) => folder.name(),
     }
 }
 

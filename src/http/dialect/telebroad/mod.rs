@@ -32,7 +32,7 @@ use crate::directory::{self, Door, NewPin};
 use crate::mailbox::{By, Counts, Edit, Folder, MailboxId, Message, Stem};
 use crate::spool::Query;
 use crate::state::credential::{Kind, Scope};
-use map::Refusal;
+use map::{Dir, Refusal};
 
 /// Files that are read at one time, and how large each may be: more than an hour of audio.
 const READS: usize = 4;
@@ -112,7 +112,7 @@ async fn list(asked: Asked) -> Answer {
         }
     }
     if let [id] = &ids[..] {
-        return Ok(json(streamed(face.messages(id, &wish.query).await?)));
+        return Ok(json(streamed(face.messages(id, &wish.query).await?, wish.dir)));
     }
     // The page of a merge lies within the first `skip + limit` of each.
     let page = wish.query.limit.map(|limit| wish.query.skip.saturating_add(limit));
@@ -121,7 +121,7 @@ async fn list(asked: Asked) -> Answer {
     for id in &ids {
         lists.push(face.messages(id, &each).await?);
     }
-    Ok(json(streamed(map::merge(lists, &wish.query))))
+    Ok(json(streamed(map::merge(lists, &wish.query), wish.dir)))
 }
 
 async fn file(asked: Asked) -> Answer {
@@ -185,6 +185,8 @@ async fn mark(asked: Asked, body: Body) -> Answer {
     for message in messages {
         let (id, edit) = (&message.mailbox, Edit::MarkHeard);
         face.house.spool.edit(id, message.id, &edit, &by).await?;
+        let asker = Asker { principal, door: Door::Telebroad, from: asked.from };
+        face.house.record(asker, "message.mark", &format!("{} {id}", message.id), "").await?;
     }
     Ok(json(wire::result(&true)))
 }
@@ -339,7 +341,7 @@ fn json(body: impl Into<Body>) -> Response {
 }
 
 /// An unpaged list may be long: it is written as it is read.
-fn streamed(messages: Vec<Arc<Message>>) -> Body {
+fn streamed(messages: Vec<Arc<Message>>, dir: Dir) -> Body {
     const PIECE: usize = 256;
     let pieces = messages.len().div_ceil(PIECE);
     let bodies = (0..pieces).map(move |piece| {
@@ -350,7 +352,7 @@ fn streamed(messages: Vec<Arc<Message>>) -> Body {
             if from + at > 0 {
                 text.push(',');
             }
-            text.push_str(&wire::text(&map::item(message)));
+            text.push_str(&wire::text(&map::item(message, dir)));
         }
         text
     });

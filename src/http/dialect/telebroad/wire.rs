@@ -23,7 +23,7 @@ pub(super) struct Item {
     pub(super) callerid: String,
     pub(super) callerid_ext: String,
     pub(super) name: String,
-    pub(super) dir: String,
+    pub(super) dir: &'static str,
     pub(super) read_by: String,
 }
 

@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -39,6 +39,7 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
         .route("/v2/token", post(token).fallback(wrong_method))
         .route("/v1/voicemail", post(india).fallback(wrong_method))
         .route("/v1/play", get(play).fallback(wrong_method))
+        .route("/v2/{*rest}", any(nothing))
         .with_state(house)
 }
 
@@ -174,6 +175,10 @@ fn login(given: &Given, form: Form) -> Result<(String, String), Refused> {
 
 async fn words(body: Body) -> Result<Given, Refused> {
     Given::read(&body::words(body).await?).ok_or(MISSING)
+}
+
+async fn nothing() -> Refused {
+    Refused(404, "there is nothing at this address")
 }
 
 async fn wrong_method() -> Refused {

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, RawPathParams, RawQuery, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::super::House;
 use super::super::body;
@@ -32,7 +34,14 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
         .route("/mvno/voicemail/{number}/{pin}", get(list))
         .route("/mvno/voicemail/{number}/{pin}/pin", get(check_pin).post(set_pin))
         .merge(pbx::routes())
+        .method_not_allowed_fallback(|| async { Refused(StatusCode::METHOD_NOT_ALLOWED, "method") })
+        .route("/mvno/{*rest}", any(nothing))
+        .route("/pbx/{*rest}", any(nothing))
         .with_state(house)
+}
+
+async fn nothing() -> Refused {
+    Refused(StatusCode::NOT_FOUND, "path")
 }
 
 /// Status, and the key that says what it is about.
@@ -42,7 +51,7 @@ pub(super) type Answer = Result<Response, Refused>;
 async fn list(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    path: RawPathParams,
+    At(path): At<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Answer {
     let (id, mailbox) = enter(&house, &path, from.ip()).await?;
@@ -70,7 +79,7 @@ async fn list(
 async fn check_pin(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    path: RawPathParams,
+    At(path): At<(String, String)>,
 ) -> Answer {
     enter(&house, &path, from.ip()).await?;
     Ok(answer(&wire::Success { success: true }))
@@ -79,7 +88,7 @@ async fn check_pin(
 async fn set_pin(
     State(house): State<House>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,
-    path: RawPathParams,
+    At(path): At<(String, String)>,
     body: Body,
 ) -> Answer {
     let (id, _) = enter(&house, &path, from.ip()).await?;
@@ -103,16 +112,11 @@ async fn set_pin(
 /// The mailbox whose number and PIN stand in the path.
 async fn enter(
     house: &House,
-    path: &RawPathParams,
+    (number, pin): &(String, String),
     from: IpAddr,
 ) -> Result<(MailboxId, Arc<Mailbox>), Refused> {
-    let part = |wanted: &str| {
-        let found = path.iter().find(|(name, _)| *name == wanted);
-        form::segment(found.map_or("", |(_, value)| value))
-    };
-    let (number, pin) = (part("number"), part("pin"));
     house.guard.pace(from)?;
-    let found = number.starts_with('+').then(|| house.directory.named(&number)).flatten();
+    let found = number.starts_with('+').then(|| house.directory.named(number)).flatten();
     // A number that nobody has counts against who asks for it.
     let nobody = MailboxId::new("-", "-").map_err(broken)?;
     let id = found.as_ref().map_or(&nobody, |(id, _)| id);
@@ -121,13 +125,25 @@ async fn enter(
     }
     let source = super::super::guard::origin(from).to_string();
     let now = (house.now)();
-    let login = house.directory.log_in(id, &pin, Door::Telecomx, &source, now).await;
+    let login = house.directory.log_in(id, pin, Door::Telecomx, &source, now).await;
     match login.map_err(broken)? {
         Login::Right => found.ok_or(Refused(StatusCode::NOT_FOUND, "id")),
         Login::Wrong { .. } => Err(Refused(UNPROCESSABLE, "pin")),
         Login::Locked(_) => Err(Refused(StatusCode::FORBIDDEN, "pin")),
         Login::NoPin => Err(Refused(StatusCode::NOT_FOUND, "pin")),
         Login::NoSuchMailbox => Err(Refused(StatusCode::NOT_FOUND, "id")),
+    }
+}
+
+/// Parts of the path, in which a `+` is a plus; what is no text names nothing.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<House> for At<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, house: &House) -> Result<Self, Refused> {
+        let path = Path::<T>::from_request_parts(parts, house).await;
+        path.map(|Path(path)| Self(path)).map_err(|_| Refused(StatusCode::NOT_FOUND, "id"))
     }
 }
 

@@ -1,20 +1,21 @@
 //! `/auth/login` and `/pbx/voicemail`: what a PBX's operator sees of all mailboxes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, RawQuery, State};
+use axum::extract::{ConnectInfo, FromRequestParts, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::get;
 
 use super::super::super::House;
+use super::super::super::body;
+use super::super::super::deed::Asker;
 use super::super::super::fault::broken;
 use super::super::super::guard::Principal;
-use super::super::super::{body, form};
-use super::{Answer, Refused, answer, map, parameters, text, wire};
+use super::{Answer, At, Refused, answer, map, parameters, text, wire};
 use crate::directory::Door;
 use crate::mailbox::{By, Counts, DEFAULT_CONTEXT, Edit, MailboxId, Message, hex_id};
 use crate::spool::Query;
@@ -100,8 +101,8 @@ async fn list(visitor: Visitor, RawQuery(query): RawQuery) -> Answer {
     Ok(answer(&wire::PbxList { offset, limit, total, voicemails }))
 }
 
-async fn read(visitor: Visitor, path: RawPathParams) -> Answer {
-    let shown = match visitor.find(&path).await? {
+async fn read(visitor: Visitor, At(id): At<String>) -> Answer {
+    let shown = match visitor.find(&id).await? {
         Some(message) => visitor.shown(&message).await?,
         None => None,
     };
@@ -109,12 +110,15 @@ async fn read(visitor: Visitor, path: RawPathParams) -> Answer {
 }
 
 /// Marks as read, by a GET, as documented.
-async fn mark(visitor: Visitor, path: RawPathParams) -> Answer {
+async fn mark(visitor: Visitor, At(id): At<String>) -> Answer {
     let Visitor { house, .. } = &visitor;
-    let found = visitor.find(&path).await?;
+    let found = visitor.find(&id).await?;
     let message = found.ok_or(Refused(StatusCode::NOT_FOUND, "id"))?;
     let by = By::new(visitor.principal.name.clone(), (house.now)());
     house.spool.edit(&message.mailbox, message.id, &Edit::MarkHeard, &by).await?;
+    let asker = Asker { principal: &visitor.principal, door: Door::Telecomx, from: visitor.from };
+    let subject = format!("{} {}", message.id, message.mailbox);
+    house.record(asker, "message.mark", &subject, "").await.map_err(broken)?;
     Ok(answer(&wire::Success { success: true }))
 }
 
@@ -142,6 +146,7 @@ async fn auth(
 struct Visitor {
     house: House,
     principal: Arc<Principal>,
+    from: IpAddr,
     context: String,
 }
 
@@ -158,7 +163,7 @@ impl FromRequestParts<House> for Visitor {
             return Err(Refused(StatusCode::FORBIDDEN, "token"));
         }
         let context = principal.context.clone().unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
-        Ok(Self { house: house.clone(), principal, context })
+        Ok(Self { house: house.clone(), principal, from: from.ip(), context })
     }
 }
 
@@ -169,15 +174,13 @@ impl Visitor {
         Ok(id.map_err(broken)?)
     }
 
-    async fn find(&self, path: &RawPathParams) -> Result<Option<Arc<Message>>, Refused> {
-        let wanted = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, value)| value);
-        let wanted = form::segment(wanted);
-        let Some(query) = map::around(&wanted) else { return Ok(None) };
+    async fn find(&self, wanted: &str) -> Result<Option<Arc<Message>>, Refused> {
+        let Some(query) = map::around(wanted) else { return Ok(None) };
         let list = match self.mailbox()? {
             None => self.house.spool.list_all(&self.context, &query).await?,
             Some(id) => self.house.spool.list(&id, &query).await?,
         };
-        Ok(list.into_iter().find(|message| map::is_called(message, &wanted)))
+        Ok(list.into_iter().find(|message| map::is_called(message, wanted)))
     }
 
     async fn shown(&self, message: &Message) -> Result<Option<wire::PbxVoicemail>, Refused> {

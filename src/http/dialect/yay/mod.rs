@@ -21,11 +21,12 @@ use super::super::House;
 use super::super::body;
 use super::super::deed::{self, Asker};
 use super::super::fault::{Fault, broken};
+use super::super::form;
 use super::super::guard::Principal;
 use super::super::link::Links;
 use crate::config;
 use crate::directory::{self, Door, NewPin};
-use crate::mailbox::{DEFAULT_CONTEXT, Folder, Mailbox, MailboxId};
+use crate::mailbox::{DEFAULT_CONTEXT, Folder, Mailbox, MailboxId, is_plain_name};
 use crate::spool::Query;
 use crate::state::credential::{Kind, Scope};
 
@@ -90,6 +91,14 @@ impl Visitor {
         Err(Refused(StatusCode::FORBIDDEN))
     }
 
+    /// The face, if he may do that to what belongs to the organization and to no mailbox alone.
+    fn to_all(&self, scope: Scope) -> Result<&Face, Refused> {
+        match self.principal.mailbox {
+            None => self.to(scope),
+            Some(_) => Err(Refused(StatusCode::FORBIDDEN)),
+        }
+    }
+
     fn mailbox(&self, uuid: Uuid) -> Result<(MailboxId, Arc<Mailbox>), Refused> {
         let found = self.face.house.directory.named(&uuid.to_string());
         found
@@ -107,7 +116,9 @@ impl Visitor {
 async fn list(visitor: Visitor) -> Answer {
     let face = visitor.to(Scope::Provision)?;
     let all = face.house.directory.within(&visitor.context);
-    let active = all.iter().filter(|(_, mailbox)| mailbox.enabled);
+    let active = all.iter().filter(|(id, mailbox)| {
+        mailbox.enabled && visitor.principal.reaches(id.context(), id.number())
+    });
     let rows: Vec<_> = active.map(|(_, mailbox)| face.shown(mailbox, false)).collect();
     Ok(answer(StatusCode::OK, rows))
 }
@@ -119,7 +130,7 @@ async fn read(visitor: Visitor, At(uuid): At) -> Answer {
 }
 
 async fn add(visitor: Visitor, body: Body) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let wish = map::wish(&body::words(body).await?).ok_or(StatusCode::BAD_REQUEST)?;
     let pin = wish.pin.as_deref().map_or(NewPin::Drawn(4), NewPin::Given);
     // Two that are made at once may draw the same number: the second draws again.
@@ -173,6 +184,7 @@ impl FromRequestParts<Face> for Visitor {
     async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, Refused> {
         let from = ConnectInfo::<SocketAddr>::from_request_parts(parts, face).await;
         let from = from.map_err(broken)?.0.ip();
+        form::check(parts.uri.query()).map_err(|_| StatusCode::BAD_REQUEST)?;
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let named = |name: &str| text(name).filter(|value| !value.is_empty());
         named(header::USER_AGENT.as_str()).ok_or(StatusCode::BAD_REQUEST)?;
@@ -185,6 +197,9 @@ impl FromRequestParts<Face> for Visitor {
         let customer = named("x-auth-for").map(str::to_owned);
         let own = principal.context.clone();
         let context = customer.or(own).unwrap_or_else(|| DEFAULT_CONTEXT.to_owned());
+        if !is_plain_name(&context) {
+            return Err(Refused(StatusCode::FORBIDDEN));
+        }
         Ok(Self { face: face.clone(), principal, from, context })
     }
 }

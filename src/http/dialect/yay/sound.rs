@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::multipart::MultipartError;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::super::super::body;
 use super::super::super::form;
+use super::super::super::heavy_turn;
 use super::super::super::link;
 use super::{Answer, At, Face, Refused, Visitor, answer, broken, map, wire};
 use crate::directory::Sound;
@@ -27,14 +29,14 @@ pub(super) fn routes() -> Router<Face> {
 }
 
 async fn list(visitor: Visitor) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let sounds = face.house.directory.sounds(&visitor.context)?;
     let rows: Vec<_> = sounds.iter().map(|sound| map::sound(sound, None)).collect();
     Ok(answer(StatusCode::OK, rows))
 }
 
 async fn read(visitor: Visitor, At(uuid): At, headers: HeaderMap) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let sound = visitor.sound(uuid)?;
     let path = format!("/voip/sound/{}/{}/content", visitor.context, sound.uuid);
     let query = face.links.query(&path, (face.house.now)() + link::LONGEST);
@@ -46,9 +48,10 @@ async fn read(visitor: Visitor, At(uuid): At, headers: HeaderMap) -> Answer {
 /// The audio itself, by a link that needs no login.
 async fn content(
     State(face): State<Face>,
-    Path((context, uuid)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     RawQuery(query): RawQuery,
 ) -> Answer {
+    let Path((context, uuid)) = path.map_err(|_| StatusCode::NOT_FOUND)?;
     let uuid: Uuid = uuid.parse().map_err(|_| StatusCode::NOT_FOUND)?;
     let pairs = form::pairs(query.as_deref().unwrap_or("")).unwrap_or_default();
     let text = |name| pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
@@ -72,7 +75,7 @@ struct Upload {
 }
 
 async fn add(visitor: Visitor, request: Request) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
     let Upload { new, audio } = if kind.starts_with("multipart/form-data") {
@@ -102,7 +105,7 @@ async fn add(visitor: Visitor, request: Request) -> Answer {
 }
 
 async fn rename(visitor: Visitor, At(uuid): At, body: Body) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let before = visitor.sound(uuid)?;
     let bytes = body::words(body).await?;
     let new: wire::NewSound =
@@ -115,11 +118,12 @@ async fn rename(visitor: Visitor, At(uuid): At, body: Body) -> Answer {
         ..before
     };
     face.house.directory.edit_sound(&visitor.context, &sound)?;
+    face.house.record(visitor.asker(), "sound.edit", &uuid.to_string(), "").await?;
     Ok(answer(StatusCode::OK, map::sound(&sound, None)))
 }
 
 async fn remove(visitor: Visitor, At(uuid): At) -> Answer {
-    let face = visitor.to(Scope::Provision)?;
+    let face = visitor.to_all(Scope::Provision)?;
     let sound = visitor.sound(uuid)?;
     face.house.directory.remove_sound(&visitor.context, sound.uuid)?;
     face.house.record(visitor.asker(), "sound.remove", &uuid.to_string(), "").await?;
@@ -135,7 +139,9 @@ impl Visitor {
     async fn keep(&self, sound: &Sound, audio: Bytes) -> Result<(), Refused> {
         let (house, context) = (self.face.house.clone(), self.context.clone());
         let sound = sound.clone();
+        let turn = heavy_turn().await?;
         let kept = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let draft = house.directory.sound_draft(&context)?;
             let kept = std::fs::write(&draft, &audio).map_err(Refused::from).and_then(|()| {
                 (house.media.playable)(&draft).map_err(|_| StatusCode::BAD_REQUEST)?;
