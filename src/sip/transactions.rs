@@ -4,16 +4,16 @@
 mod pair;
 
 use std::collections::VecDeque;
-use std::collections::hash_map::{DefaultHasher, RandomState};
+use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use super::dialog::our_via;
 use super::endpoint::announcing::AnnouncementKey;
 use super::endpoint::{CallKey, Output, Owner};
 use super::framing::MAX_MESSAGE;
-use super::message::{ACK, CANCEL, INVITE, Method, Outgoing, Request, Wire};
+use super::message::{ACK, INVITE, Identity, Method, Outgoing, Request, Wire};
 use super::timer::{Agenda, Armed, T1, T2, Timer};
 use super::transaction::{Action, Client, Input, InviteClient, InviteServer, Machine, Server};
 use super::transport::Transport;
@@ -77,7 +77,7 @@ struct Transaction {
     flow: Flow,
     last: Option<Wire>,
     user: User,
-    key: String,
+    key: u64,
     merge: Option<u64>,
     /// Our INVITE: its ACK and CANCEL are made of it.
     outgoing: Option<Box<Outgoing>>,
@@ -88,7 +88,9 @@ struct Transaction {
 
 pub(super) struct Transactions {
     table: HashMap<TransactionKey, Transaction>,
-    keys: HashMap<String, TransactionKey>,
+    /// By what all copies of a request, or all answers to one, have in common: a hash of it, keyed
+    /// so that nobody outside can make two alike. Hundreds of requests a second stay for 64·T1.
+    keys: HashMap<u64, TransactionKey>,
     /// RFC 3261 §8.2.2.2: requests that came here on two ways.
     merges: HashMap<u64, TransactionKey>,
     /// Our requests over connections: who must hear that one broke.
@@ -122,12 +124,12 @@ impl Transactions {
 
     /// The server transaction that a request belongs to: RFC 3261 §17.2.3.
     pub fn matching(&self, request: &Request) -> Option<TransactionKey> {
-        self.keys.get(&server_key(request, &request.method)).copied()
+        self.keys.get(&self.server_key(request, &request.method)).copied()
     }
 
     /// The INVITE that a CANCEL means: RFC 3261 §9.2.
     pub fn cancelled_by(&self, request: &Request) -> Option<TransactionKey> {
-        self.keys.get(&server_key(request, &INVITE)).copied()
+        self.keys.get(&self.server_key(request, &INVITE)).copied()
     }
 
     /// RFC 3261 §8.2.2.2: the same request is in progress under another branch.
@@ -145,7 +147,7 @@ impl Transactions {
         } else {
             Machine::Server(Server::Trying)
         };
-        let key = server_key(request, &request.method);
+        let key = self.server_key(request, &request.method);
         let initial = request.identity.to.tag().is_none();
         let merge = initial.then(|| self.merge_key(request));
         Some(self.insert(machine, key, flow, User::Nobody, merge, None))
@@ -196,7 +198,7 @@ impl Transactions {
         } else {
             (outgoing, flow, small, None)
         };
-        let key = client_key(branch, &outgoing.method);
+        let key = self.client_key(branch, &outgoing.method);
         let kept = invite.then(|| Box::new(outgoing));
         let id = self.insert(machine, key, flow, user, None, kept);
         if flow.transport.is_reliable() {
@@ -215,7 +217,7 @@ impl Transactions {
     }
 
     pub fn client(&self, branch: &str, method: &Method) -> Option<TransactionKey> {
-        self.keys.get(&client_key(branch, method)).copied()
+        self.keys.get(&self.client_key(branch, method)).copied()
     }
 
     /// Our INVITE as it was sent, and where.
@@ -321,7 +323,7 @@ impl Transactions {
     fn insert(
         &mut self,
         machine: Machine,
-        key: String,
+        key: u64,
         flow: Flow,
         user: User,
         merge: Option<u64>,
@@ -329,7 +331,7 @@ impl Transactions {
     ) -> TransactionKey {
         self.next += 1;
         let id = self.next;
-        self.keys.insert(key.clone(), id);
+        self.keys.insert(key, id);
         // The first of merged requests keeps the place.
         let merge = merge.filter(|merge| !self.merges.contains_key(merge));
         self.merges.extend(merge.map(|merge| (merge, id)));
@@ -360,15 +362,29 @@ impl Transactions {
     }
 
     fn merge_key(&self, request: &Request) -> u64 {
-        let mut hasher: DefaultHasher = self.hasher.build_hasher();
-        let identity = &request.identity;
-        for part in [identity.from.tag().unwrap_or(""), &identity.call_id, request.method.as_str()]
-        {
-            hasher.write(part.as_bytes());
-            hasher.write_u8(0);
+        let Identity { from, call_id, sequence, .. } = &request.identity;
+        self.hasher.hash_one((from.tag(), call_id, request.method.as_str(), sequence))
+    }
+
+    fn client_key(&self, branch: &str, method: &Method) -> u64 {
+        self.hasher.hash_one(["client", branch, method.as_str()])
+    }
+
+    /// RFC 3261 §17.2.3. An ACK looks for its INVITE.
+    fn server_key(&self, request: &Request, method: &Method) -> u64 {
+        let method = if *method == ACK { INVITE.as_str() } else { method.as_str() };
+        let Identity { via, from, call_id, sequence, .. } = &request.identity;
+        let sent_by = via.sent_by();
+        match via.branch() {
+            Some(branch) if branch.starts_with("z9hG4bK") => {
+                self.hasher.hash_one([branch, &sent_by, method])
+            }
+            // A client of RFC 2543: everything that its copies have in common.
+            branch => self.hasher.hash_one((
+                (&request.target, from.tag(), call_id, sequence),
+                (sent_by, method, branch),
+            )),
         }
-        hasher.write_u32(identity.sequence);
-        hasher.finish()
     }
 }
 
@@ -416,28 +432,3 @@ impl Transaction {
 
 /// RFC 3261 §18.1.1, where nobody knows what the path carries.
 const LARGEST_DATAGRAM: usize = 1_300;
-
-fn client_key(branch: &str, method: &Method) -> String {
-    format!("client {branch} {}", method.as_str())
-}
-
-/// RFC 3261 §17.2.3. An ACK looks for its INVITE.
-fn server_key(request: &Request, method: &Method) -> String {
-    let method = if *method == ACK { &INVITE } else { method };
-    let identity = &request.identity;
-    let via = &identity.via;
-    match via.branch().filter(|branch| branch.starts_with("z9hG4bK")) {
-        Some(branch) => format!("{branch} {} {}", via.sent_by(), method.as_str()),
-        // A client of RFC 2543: everything that its copies have in common.
-        None => format!(
-            "2543 {} {} {} {} {} {} {}",
-            request.target,
-            identity.from.tag().unwrap_or(""),
-            identity.call_id,
-            identity.sequence,
-            via.sent_by(),
-            if *method == CANCEL { "CANCEL" } else { method.as_str() },
-            via.branch().unwrap_or(""),
-        ),
-    }
-}
