@@ -87,7 +87,8 @@ struct Transaction {
 }
 
 pub(super) struct Transactions {
-    table: HashMap<TransactionKey, Transaction>,
+    /// Boxed: a table of much coming and going doubles although no more is in it.
+    table: HashMap<TransactionKey, Box<Transaction>>,
     /// By what all copies of a request, or all answers to one, have in common: a hash of it, keyed
     /// so that nobody outside can make two alike. Hundreds of requests a second stay for 64·T1.
     keys: HashMap<u64, TransactionKey>,
@@ -316,7 +317,7 @@ impl Transactions {
             Link::Any => (t.flow.transport, t.flow.remote) == (flow.transport, flow.remote),
             link => link == flow.link,
         };
-        let broken = |id: &&TransactionKey| self.table.get(id).is_some_and(fits);
+        let broken = |id: &&TransactionKey| self.table.get(id).is_some_and(|t| fits(t));
         self.streamed.iter().filter(broken).copied().collect()
     }
 
@@ -348,7 +349,7 @@ impl Transactions {
             outgoing,
             datagram: None,
         };
-        self.table.insert(id, transaction);
+        self.table.insert(id, Box::new(transaction));
         id
     }
 
