@@ -11,9 +11,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::command::{Command, Way};
 use super::dtls::{Came, Handshake, Identity};
 use super::keying::{Fingerprint, Role};
-use super::socket::{Command, Way};
 
 /// The other side of a handshake, for as long as its call wants it.
 #[derive(Debug)]

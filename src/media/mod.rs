@@ -16,6 +16,7 @@
 
 mod codec;
 mod comfort;
+mod command;
 mod conceal;
 mod decode;
 mod dtls;

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::codec::{self, Codec};
+use super::command::Command;
 use super::keying::Security;
 use super::player::{Control, Playback, Position};
-use super::socket::{Command, Link};
+use super::socket::Link;
 
 /// One call's audio. Dropping it closes its sockets; a recording that still runs is finished, but
 /// nobody hears of it any more.

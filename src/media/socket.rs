@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,17 +23,17 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::command::{Bell, COMMANDS, Command, Way};
 use super::guard::{self, Guard, Passed};
 use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
 use super::line::{Ear, FRAME_PACKET, Line, PACKETS_PER_FRAME, TICKS_PER_FRAME};
-use super::player::{Control, Playback};
-use super::port::{Rtcp, Stream, Take, Told};
+use super::port::{Rtcp, Told};
 use super::ports::Ports;
 use super::post::{self, HANDFUL, Moment, Post};
 use super::rtcp::REPORT;
 use super::source;
-use super::srtp::{Keys, TRAILER};
+use super::srtp::TRAILER;
 use super::writer::Outbox;
 
 /// A way to one media thread, which ends with it.
@@ -43,51 +43,6 @@ pub(super) struct Link {
     lines: Arc<AtomicUsize>,
 }
 
-/// A way to one media thread, for whoever has something to tell it. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(super) struct Way {
-    commands: SyncSender<(usize, Command)>,
-    bell: Arc<Bell>,
-}
-
-/// What the owner of a port, or of all of them, may ask of its thread.
-#[derive(Debug)]
-pub(super) enum Command {
-    Open(Box<Pair>, Box<Line>),
-    /// Comes before `Connect`.
-    Secure(Box<Security>),
-    Connect(Stream),
-    Play {
-        playback: Playback,
-        number: u32,
-    },
-    Control(Control),
-    Press {
-        keys: Box<str>,
-        playback: u32,
-    },
-    StopPlaying,
-    Record(Take),
-    StopRecording,
-    /// From a handshake: a datagram of its own, what it came to.
-    Transmit {
-        ticket: u64,
-        to: SocketAddr,
-        datagram: Box<[u8]>,
-    },
-    Key {
-        ticket: u64,
-        keys: Box<Keys>,
-    },
-    Unkeyed {
-        ticket: u64,
-        why: String,
-    },
-    Close,
-    /// Nobody can command any more.
-    End,
-}
-
 /// The sockets of a call.
 #[derive(Debug)]
 pub(super) struct Pair {
@@ -95,13 +50,6 @@ pub(super) struct Pair {
     rtp: UdpSocket,
     /// For reports (RFC 3550 §11), unless they come and go with RTP.
     rtcp: UdpSocket,
-}
-
-/// Wakes a media thread.
-#[derive(Debug)]
-struct Bell {
-    event: EventFd,
-    rung: AtomicBool,
 }
 
 struct Shard {
@@ -219,34 +167,9 @@ impl Link {
     }
 }
 
-impl Way {
-    pub fn send(&self, index: usize, command: Command) {
-        // Waits only while a thousand commands are before it, which the thread does in passing. It
-        // never waits for us, so this ends.
-        if self.commands.send((index, command)).is_ok() {
-            self.bell.ring();
-        }
-    }
-}
-
 impl Drop for Link {
     fn drop(&mut self) {
         self.send(0, Command::End);
-    }
-}
-
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // Fails only when it has been rung 2^64 times.
-            let _ = self.event.write(1);
-        }
-    }
-
-    fn answer(&self) {
-        if self.event.read().is_ok() {
-            self.rung.store(false, Ordering::Release);
-        }
     }
 }
 
@@ -777,7 +700,6 @@ const CATCH_UP: u64 = 16;
 const ROUND: u64 = 20;
 /// A slot of the wheel for each tick of a frame.
 const SLOTS: usize = 4;
-const COMMANDS: usize = 1024;
 const EVENTS: usize = 512;
 /// Packets of one line in one tick: 6,400 a second, more than a hundred times what a call has.
 const MOST_PACKETS: usize = 32;
