@@ -119,14 +119,11 @@ fn hierarchical(scheme: Scheme, rest: &str) -> Result<Uri, BadUri> {
 
 fn telephone(rest: &str) -> Result<Uri, BadUri> {
     let (number, params) = rest.split_once(';').unwrap_or((rest, ""));
+    let number = unescape(number);
     if number.is_empty() {
         return Err(BadUri("no number"));
     }
-    Ok(Uri {
-        scheme: Scheme::Tel,
-        params: Params::read(params),
-        ..Uri::sip(&unescape(number), "", None)
-    })
+    Ok(Uri { scheme: Scheme::Tel, params: Params::read(params), ..Uri::sip(&number, "", None) })
 }
 
 /// Splits `host`, `host:port`, `[v6]` and `[v6]:port`.
@@ -253,6 +250,7 @@ mod tests {
             "sip:a b@h",
             "<sip:a@h>",
             "tel:",
+            "tel:%0d%0a;ext=2",
         ] {
             assert!(text.parse::<Uri>().is_err(), "{text}");
         }
