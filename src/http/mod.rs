@@ -7,6 +7,7 @@ pub mod guard;
 
 mod audio;
 mod body;
+mod crowd;
 mod deed;
 mod fault;
 mod form;
@@ -72,6 +73,7 @@ use crate::mailbox::{MailboxId, MessageId};
 use crate::spool::{Renditions, Spool};
 use crate::state::State;
 use crate::tls;
+use crowd::{Crowd, Seat};
 use guard::Guard;
 
 /// Makes path and query of a message's audio for a letter: good without a login, until this Unix
@@ -210,7 +212,8 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// What keeps clients from wearing the server out.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at one time; further ones wait.
+    /// Connections at one time; further ones wait. Half of them at most from one origin, but from
+    /// this host and from proxies.
     pub connections: usize,
     /// How long a connection may take to say what it wants, at first and between two requests.
     pub patience: Duration,
@@ -231,6 +234,7 @@ pub struct Server {
     router: Router,
     limits: Limits,
     places: Arc<Semaphore>,
+    crowd: Crowd,
     tls: Option<tls::Shown>,
     proxies: Arc<[Network]>,
 }
@@ -240,7 +244,8 @@ impl Server {
         let limits =
             Limits { connections: limits.connections.min(Semaphore::MAX_PERMITS), ..limits };
         let places = Arc::new(Semaphore::new(limits.connections));
-        Self { router, limits, places, tls: None, proxies: Arc::default() }
+        let crowd = Crowd::new(limits.connections.div_ceil(2));
+        Self { router, limits, places, crowd, tls: None, proxies: Arc::default() }
     }
 
     /// Speaks HTTPS.
@@ -260,8 +265,8 @@ impl Server {
         loop {
             // A place is taken only once somebody is there: listeners share them.
             let next = async {
-                let (stream, from) = accept("HTTP", || listener.accept()).await;
-                (stream, from, Arc::clone(&self.places).acquire_owned().await)
+                let (stream, from, seat) = self.welcomed(&listener).await;
+                (stream, from, (seat, Arc::clone(&self.places).acquire_owned().await))
             };
             tokio::select! {
                 (stream, from, place) = next => {
@@ -273,6 +278,22 @@ impl Server {
         }
         drop(listener);
         while connections.join_next().await.is_some() {}
+    }
+
+    /// The next connection of an origin that has not too many.
+    async fn welcomed(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Option<Seat>) {
+        loop {
+            let (stream, from) = accept("HTTP", || listener.accept()).await;
+            let address = from.ip().to_canonical();
+            let is_near = address.is_loopback()
+                || self.proxies.iter().any(|network| network.contains(address));
+            if is_near {
+                return (stream, from, None);
+            }
+            if let Some(seat) = self.crowd.enter(guard::origin(address)) {
+                return (stream, from, Some(seat));
+            }
+        }
     }
 
     async fn greet<P>(
