@@ -38,6 +38,8 @@ struct Inner {
     /// Logins that are checked or wait for it, by where they come from.
     pending: Mutex<HashMap<IpAddr, usize>>,
     known: Mutex<Known>,
+    /// Logins that are checked now, by what is shown.
+    alike: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
     pace: Pace,
 }
 
@@ -47,6 +49,14 @@ struct Known {
     /// The credentials that they were checked against; see [`State::credentials_version`].
     version: u64,
     until: HashMap<[u8; 32], (Arc<Principal>, Instant)>,
+}
+
+/// Many who show the same at once come one after the other: what the first was right with the
+/// others need not prove again.
+struct Alike {
+    guard: Guard,
+    digest: [u8; 32],
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// A login's place in the queue; dropped, it is free again.
@@ -83,6 +93,7 @@ impl Guard {
             checks: Arc::new(Semaphore::new(CHECKS)),
             pending: Mutex::default(),
             known: Mutex::default(),
+            alike: Mutex::default(),
             pace: Pace::new(pace),
         })))
     }
@@ -161,18 +172,20 @@ impl Guard {
     ) -> Result<Arc<Principal>, Fault> {
         self.pace(from)?;
         let digest = self.digest(kind, name, secret);
-        let instant = Instant::now();
-        let version = self.0.state.credentials_version();
-        if let Some(principal) = self.recall(&digest, version, instant) {
-            welcome(&principal, from, now)?;
-            if !self.0.pace.principal(principal.id) {
-                return Err(Fault::TooFast);
-            }
+        if let Some(principal) = self.known(&digest, from, now)? {
             return Ok(principal);
         }
         if name.len() > 128 || secret.len() > 1024 {
             return Err(Fault::Unknown);
         }
+        let alike = self.alike(digest);
+        let turn = tokio::time::timeout(PATIENCE, alike.turn.lock());
+        let _first = turn.await.map_err(|_| Fault::TooFast)?;
+        if let Some(principal) = self.known(&digest, from, now)? {
+            return Ok(principal);
+        }
+        let instant = Instant::now();
+        let version = self.0.state.credentials_version();
         let attempt = self.attempt(from, door, now)?;
         let Some(turn) = self.turn(origin(from)).await else {
             attempt.void();
@@ -194,6 +207,28 @@ impl Guard {
         let principal = Arc::new(principal);
         self.remember(digest, version, principal.clone(), instant);
         Ok(principal)
+    }
+
+    /// Whose credentials these were a moment ago, if he may use them here and now.
+    fn known(
+        &self,
+        digest: &[u8; 32],
+        from: IpAddr,
+        now: i64,
+    ) -> Result<Option<Arc<Principal>>, Fault> {
+        let version = self.0.state.credentials_version();
+        let Some(principal) = self.recall(digest, version, Instant::now()) else { return Ok(None) };
+        welcome(&principal, from, now)?;
+        if !self.0.pace.principal(principal.id) {
+            return Err(Fault::TooFast);
+        }
+        Ok(Some(principal))
+    }
+
+    fn alike(&self, digest: [u8; 32]) -> Alike {
+        let mut all = self.0.alike.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Arc::clone(all.entry(digest).or_default());
+        Alike { guard: self.clone(), digest, turn }
     }
 
     /// Whether this source may ask now, whatever it asks for.
@@ -266,6 +301,16 @@ impl Guard {
             mac.update(part.as_bytes());
         }
         mac.finalize().into_bytes().into()
+    }
+}
+
+impl Drop for Alike {
+    fn drop(&mut self) {
+        let mut all = self.guard.0.alike.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last but the table itself.
+        if Arc::strong_count(&self.turn) == 2 {
+            all.remove(&self.digest);
+        }
     }
 }
 
@@ -365,6 +410,23 @@ mod tests {
         assert!(guard.recall(&digest, 1, Instant::now() + REMEMBERED).is_none());
         state.remove_credential(Kind::User, "alice").await.unwrap();
         assert!(matches!(enter(&guard, &right).await, Err(Fault::Unknown)));
+    }
+
+    #[tokio::test]
+    async fn many_who_show_the_same_at_once_are_all_let_in() {
+        let (_dir, guard, state) = guard().await;
+        state
+            .set_credential(&Credential::user("alice", Role::Admin), "correct horse", 0)
+            .await
+            .unwrap();
+        let (right, wrong) = (basic("alice:correct horse"), basic("alice:wrong horse"));
+        // More than may wait for a check of their own.
+        let all = (0..PENDING).map(|_| enter(&guard, &right));
+        let all = futures_util::future::join_all(all).await;
+        assert!(all.iter().all(|name| name.as_deref().is_ok_and(|name| name == "alice")));
+        let all = futures_util::future::join_all((0..3).map(|_| enter(&guard, &wrong))).await;
+        assert!(all.iter().all(|refused| matches!(refused, Err(Fault::Unknown))));
+        assert!(guard.0.alike.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -75,6 +75,8 @@ struct Inner {
     leases: [Mutex<Lease>; 3],
     /// Counts changes of the credentials; what was known before one is not known after it.
     credentials_version: AtomicU64,
+    /// What passwords are checked in: as much as is checked at one time.
+    memory: credential::Memory,
     attempts: Attempts,
     trail: Trail,
     /// Somebody wants what waits to be tried at once.
@@ -218,6 +220,7 @@ impl State {
             pin_key,
             leases: Default::default(),
             credentials_version: AtomicU64::new(0),
+            memory: credential::Memory::default(),
             attempts,
             trail,
             retried: Notify::new(),
