@@ -2,7 +2,8 @@
 //! folders' times within half a minute in any case.
 //!
 //! The watcher is a hint. It misses files in folders that are new, it overflows, and there are
-//! fewer watches than folders may need: then the mailboxes used last have them.
+//! fewer watches than folders may need: then the mailboxes used last have them. The looks go round
+//! in small steps, so that nobody who asks meanwhile has to wait for a whole round.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs;
@@ -26,6 +27,12 @@ use crate::mailbox::{Folder, MailboxId};
 const RECONCILE: Duration = Duration::from_secs(30);
 /// Looks at all folders in which every mailbox's files are looked at once: an hour.
 const ROUNDS: usize = 120;
+/// A round takes so long, in so many steps: each mailbox has its place in it, so that the time
+/// between two looks at it is the same. A small spool is one step.
+const SPREAD: Duration = Duration::from_secs(20);
+const STEPS: u16 = 200;
+/// Mailboxes in the smallest step.
+const STEP: usize = 25;
 /// What happens to a mailbox within this time is looked at once.
 const GATHER: Duration = Duration::from_millis(250);
 /// A lone recording may be complete after this.
@@ -64,16 +71,22 @@ impl Spool {
         let mut tick = interval(RECONCILE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut due: HashMap<MailboxId, Instant> = HashMap::new();
-        let mut rolling = VecDeque::new();
+        let mut round = Round::default();
         loop {
             let next = due.values().min().copied();
             tokio::select! {
-                _ = tick.tick() => {
-                    if let Err(error) = self.reconcile(&mut rolling, &mut due).await {
-                        warn!("the tree could not be compared with the index: {error}");
+                // A round that is not yet over goes on instead.
+                _ = tick.tick() => if round.next.is_none() {
+                    match self.all(&mut watches).await {
+                        Ok(all) => round.begin(all, Instant::now()),
+                        Err(error) => {
+                            warn!("the tree could not be compared with the index: {error}");
+                        }
                     }
-                    if let Some(watches) = &mut watches {
-                        watches.renew(&self);
+                },
+                () = at(round.next) => {
+                    if let Err(error) = self.step(&mut round, &mut watches, &mut due).await {
+                        warn!("the tree could not be compared with the index: {error}");
                     }
                 }
                 hint = hinted.recv() => match hint {
@@ -128,35 +141,95 @@ impl Spool {
         }
     }
 
-    /// Every folder's time, and the files of a few mailboxes.
-    async fn reconcile(
+    /// Every mailbox there is now; those that are gone are forgotten.
+    async fn all(&self, watches: &mut Option<Watches>) -> Result<Vec<MailboxId>, Error> {
+        let (spool, mut taken) = (self.clone(), watches.take());
+        let (all, gone, taken) = blocking(move || {
+            if let Some(watches) = &mut taken {
+                watches.add_contexts(&spool);
+            }
+            let all = mailboxes(spool.root());
+            let is_gone = |known: &MailboxId, all: &[MailboxId]| {
+                all.binary_search(known).is_err() && !spool.0.layout.mailbox(known).exists()
+            };
+            let mut gone = spool.0.index.mailboxes();
+            gone.retain(|known| all.as_ref().is_ok_and(|all| is_gone(known, all)));
+            (all, gone, taken)
+        })
+        .await?;
+        *watches = taken;
+        for mailbox in gone {
+            self.forget(&mailbox);
+        }
+        all
+    }
+
+    /// The folders' times of a few mailboxes, and the files of fewer.
+    async fn step(
         &self,
-        rolling: &mut VecDeque<MailboxId>,
+        round: &mut Round,
+        watches: &mut Option<Watches>,
         due: &mut HashMap<MailboxId, Instant>,
     ) -> Result<(), Error> {
-        let spool = self.clone();
-        let (all, changed) = blocking(move || {
-            let all = mailboxes(spool.root())?;
-            let changed = all_touched(&spool, &all)?;
-            Ok::<_, Error>((all, changed))
-        })
-        .await??;
-        for gone in self.0.index.mailboxes() {
-            if all.binary_search(&gone).is_err() && !self.0.layout.mailbox(&gone).exists() {
-                self.forget(&gone);
+        let (part, files) = round.step(Instant::now());
+        let (spool, mut taken) = (self.clone(), watches.take());
+        let (changed, taken) = blocking(move || {
+            // Before the look: what changes after it is told.
+            if let Some(watches) = &mut taken {
+                watches.add_all(&spool, &part);
             }
-        }
-        for mailbox in changed {
+            (all_touched(&spool, &part), taken)
+        })
+        .await?;
+        *watches = taken;
+        for mailbox in changed? {
             self.look_again(&mailbox, Depth::Changed, due).await;
         }
-        let many = all.len().div_ceil(ROUNDS);
-        if rolling.len() < many {
-            rolling.extend(all);
-        }
-        for mailbox in rolling.drain(..many.min(rolling.len())).collect::<Vec<_>>() {
+        for mailbox in files {
             self.look_again(&mailbox, Depth::Files, due).await;
         }
         Ok(())
+    }
+}
+
+/// One look at all mailboxes, and how far it is.
+#[derive(Default)]
+struct Round {
+    left: VecDeque<MailboxId>,
+    /// Mailboxes whose files are to be looked at one by one, in this round and in those to come.
+    rolling: VecDeque<MailboxId>,
+    /// How many of them in this round.
+    files: usize,
+    /// Mailboxes of one step, and how many have their files looked at.
+    each: (usize, usize),
+    pause: Duration,
+    /// When the next step is due; `None`: the round is over.
+    next: Option<Instant>,
+    /// What has happened since the last run is to be known soon.
+    is_not_the_first: bool,
+}
+
+impl Round {
+    fn begin(&mut self, all: Vec<MailboxId>, now: Instant) {
+        self.files = all.len().div_ceil(ROUNDS);
+        if self.rolling.len() < self.files {
+            self.rolling.extend(all.iter().cloned());
+        }
+        let steps = all.len().div_ceil(STEP).clamp(1, STEPS.into());
+        self.each = (all.len().div_ceil(steps), self.files.div_ceil(steps));
+        let first = !std::mem::replace(&mut self.is_not_the_first, true);
+        self.pause = if first { Duration::ZERO } else { SPREAD / u32::from(STEPS) };
+        (self.left, self.next) = (all.into(), Some(now));
+    }
+
+    /// What is to be looked at now.
+    fn step(&mut self, now: Instant) -> (Vec<MailboxId>, Vec<MailboxId>) {
+        let (folders, files) = self.each;
+        let part = self.left.drain(..folders.min(self.left.len())).collect();
+        let files = files.min(self.files).min(self.rolling.len());
+        self.files -= files;
+        self.next = (!self.left.is_empty()).then_some(now + self.pause);
+        (part, self.rolling.drain(..files).collect())
     }
 }
 
@@ -212,7 +285,7 @@ impl Watches {
         };
         let mut watcher = notify::recommended_watcher(handle)?;
         watcher.watch(spool.root(), RecursiveMode::NonRecursive)?;
-        let mut watches = Self {
+        Ok(Self {
             watcher,
             order: VecDeque::new(),
             watched: HashMap::new(),
@@ -220,32 +293,37 @@ impl Watches {
             count: 1,
             most: most_watches(),
             told: false,
-        };
-        watches.renew(spool);
-        Ok(watches)
+        })
     }
 
-    /// Watches what is not watched yet, as far as there are watches.
-    fn renew(&mut self, spool: &Spool) {
+    fn add_contexts(&mut self, spool: &Spool) {
         for context in names(spool.root()).unwrap_or_default() {
             let dir = spool.root().join(context);
             if dir.is_dir() && !self.contexts.contains(&dir) && self.watch(&dir) {
                 self.contexts.insert(dir);
             }
         }
-        for mailbox in mailboxes(spool.root()).unwrap_or_default() {
+    }
+
+    /// Watches what is not watched yet, as far as there are watches.
+    fn add_all(&mut self, spool: &Spool, mailboxes: &[MailboxId]) {
+        for mailbox in mailboxes {
             if self.count >= self.most {
                 self.tell();
                 return;
             }
-            if !self.watched.contains_key(&mailbox) {
-                self.add(spool, &mailbox);
+            if !self.watched.contains_key(mailbox) {
+                self.add(spool, mailbox);
             }
         }
     }
 
     /// Watches a mailbox; where there are no more watches, instead of the one used longest ago.
     fn add(&mut self, spool: &Spool, mailbox: &MailboxId) {
+        if self.watched.contains_key(mailbox) {
+            self.order.retain(|other| other != mailbox);
+            self.order.push_back(mailbox.clone());
+        }
         let home = spool.0.layout.mailbox(mailbox);
         let mut wanted = vec![home.clone()];
         let folders = names(&home).unwrap_or_default();
@@ -267,11 +345,12 @@ impl Watches {
             }
             if self.watch(&dir) {
                 self.count += 1;
+                if !self.watched.contains_key(mailbox) {
+                    self.order.push_back(mailbox.clone());
+                }
                 self.watched.entry(mailbox.clone()).or_default().insert(dir);
             }
         }
-        self.order.retain(|other| other != mailbox);
-        self.order.push_back(mailbox.clone());
     }
 
     fn drop_of(&mut self, mailbox: &MailboxId) {
@@ -335,6 +414,35 @@ fn concerns(root: &Path, path: &Path) -> Option<Hint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_comes_to_every_mailbox_in_small_steps() {
+        let all = |many: usize| -> Vec<MailboxId> {
+            (0..many).map(|n| (10_000 + n).to_string().parse().unwrap()).collect()
+        };
+        let mut round = Round::default();
+        let mut now = Instant::now();
+        let mut files = BTreeSet::new();
+        for turn in 0..ROUNDS {
+            let (began, mut seen) = (now, vec![]);
+            round.begin(all(10_000), now);
+            while let Some(next) = round.next {
+                now = next;
+                let (part, few) = round.step(now);
+                assert!(part.len() <= 50 && few.len() <= 1, "{} {}", part.len(), few.len());
+                seen.extend(part);
+                files.extend(few);
+            }
+            assert_eq!(seen, all(10_000));
+            let took = now - began;
+            assert!(if turn == 0 { took.is_zero() } else { took < SPREAD && took > SPREAD / 2 });
+        }
+        assert_eq!(files.len(), 10_000);
+        round.begin(all(20), now);
+        assert_eq!((round.step(now).0, round.next), (all(20), None));
+        round.begin(vec![], now);
+        assert_eq!((round.step(now), round.next), ((vec![], vec![]), None));
+    }
 
     #[test]
     fn a_path_concerns_its_mailbox() {
