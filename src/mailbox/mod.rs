@@ -18,6 +18,7 @@ pub mod retention;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -38,8 +39,8 @@ pub const DEFAULT_CONTEXT: &str = "default";
 /// Both halves are safe as a folder's name: that is checked once, here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MailboxId {
-    context: String,
-    number: String,
+    context: Arc<str>,
+    number: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,7 +52,7 @@ pub struct InvalidMailboxId(String);
 impl MailboxId {
     pub fn new(context: &str, number: &str) -> Result<Self, InvalidMailboxId> {
         if is_plain_name(context) && is_plain_name(number) {
-            return Ok(Self { context: context.to_owned(), number: number.to_owned() });
+            return Ok(Self { context: context.into(), number: number.into() });
         }
         Err(InvalidMailboxId(format!("{number}@{context}").escape_debug().to_string()))
     }
@@ -66,7 +67,7 @@ impl MailboxId {
 
     /// Where the mailbox lies below the spool's root.
     pub fn path(&self) -> PathBuf {
-        Path::new(&self.context).join(&self.number)
+        Path::new(&*self.context).join(&*self.number)
     }
 }
 
