@@ -1,43 +1,88 @@
 //! Messages that were read lately.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::mailbox::Message;
 
-/// Messages that were asked for lately, in two generations.
-#[derive(Default)]
-pub(super) struct Cache {
-    young: HashMap<u64, Arc<Message>>,
-    old: HashMap<u64, Arc<Message>>,
+/// Messages that were asked for lately. Each has its place among a few, from which it drives out
+/// the one that was asked for longest ago: no message ever has to wait for many others to go.
+pub(super) struct Cache(Box<[Set]>);
+
+type Set = [Option<Arc<Message>>; 4];
+
+const SETS: usize = 2048;
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self(vec![Set::default(); SETS].into())
+    }
 }
 
 impl Cache {
-    pub(super) const MOST: usize = 8192;
+    pub(super) const MOST: usize = SETS * size_of::<Set>() / size_of::<Option<Arc<Message>>>();
 
     pub(super) fn get(&mut self, number: u64) -> Option<Arc<Message>> {
-        if let Some(message) = self.young.get(&number) {
-            return Some(message.clone());
-        }
-        let message = self.old.remove(&number)?;
-        self.put(message.clone());
-        Some(message)
+        let set = self.set(number);
+        let at = place(set, number)?;
+        set[..=at].rotate_right(1);
+        set[0].clone()
     }
 
     pub(super) fn put(&mut self, message: Arc<Message>) {
-        self.old.remove(&message.number);
-        self.young.insert(message.number, message);
-        if self.young.len() >= Self::MOST {
-            self.old = std::mem::take(&mut self.young);
-        }
+        let set = self.set(message.number);
+        let free = || set.iter().position(Option::is_none);
+        let at = place(set, message.number).or_else(free).unwrap_or(set.len() - 1);
+        set[at] = Some(message);
+        set[..=at].rotate_right(1);
     }
 
     pub(super) fn remove(&mut self, number: u64) {
-        self.young.remove(&number);
-        self.old.remove(&number);
+        let set = self.set(number);
+        if let Some(at) = place(set, number) {
+            set[at] = None;
+        }
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        self.0.fill(Set::default());
+    }
+
+    /// Numbers of one mailbox that follow each other lie in different sets.
+    fn set(&mut self, number: u64) -> &mut Set {
+        &mut self.0[usize::try_from(number % SETS as u64).unwrap_or(0)]
+    }
+}
+
+fn place(set: &Set, number: u64) -> Option<usize> {
+    set.iter().position(|kept| kept.as_ref().is_some_and(|message| message.number == number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::{MessageId, Stem};
+
+    #[test]
+    fn what_was_asked_for_longest_ago_makes_room() {
+        let message = |number: u64| {
+            let stem = Stem::found("msg0007").unwrap();
+            let mailbox = "1000@sales".parse().unwrap();
+            Arc::new(Message::new(MessageId::new(7, number.into()), number, mailbox, stem))
+        };
+        let alike = |n: u64| n * SETS as u64 + 7;
+        let mut cache = Cache::default();
+        (0..4).for_each(|n| cache.put(message(alike(n))));
+        assert_eq!(cache.get(alike(0)).unwrap().number, alike(0));
+        cache.put(message(alike(4)));
+        cache.put(message(8));
+        let kept = |cache: &mut Cache| (0..5).filter(|n| cache.get(alike(*n)).is_some()).collect();
+        assert_eq!(kept(&mut cache), [0, 2, 3, 4].to_vec());
+        cache.remove(alike(2));
+        cache.remove(alike(2));
+        cache.put(message(alike(1)));
+        cache.put(message(alike(1)));
+        assert_eq!(kept(&mut cache), [0, 1, 3, 4].to_vec());
+        cache.clear();
+        assert_eq!((kept(&mut cache), cache.get(8)), (vec![], None));
     }
 }

@@ -1,8 +1,9 @@
 //! The index's durable half: `<state>/index.db`, which may be thrown away at any time.
 
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::TryStreamExt;
 use sqlx::sqlite::{
@@ -15,7 +16,9 @@ use super::run::Entry;
 use crate::mailbox::{Folder, Formats, MailboxId, Message, MessageId, Stem};
 
 pub(super) struct Disk {
-    pool: SqlitePool,
+    path: PathBuf,
+    /// Another one once the database is filled.
+    pool: RwLock<SqlitePool>,
 }
 
 /// A message in its place.
@@ -80,7 +83,7 @@ impl Known {
 }
 
 /// A database of another version is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -96,8 +99,8 @@ CREATE TABLE IF NOT EXISTS place (
     mailbox INTEGER NOT NULL, number INTEGER NOT NULL, entry BLOB NOT NULL,
     PRIMARY KEY (mailbox, number)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS message (
-    number INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, id_hash INTEGER NOT NULL,
-    stem_hash INTEGER NOT NULL, seen BLOB NOT NULL, record BLOB NOT NULL) STRICT;
+    number INTEGER PRIMARY KEY, id_hash INTEGER NOT NULL, stem_hash INTEGER NOT NULL,
+    seen BLOB NOT NULL, record BLOB NOT NULL) STRICT;
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(
     mailbox, name, number, transcript, content='', contentless_delete=1, detail='column',
     tokenize='unicode61 remove_diacritics 2');
@@ -110,20 +113,31 @@ CREATE INDEX IF NOT EXISTS message_id ON message (id_hash);
 CREATE INDEX IF NOT EXISTS message_stem ON message (stem_hash);
 ";
 
-/// Rows of one statement: SQLite gets each statement's old pages out of the way first, and full-text
-/// search writes out what it has gathered.
-const ROWS: usize = 2000;
-/// KiB of pages that each connection remembers.
+/// While a whole tree is read: words are gathered for longer before they are written, and what was
+/// written is put together in larger steps.
+const FILLING: &str = "
+INSERT INTO words (words, rank) VALUES ('hashsize', 67108864);
+INSERT INTO words (words, rank) VALUES ('automerge', 16);
+";
+/// SQLite's own measures.
+const FILLED: &str = "
+INSERT INTO words (words, rank) VALUES ('hashsize', 1048576);
+INSERT INTO words (words, rank) VALUES ('automerge', 4);
+";
+
+/// Rows of one statement, as many as may have values of their own: SQLite gets each statement's old
+/// pages out of the way first, and full-text search writes out what it has gathered.
+const ROWS: usize = 6000;
+/// KiB of pages that each connection remembers, and the one that fills.
 const CACHE: &str = "-8000";
+const CACHE_FILLING: &str = "-64000";
 /// Messages that a search finds at most: the newest.
 pub(super) const FOUND: i64 = 10_000;
 
-/// Removes a database with all that lies beside it.
+/// Removes a database with all that lies beside it; last what says that it is not whole.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
+    for suffix in ["", "-wal", "-shm", "-journal", UNFILLED] {
+        match fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
@@ -131,71 +145,106 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The end of the name of a file that is there until a whole tree was read: without care for what
+/// a crash would leave, which is thrown away then.
+const UNFILLED: &str = "-unfilled";
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn sync_beside(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
 impl Disk {
     /// Opens the database; what cannot be used is thrown away. `place` tells this spool from any
     /// other.
     pub(super) async fn open(path: &Path, place: &str) -> Result<(Self, Loaded), sqlx::Error> {
-        match Self::try_open(path, place).await {
-            Ok(Some(opened)) => return Ok(opened),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!("{} is damaged and made anew: {error}", path.display());
+        if path.exists() && !beside(path, UNFILLED).exists() {
+            match Self::try_open(path, place).await {
+                Ok(Some(opened)) => return Ok(opened),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!("{} is damaged and made anew: {error}", path.display());
+                }
             }
         }
-        remove(path).map_err(sqlx::Error::Io)?;
-        Self::try_open(path, place)
-            .await?
-            .ok_or_else(|| sqlx::Error::Protocol("a new database is not of our version".into()))
+        Self::make(path, place).await
+    }
+
+    /// An empty database, to be filled from the tree.
+    async fn make(path: &Path, place: &str) -> Result<(Self, Loaded), sqlx::Error> {
+        remove(path)?;
+        File::create(beside(path, UNFILLED))?;
+        sync_beside(path)?;
+        let options = options(path)
+            .journal_mode(SqliteJournalMode::Memory)
+            .synchronous(SqliteSynchronous::Off)
+            .pragma("cache_size", CACHE_FILLING);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        sqlx::raw_sql(FILLING).execute(&pool).await?;
+        let disk = Self { path: path.to_owned(), pool: RwLock::new(pool) };
+        disk.set_meta("place", &ours(place)).await?;
+        Ok((disk, Loaded { is_new: true, ..Loaded::default() }))
+    }
+
+    /// Now that it holds the whole tree single messages are found quickly, and a crash leaves it
+    /// whole.
+    pub(super) async fn is_filled(&self) -> Result<(), sqlx::Error> {
+        let filling = self.pool();
+        sqlx::raw_sql(WAYS).execute(&filling).await?;
+        sqlx::raw_sql(FILLED).execute(&filling).await?;
+        filling.close().await;
+        let path = self.path.clone();
+        let safe = tokio::task::spawn_blocking(move || {
+            File::open(&path)?.sync_all()?;
+            fs::remove_file(beside(&path, UNFILLED))?;
+            sync_beside(&path)
+        });
+        safe.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
+        let pool = keeping(&self.path).await?;
+        *self.pool.write().unwrap_or_else(PoisonError::into_inner) = pool;
+        Ok(())
+    }
+
+    fn pool(&self) -> SqlitePool {
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn try_open(path: &Path, place: &str) -> Result<Option<(Self, Loaded)>, sqlx::Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // What a power cut takes away the next start reads from the tree.
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("cache_size", CACHE);
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        let disk = Self { pool };
+        let pool = keeping(path).await?;
+        let disk = Self { path: path.to_owned(), pool: RwLock::new(pool) };
         let loaded = disk.load(place).await;
-        match loaded {
-            Ok(Some(loaded)) => Ok(Some((disk, loaded))),
-            Ok(None) => {
-                disk.pool.close().await;
-                Ok(None)
-            }
-            Err(error) => {
-                disk.pool.close().await;
-                Err(error)
-            }
+        if !matches!(loaded, Ok(Some(_))) {
+            disk.pool().close().await;
         }
+        Ok(loaded?.map(|loaded| (disk, loaded)))
     }
 
     async fn load(&self, place: &str) -> Result<Option<Loaded>, sqlx::Error> {
-        sqlx::raw_sql(SCHEMA).execute(&self.pool).await?;
-        let ours = format!("{VERSION} {place}");
-        let told = self.meta("place").await?;
-        let is_new = told.is_none();
-        if told.is_some_and(|told| told != ours) {
+        let pool = self.pool();
+        sqlx::raw_sql(SCHEMA).execute(&pool).await?;
+        if self.meta("place").await?.is_none_or(|told| told != ours(place)) {
             return Ok(None);
         }
-        if !is_new {
-            self.make_ways().await?;
-        }
         let clean = self.meta("clean").await?.as_deref() == Some("yes");
-        self.set_meta("place", &ours).await?;
         self.set_meta("clean", "no").await?;
-        let mut loaded = Loaded { clean, is_new, ..Loaded::default() };
+        let mut loaded = Loaded { clean, ..Loaded::default() };
         let rows: Vec<(i64, String, String)> =
-            sqlx::query_as("SELECT id, context, number FROM mailbox").fetch_all(&self.pool).await?;
+            sqlx::query_as("SELECT id, context, number FROM mailbox")
+                .fetch_all(&self.pool())
+                .await?;
         for (id, context, number) in rows {
             if let (Ok(id), Ok(mailbox)) = (u32::try_from(id), MailboxId::new(&context, &number)) {
                 loaded.mailboxes.push((id, mailbox));
             }
         }
         let rows: Vec<(i64, String)> =
-            sqlx::query_as("SELECT id, name FROM folder").fetch_all(&self.pool).await?;
+            sqlx::query_as("SELECT id, name FROM folder").fetch_all(&self.pool()).await?;
         for (id, name) in rows {
             if let (Ok(id), Some(folder)) = (u16::try_from(id), Folder::named(&name)) {
                 loaded.folders.push((id, folder));
@@ -203,7 +252,7 @@ impl Disk {
         }
         let rows: Vec<(i64, i64, i64)> =
             sqlx::query_as("SELECT mailbox, folder, modified FROM stamp")
-                .fetch_all(&self.pool)
+                .fetch_all(&self.pool())
                 .await?;
         for (mailbox, folder, modified) in rows {
             if let (Ok(mailbox), Ok(folder)) = (u32::try_from(mailbox), u16::try_from(folder)) {
@@ -214,7 +263,7 @@ impl Disk {
         let mut rows = sqlx::query_as::<_, (i64, String)>(
             "SELECT mailbox, group_concat(hex(entry), '') FROM place GROUP BY mailbox",
         )
-        .fetch(&self.pool);
+        .fetch(&pool);
         while let Some((mailbox, hex)) = rows.try_next().await? {
             let Ok(mailbox) = u32::try_from(mailbox) else { continue };
             let entries = hex.as_bytes().chunks_exact(48).filter_map(|hex| {
@@ -230,25 +279,20 @@ impl Disk {
         Ok(Some(loaded))
     }
 
-    /// From now on single messages are found quickly.
-    pub(super) async fn make_ways(&self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(WAYS).execute(&self.pool).await.map(|_| ())
-    }
-
     async fn meta(&self, key: &str) -> Result<Option<String>, sqlx::Error> {
         sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
             .bind(key)
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.pool())
             .await
     }
 
     async fn set_meta(&self, key: &str, value: &str) -> Result<(), sqlx::Error> {
         let set = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2";
-        sqlx::query(set).bind(key).bind(value).execute(&self.pool).await.map(|_| ())
+        sqlx::query(set).bind(key).bind(value).execute(&self.pool()).await.map(|_| ())
     }
 
     pub(super) async fn write(&self, batch: &Batch) -> Result<(), sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.pool().begin().await?;
         for (id, mailbox) in &batch.mailboxes {
             match mailbox {
                 Some(mailbox) => {
@@ -316,16 +360,15 @@ impl Disk {
         let mut found = Vec::with_capacity(numbers.len());
         for part in numbers.chunks(1000) {
             let list: Vec<String> = part.iter().map(ToString::to_string).collect();
-            let rows = sqlx::query(
-                "SELECT mailbox, record FROM message
-                 WHERE number IN (SELECT value FROM json_each(?1))",
+            // One row: on its way here each costs more than to be read.
+            let records: Option<Vec<u8>> = sqlx::query_scalar(
+                "SELECT CAST(group_concat(record, '') AS BLOB)
+                 FROM json_each(?1) CROSS JOIN message ON number = value",
             )
             .bind(format!("[{}]", list.join(",")))
-            .fetch_all(&self.pool)
+            .fetch_one(&self.pool())
             .await?;
-            for row in rows {
-                found.extend(message(&row, &name)?);
-            }
+            found.extend(record::decode_all(&records.unwrap_or_default(), &name));
         }
         Ok(found)
     }
@@ -338,7 +381,7 @@ impl Disk {
         let hashes = ids.iter().map(|id| id_hash(*id));
         let mut found = self
             .hashed(
-                "SELECT mailbox, record FROM message
+                "SELECT record FROM message
              WHERE id_hash IN (SELECT value FROM json_each(?1))",
                 hashes,
                 name,
@@ -355,7 +398,7 @@ impl Disk {
     ) -> Result<Vec<Message>, sqlx::Error> {
         let mut found = self
             .hashed(
-                "SELECT mailbox, record FROM message
+                "SELECT record FROM message
              WHERE stem_hash IN (SELECT value FROM json_each(?1))",
                 [stem_hash(stem)].into_iter(),
                 name,
@@ -375,9 +418,9 @@ impl Disk {
         let mut found = vec![];
         for part in list.chunks(1000) {
             let json = format!("[{}]", part.join(","));
-            for row in sqlx::query(sql).bind(json).fetch_all(&self.pool).await? {
-                found.extend(message(&row, &name)?);
-            }
+            let records: Vec<Vec<u8>> =
+                sqlx::query_scalar(sql).bind(json).fetch_all(&self.pool()).await?;
+            found.extend(records.iter().flat_map(|record| record::decode_all(record, &name)));
         }
         Ok(found)
     }
@@ -391,7 +434,7 @@ impl Disk {
                 "SELECT number FROM message WHERE number IN (SELECT value FROM json_each(?1))",
             )
             .bind(format!("[{}]", part.join(",")))
-            .fetch_all(&self.pool)
+            .fetch_all(&self.pool())
             .await?;
             taken.extend(rows.into_iter().filter_map(|number| u64::try_from(number).ok()));
         }
@@ -403,12 +446,13 @@ impl Disk {
         mailbox: u32,
         name: &MailboxId,
     ) -> Result<Vec<Known>, sqlx::Error> {
+        let pool = self.pool();
         let mut rows = sqlx::query(
             "SELECT message.seen, message.record FROM place JOIN message USING (number)
              WHERE place.mailbox = ?1",
         )
         .bind(i64::from(mailbox))
-        .fetch(&self.pool);
+        .fetch(&pool);
         let mut known = vec![];
         while let Some(row) = rows.try_next().await? {
             let seen = Seen::from_bytes(row.try_get(0)?);
@@ -437,7 +481,7 @@ impl Disk {
         )
         .bind(wish)
         .bind(FOUND)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.pool())
         .await?;
         Ok(rows.into_iter().filter_map(|number| u64::try_from(number).ok()).collect())
     }
@@ -447,7 +491,7 @@ impl Disk {
         if clean && let Err(error) = self.set_meta("clean", "yes").await {
             tracing::warn!("the index will be compared with the tree at the next start: {error}");
         }
-        self.pool.close().await;
+        self.pool().close().await;
     }
 }
 
@@ -459,11 +503,10 @@ async fn put(
     let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO message ");
     query.push_values(part, |mut row, filed| {
         row.push_bind(signed(filed.message.number))
-            .push_bind(i64::from(filed.mailbox))
             .push_bind(id_hash(filed.message.id))
             .push_bind(stem_hash(&filed.message.stem))
             .push_bind(filed.seen.to_bytes().to_vec())
-            .push_bind(record::encode(&filed.message));
+            .push_bind(record::encode(filed.mailbox, &filed.message));
     });
     query.build().persistent(whole).execute(&mut **tx).await?;
     let mut query = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO place ");
@@ -487,14 +530,24 @@ async fn put(
     query.build().persistent(whole).execute(&mut **tx).await.map(|_| ())
 }
 
-fn message(
-    row: &sqlx::sqlite::SqliteRow,
-    name: impl Fn(u32) -> Option<MailboxId>,
-) -> Result<Option<Message>, sqlx::Error> {
-    let mailbox: i64 = row.try_get(0)?;
-    let name = u32::try_from(mailbox).ok().and_then(name);
-    let record: &[u8] = row.try_get(1)?;
-    Ok(name.and_then(|name| record::decode(record, &name)))
+/// How the database is opened once it is filled.
+async fn keeping(path: &Path) -> Result<SqlitePool, sqlx::Error> {
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What a power cut takes away the next start reads from the tree.
+        .synchronous(SqliteSynchronous::Normal)
+        .pragma("cache_size", CACHE);
+    // A connection to a file does not break while nobody looks.
+    let pool = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
+    pool.connect_with(options).await
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true)
+}
+
+fn ours(place: &str) -> String {
+    format!("{VERSION} {place}")
 }
 
 /// All ends of a number from three digits on: a search for its middle finds a beginning of one.

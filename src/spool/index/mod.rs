@@ -126,7 +126,7 @@ impl Index {
     pub(super) async fn is_filled(&self) -> Result<(), Error> {
         self.write_out().await?;
         let _turn = self.writing.lock().await;
-        Ok(self.disk.make_ways().await?)
+        Ok(self.disk.is_filled().await?)
     }
 
     pub(super) fn is_new(&self) -> bool {
@@ -315,34 +315,34 @@ impl Index {
 
     async fn messages(&self, numbers: &[u64]) -> Result<Vec<Arc<Message>>, Error> {
         let edition = self.edition.load(Ordering::Acquire);
-        let mut found: HashMap<u64, Arc<Message>> = HashMap::with_capacity(numbers.len());
-        {
+        let mut found: Vec<Option<Arc<Message>>> = {
             let mut cache = self.lock_cache();
-            let cached = numbers.iter().filter_map(|number| cache.get(*number));
-            found.extend(cached.map(|message| (message.number, message)));
-        }
-        if found.len() < numbers.len() {
+            numbers.iter().map(|number| cache.get(*number)).collect()
+        };
+        if found.iter().any(Option::is_none) {
             let tables = self.read();
-            for number in numbers {
-                if let Some(filed) = tables.pending.get(number) {
-                    found.insert(*number, filed.message.clone());
-                }
+            for (number, found) in numbers.iter().zip(&mut found).filter(|(_, f)| f.is_none()) {
+                *found = tables.pending.get(number).map(|filed| filed.message.clone());
             }
         }
-        let missing: Vec<u64> =
-            numbers.iter().copied().filter(|number| !found.contains_key(number)).collect();
+        let missing = numbers.iter().zip(&found).filter(|(_, found)| found.is_none());
+        let missing: Vec<u64> = missing.map(|(number, _)| *number).collect();
         if !missing.is_empty() {
             let read = self.disk.messages(&missing, |number| self.name(number)).await?;
-            let read: Vec<Arc<Message>> = read.into_iter().map(Arc::new).collect();
-            let mut cache = self.lock_cache();
-            if read.len() <= Cache::MOST / 4 && self.edition.load(Ordering::Acquire) == edition {
-                for message in &read {
-                    cache.put(message.clone());
+            let mut read: Vec<Arc<Message>> = read.into_iter().map(Arc::new).collect();
+            if read.len() <= Cache::MOST / 4 {
+                let mut cache = self.lock_cache();
+                if self.edition.load(Ordering::Acquire) == edition {
+                    read.iter().for_each(|message| cache.put(message.clone()));
                 }
             }
-            found.extend(read.into_iter().map(|message| (message.number, message)));
+            read.sort_unstable_by_key(|message| message.number);
+            for (number, found) in numbers.iter().zip(&mut found).filter(|(_, f)| f.is_none()) {
+                let at = read.binary_search_by_key(number, |message| message.number);
+                *found = at.ok().map(|at| read[at].clone());
+            }
         }
-        Ok(numbers.iter().filter_map(|number| found.get(number).cloned()).collect())
+        Ok(found.into_iter().flatten().collect())
     }
 
     pub(super) async fn get(

@@ -44,8 +44,11 @@ impl Seen {
     }
 }
 
-pub(super) fn encode(message: &Message) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192);
+/// Begins with its own length, so that many can be read as one piece, and its mailbox's number.
+pub(super) fn encode(mailbox: u32, message: &Message) -> Vec<u8> {
+    let mut out = Vec::with_capacity(448);
+    out.extend([0; 4]);
+    out.extend(mailbox.to_le_bytes());
     let mut text = |text: &str| {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         out.extend(length.to_le_bytes());
@@ -95,23 +98,56 @@ pub(super) fn encode(message: &Message) -> Vec<u8> {
     ] {
         out.extend(number.to_le_bytes());
     }
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
+    out[..4].copy_from_slice(&length.to_le_bytes());
     out
+}
+
+/// The messages of records that lie one behind the other; what is no record is left out.
+pub(super) fn decode_all(
+    mut bytes: &[u8],
+    name: impl Fn(u32) -> Option<MailboxId>,
+) -> Vec<Message> {
+    let mut found = vec![];
+    // Most lists are of one mailbox.
+    let mut last: Option<(u32, MailboxId)> = None;
+    while let Some((record, rest)) = next(bytes) {
+        bytes = rest;
+        let Some((number, record)) = record.split_first_chunk() else { continue };
+        let number = u32::from_le_bytes(*number);
+        if last.as_ref().is_none_or(|(other, _)| *other != number) {
+            last = name(number).map(|mailbox| (number, mailbox));
+        }
+        found.extend(last.as_ref().and_then(|(_, mailbox)| decode_one(record, mailbox.clone())));
+    }
+    found
 }
 
 /// `None` where the bytes are no record.
 pub(super) fn decode(bytes: &[u8], mailbox: &MailboxId) -> Option<Message> {
+    let (record, _) = next(bytes)?;
+    decode_one(record.get(4..)?, mailbox.clone())
+}
+
+/// What the first record says, and all behind it.
+fn next(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
+}
+
+fn decode_one(bytes: &[u8], mailbox: MailboxId) -> Option<Message> {
     let mut rest = bytes;
     let mut text = || {
         let (length, after) = rest.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (text, after) = after.split_at_checked(length)?;
         rest = after;
-        String::from_utf8(text.to_vec()).ok()
+        str::from_utf8(text).ok()
     };
-    let (folder, stem) = (text()?, text()?);
-    let caller = CallerId { number: text()?, name: text()?, ext: text()? };
-    let (to, call, sip_call_id) = (text()?, text()?, text()?);
-    let (sha256, category, transcript) = (text()?, text()?, text()?);
+    let (folder, stem) = (Folder::named(text()?)?, Stem::found(text()?)?);
+    let caller = CallerId { number: text()?.into(), name: text()?.into(), ext: text()?.into() };
+    let (to, call, sip_call_id) = (text()?.into(), text()?.into(), text()?.into());
+    let (sha256, category, transcript) = (text()?.into(), text()?.into(), text()?.into());
     let (heard_by, forwarded_by, deleted_by, deleted_from) = (text()?, text()?, text()?, text()?);
     let (id, rest) = rest.split_first_chunk()?;
     let (origin, rest) = rest.split_first_chunk()?;
@@ -127,24 +163,25 @@ pub(super) fn decode(bytes: &[u8], mailbox: &MailboxId) -> Option<Message> {
     Some(Message {
         id: MessageId::from_bytes(*id),
         number,
-        mailbox: mailbox.clone(),
-        folder: Folder::named(&folder)?,
-        stem: Stem::found(&stem)?,
+        mailbox,
+        folder,
+        stem,
         formats: Formats::from_bits(u32::from_le_bytes(*formats))?,
         envelope: Envelope { caller, to, received, call, sip_call_id },
         duration: Duration::from_millis(millis),
         rate: u32::from_le_bytes(*rate),
         bytes,
         sha256,
-        heard: is(4).then_some(Heard { at: heard_at, by: heard_by }),
+        heard: is(4).then_some(Heard { at: heard_at, by: heard_by.into() }),
         urgent: is(0),
         private: is(1),
         silent: is(2),
         origin: is(3).then(|| MessageId::from_bytes(*origin)),
-        forwarded: is(5).then_some(Forwarded { by: forwarded_by, received: forwarded_received }),
+        forwarded: is(5)
+            .then_some(Forwarded { by: forwarded_by.into(), received: forwarded_received }),
         deleted: if is(6) {
-            let from = Folder::named(&deleted_from)?;
-            Some(Deleted { at: deleted_at, by: deleted_by, from })
+            let from = Folder::named(deleted_from)?;
+            Some(Deleted { at: deleted_at, by: deleted_by.into(), from })
         } else {
             None
         },
@@ -189,12 +226,31 @@ mod tests {
             ..message()
         };
         for message in [plain, full] {
-            let bytes = encode(&message);
+            let bytes = encode(5, &message);
             assert_eq!(decode(&bytes, &message.mailbox), Some(message.clone()));
             for cut in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..cut], &message.mailbox), None);
             }
         }
+    }
+
+    #[test]
+    fn records_are_read_as_one_piece() {
+        let [jane, joe]: [MailboxId; 2] =
+            ["1000@sales", "1001@sales"].map(|id| id.parse().unwrap());
+        let of =
+            |mailbox: &MailboxId, number| Message { mailbox: mailbox.clone(), number, ..message() };
+        let told = [(0, of(&jane, 1)), (1, of(&joe, 2)), (7, of(&joe, 3)), (0, of(&jane, 4))];
+        let mut piece: Vec<u8> =
+            told.iter().flat_map(|(at, message)| encode(*at, message)).collect();
+        // Another version's, or what a disk has made of one.
+        piece.extend([2, 0, 0, 0, 1, 2, 6, 0, 0, 0, 1, 0, 0, 0, 9, 9]);
+        piece.extend(encode(1, &of(&joe, 5)));
+        let names = |number| [&jane, &joe].get(number as usize).copied().cloned();
+        let numbers: Vec<u64> = decode_all(&piece, names).iter().map(|m| m.number).collect();
+        assert_eq!(numbers, [1, 2, 4, 5]);
+        assert_eq!(decode_all(&piece, names)[1], of(&joe, 2));
+        assert_eq!(decode_all(&piece[..9], names), []);
     }
 
     #[test]
