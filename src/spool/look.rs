@@ -109,7 +109,8 @@ struct Pair {
     fields: Sidecar,
     fallback: Fallback,
     seen: Seen,
-    /// Tells a message of another program's from its neighbours, whatever its files are called.
+    /// Tells a message of another program's from its neighbours, whatever its files are called; a
+    /// copy of ours by its place. Empty where the message has an id of its own.
     key: String,
     /// Why its audio cannot be played.
     unreadable: Option<String>,
@@ -119,6 +120,17 @@ impl Pair {
     /// The id and number that its own sidecar tells.
     fn own(&self) -> Option<(MessageId, u64)> {
         self.fields.id().zip(self.fields.number())
+    }
+
+    /// What a copy of a message of ours is known by: it has all in common with the original but the
+    /// place.
+    fn copy_key(&self, id: MessageId) -> String {
+        format!("copy of {id} at {}/{}", self.folder, self.stem)
+    }
+
+    fn is_copy_of(mut self, id: MessageId) -> Self {
+        self.key = self.copy_key(id);
+        self
     }
 }
 
@@ -282,8 +294,7 @@ fn pair(
     let modified = meta.modified().unwrap_or(UNIX_EPOCH);
     let received = seconds(modified.checked_sub(duration).unwrap_or(UNIX_EPOCH));
     let key = match (fields.id().zip(fields.number()), fields.text_of("msg_id")) {
-        // Needed only for a copy, which has all in common with its original but the place.
-        (Some((id, _)), _) => copy_key(id, folder, &stem),
+        (Some(_), _) => String::new(),
         (None, "") => File::open(audio)
             .and_then(|mut file| sum(&mut file, data_at))
             .map_err(|e| format!("{}: {e}", audio.display()))?,
@@ -304,10 +315,6 @@ fn read(path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
         text.truncate(read);
     }
     Ok(text)
-}
-
-fn copy_key(id: MessageId, folder: &Folder, stem: &Stem) -> String {
-    format!("copy of {id} at {folder}/{stem}")
 }
 
 /// Brings the index into line with what was seen. With `met` the whole tree is read for the first
@@ -407,9 +414,9 @@ impl Desk<'_> {
         for pair in own {
             let Some((id, number)) = pair.own() else { continue };
             let is_copy = !met.copies.is_empty()
-                && met.copies.contains(&format!("{} {}", self.owner, pair.key));
+                && met.copies.contains(&format!("{} {}", self.owner, pair.copy_key(id)));
             if is_copy || !met.ids.insert(id) {
-                copies.push(pair);
+                copies.push(pair.is_copy_of(id));
                 continue;
             }
             let number = if met.numbers.insert(number) {
@@ -447,13 +454,13 @@ impl Desk<'_> {
             let Some((id, number)) = pair.own() else { continue };
             let before = lay.get(&(&pair.folder, &pair.stem));
             let was_copy = before.is_some_and(|before| *before != id)
-                && self.spool.0.state.is_foreign(&self.owner, &pair.key).await?;
+                && self.spool.0.state.is_foreign(&self.owner, &pair.copy_key(id)).await?;
             let existing = existing.get(&id);
             let is_it = existing.is_none_or(|existing| {
                 !self.claimed.contains(&existing.number) && self.may_be(existing, &pair)
             });
             if was_copy || !is_it || !here.insert(id) {
-                copies.push(pair);
+                copies.push(pair.is_copy_of(id));
                 continue;
             }
             let number = match existing {

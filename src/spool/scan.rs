@@ -387,11 +387,10 @@ pub(super) fn listing(names: &[String]) -> BTreeMap<Stem, Lying> {
             lying.formats = Some(lying.formats.map_or(format, |others| others.and(format)));
         }
     }
-    let stems: Vec<Stem> = listing.keys().cloned().collect();
-    for stem in stems {
-        if is_leftover(stem.as_str(), &listing) {
-            listing.remove(&stem);
-        }
+    let leftovers: Vec<Stem> =
+        listing.keys().filter(|stem| is_leftover(stem.as_str(), &listing)).cloned().collect();
+    for stem in leftovers {
+        listing.remove(&stem);
     }
     listing
 }

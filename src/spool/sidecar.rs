@@ -24,7 +24,7 @@ const USUAL: usize = 40;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sidecar {
-    fields: Vec<(String, String)>,
+    fields: Vec<(Cow<'static, str>, String)>,
 }
 
 /// What the files beside a sidecar say where it is silent.
@@ -180,7 +180,7 @@ impl Sidecar {
             {
                 // Asterisk also writes `key => value`.
                 let value = value.strip_prefix('>').unwrap_or(value);
-                sidecar.fields.push((key.trim().to_owned(), unescape(value.trim())));
+                sidecar.fields.push((named(key.trim()), unescape(value.trim())));
             }
         }
         sidecar
@@ -229,7 +229,7 @@ impl Sidecar {
     pub(super) fn set(&mut self, key: &str, value: &str) {
         match self.fields.iter_mut().find(|(known, _)| known == key) {
             Some((_, kept)) => value.clone_into(kept),
-            None => self.fields.push((key.to_owned(), value.to_owned())),
+            None => self.fields.push((named(key), value.to_owned())),
         }
     }
 
@@ -310,6 +310,57 @@ impl Sidecar {
         }
     }
 }
+
+/// A key, without a copy of it where it is one of the usual: a start reads tens of millions.
+fn named(key: &str) -> Cow<'static, str> {
+    match USUAL_KEYS.binary_search(&key) {
+        Ok(at) => Cow::Borrowed(USUAL_KEYS[at]),
+        Err(_) => Cow::Owned(key.to_owned()),
+    }
+}
+
+/// In their order.
+const USUAL_KEYS: [&str; 39] = [
+    "call",
+    "call_id",
+    "caller_ext",
+    "caller_name",
+    "caller_num",
+    "callerchan",
+    "callerid",
+    "category",
+    "codec",
+    "context",
+    "deleted_at",
+    "deleted_by",
+    "deleted_from",
+    "duration",
+    "duration_ms",
+    "empty",
+    "exten",
+    "filed_at",
+    "flag",
+    "forwarded_by",
+    "forwarded_received",
+    "heard_at",
+    "id",
+    "macrocontext",
+    "msg_id",
+    "number",
+    "origdate",
+    "origin",
+    "origmailbox",
+    "origtime",
+    "owner",
+    "priority",
+    "private",
+    "rate",
+    "rdnis",
+    "read_by",
+    "sha256",
+    "to",
+    "transcript",
+];
 
 /// Old systems write Latin-1, where every byte is a character.
 fn readable(line: &[u8]) -> Cow<'_, str> {
@@ -422,6 +473,15 @@ mod tests {
             call: "17676234000000042".into(),
             sip_call_id: "abc@host".into(),
         }
+    }
+
+    #[test]
+    fn the_usual_keys_lie_in_their_order() {
+        assert!(USUAL_KEYS.is_sorted());
+        let mut sidecar = Sidecar::parse(b"[message]\nfoo=1\nnumber=2\n");
+        assert_eq!((sidecar.text_of("foo"), sidecar.text_of("number")), ("1", "2"));
+        sidecar.set("foo", "3");
+        assert!(sidecar.text().ends_with("foo=3\nnumber=2\n"));
     }
 
     fn draft(name: &str) -> Sidecar {
