@@ -99,8 +99,13 @@ impl Stores {
         options: Options,
     ) -> anyhow::Result<(Self, Vec<String>)> {
         let state = State::open(state).await?;
-        let (spool, found) = Spool::open_with(spool, &state, reader, options).await?;
-        let (directory, mut problems) = Directory::open(spool.root(), &state)?;
+        make_private(spool)?;
+        let (root, beside) = (spool.to_owned(), state.clone());
+        let directory = tokio::task::spawn_blocking(move || Directory::open(&root, &beside));
+        let spool = Spool::open_with(spool, &state, reader, options).await;
+        // Also where the spool cannot be opened: the directory holds the state until it is read.
+        let directory = directory.await?;
+        let ((spool, found), (directory, mut problems)) = (spool?, directory?);
         state.given(Counter::Mailbox, directory.owners()).await?;
         info!(
             messages = found.messages,

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use toml::{Table, Value};
 use uuid::Uuid;
@@ -26,14 +27,14 @@ const LARGEST: u64 = 256 * 1024;
 pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
     let path = dir.join(NAME);
     let table = table(&path)?;
-    let mailbox: Mailbox = Value::Table(table.clone())
+    // The same for all: a start reads very many.
+    static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| keys(&Mailbox::new(Uuid::nil(), 0, 0)));
+    let unknown =
+        table.keys().filter(|key| *key != KEPT && !KNOWN.contains(key)).cloned().collect();
+    let mailbox: Mailbox = Value::Table(table)
         .try_into()
         .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
-    let mailbox = with_rows(mailbox);
-    let known = keys(&mailbox);
-    let unknown =
-        table.keys().filter(|key| *key != KEPT && !known.contains(key)).cloned().collect();
-    Ok((mailbox, unknown))
+    Ok((with_rows(mailbox), unknown))
 }
 
 /// Writes options of Asterisk's that mean nothing here beside the settings.

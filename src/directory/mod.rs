@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -97,27 +98,18 @@ impl Directory {
     pub fn open(root: &Path, state: &State) -> Result<(Self, Vec<String>), Error> {
         let mut table = Table::default();
         let mut problems = vec![];
-        for context in directories(root)? {
-            for number in directories(&root.join(&context))? {
-                let Ok(id) = MailboxId::new(&context, &number) else { continue };
-                match file::read(&root.join(id.path())) {
-                    Ok((mailbox, unknown)) => {
-                        problems.extend(unknown.iter().map(|key| {
-                            format!(
-                                "mailbox {id}: mailbox.toml has a key that means nothing: {key}"
-                            )
-                        }));
-                        problems.extend(
-                            mailbox
-                                .problems()
-                                .into_iter()
-                                .map(|why| format!("mailbox {id}: {why}")),
-                        );
-                        table.insert(id, mailbox);
-                    }
-                    Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => problems.push(format!("mailbox {id} takes no calls: {error}")),
+        for (id, read) in read_all(root, &mailboxes(root)?) {
+            match read {
+                Ok((mailbox, unknown)) => {
+                    problems.extend(unknown.iter().map(|key| {
+                        format!("mailbox {id}: mailbox.toml has a key that means nothing: {key}")
+                    }));
+                    let wrong = mailbox.problems().into_iter();
+                    problems.extend(wrong.map(|why| format!("mailbox {id}: {why}")));
+                    table.insert(id.clone(), mailbox);
                 }
+                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => problems.push(format!("mailbox {id} takes no calls: {error}")),
             }
         }
         let (root, state) = (root.to_owned(), state.clone());
@@ -433,6 +425,35 @@ fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
         problems.push(format!("time_zone `{}` is not like Europe/Berlin", zone.escape_debug()));
     }
     if problems.is_empty() { Ok(mailbox) } else { Err(refuse(problems.join("; "))) }
+}
+
+fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
+    let mut ids = vec![];
+    for context in directories(root)? {
+        let numbers = directories(&root.join(&context))?;
+        ids.extend(numbers.iter().filter_map(|number| MailboxId::new(&context, number).ok()));
+    }
+    Ok(ids)
+}
+
+type Read = Result<(Mailbox, Vec<String>), Error>;
+
+/// Settings of many, on all processors: a start waits for them.
+fn read_all<'i>(root: &Path, ids: &'i [MailboxId]) -> Vec<(&'i MailboxId, Read)> {
+    let read = |part: &'i [MailboxId]| -> Vec<(&'i MailboxId, Read)> {
+        part.iter().map(|id| (id, file::read(&root.join(id.path())))).collect()
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let each = ids.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let parts = ids.chunks(each).map(|part| (part, scope.spawn(move || read(part))));
+        let parts: Vec<_> = parts.collect();
+        // A panic is a fault in here, not in a file.
+        parts
+            .into_iter()
+            .flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| read(part)))
+            .collect()
+    })
 }
 
 fn directories(dir: &Path) -> Result<Vec<String>, Error> {
