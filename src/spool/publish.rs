@@ -6,9 +6,9 @@
 //! message exists, and its caller hears of it then: the folder is safe a moment later.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -94,10 +94,14 @@ impl Publisher {
 fn publish(group: Vec<Job>) {
     let written: Vec<&(PathBuf, File)> = group.iter().flat_map(|job| &job.work.written).collect();
     // One sync of the whole file system is cheaper for many files, as long as it works.
-    let at_once = written.len() >= MANY && syncfs(&written[0].1).is_ok();
-    let safe = sync_all(&written, |(path, file)| {
-        if at_once { Ok(()) } else { file.sync_all().map_err(Error::io("sync", path)) }
-    });
+    let at_once = written.len() >= MANY
+        && sync_file_systems(&written, |(_, file)| file.metadata(), |(_, file)| syncfs(file))
+            .is_ok();
+    let safe = if at_once {
+        written.iter().map(|_| Ok(())).collect()
+    } else {
+        sync_all(&written, |(path, file)| file.sync_all().map_err(Error::io("sync", path)))
+    };
     let mut safe = safe.into_iter();
     let mut folders = BTreeSet::new();
     let mut waiting = Vec::with_capacity(group.len());
@@ -114,7 +118,13 @@ fn publish(group: Vec<Job>) {
         let _ = reply.send(done);
     }
     let folders: Vec<PathBuf> = folders.into_iter().collect();
-    let synced = sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()));
+    let at_once = folders.len() >= MANY
+        && sync_file_systems(&folders, |dir| fs::metadata(dir), |dir| sync_around(dir)).is_ok();
+    let synced = if at_once {
+        folders.iter().map(|_| Ok(())).collect()
+    } else {
+        sync_all(&folders, |folder| File::open(folder).and_then(|dir| dir.sync_all()))
+    };
     for (touched, tell) in waiting {
         let failed = touched.into_iter().find_map(|folder| {
             let at = folders.binary_search(&folder).ok()?;
@@ -123,6 +133,25 @@ fn publish(group: Vec<Job>) {
         });
         let _nobody_may_wait_for_it = tell.send(failed);
     }
+}
+
+/// Syncs every file system that one of these lies on: a part of the spool may be mounted.
+fn sync_file_systems<T, E: Into<io::Error>>(
+    all: &[T],
+    about: impl Fn(&T) -> io::Result<Metadata>,
+    sync: impl Fn(&T) -> Result<(), E>,
+) -> io::Result<()> {
+    let mut synced = BTreeSet::new();
+    for one in all {
+        if synced.insert(about(one)?.dev()) {
+            sync(one).map_err(Into::into)?;
+        }
+    }
+    Ok(())
+}
+
+fn sync_around(dir: &PathBuf) -> io::Result<()> {
+    Ok(syncfs(File::open(dir)?)?)
 }
 
 /// Syncs many at once: a file system's journal commits together what waits together, and unlike a

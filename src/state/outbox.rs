@@ -135,17 +135,14 @@ impl Intents {
     }
 }
 
+/// In one statement: each would cost a way to the database's thread and back.
 async fn commit(pool: &sqlx::SqlitePool, group: &[Wanted]) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    for (intent, now, _) in group {
-        sqlx::query("INSERT OR IGNORE INTO intent VALUES (?1, ?2, ?3)")
-            .bind(&intent.message)
-            .bind(&intent.mailbox)
-            .bind(now)
-            .execute(&mut *transaction)
-            .await?;
-    }
-    transaction.commit().await
+    let rows: Vec<_> =
+        group.iter().map(|(intent, now, _)| (&intent.message, &intent.mailbox, now)).collect();
+    let rows = serde_json::to_string(&rows).unwrap_or_else(|_| "[]".into());
+    let insert = "INSERT OR IGNORE INTO intent
+                  SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)";
+    sqlx::query(insert).bind(rows).execute(pool).await.map(|_| ())
 }
 
 impl State {
