@@ -266,22 +266,22 @@ pub(super) fn merge(lists: Vec<Vec<Arc<Message>>>, query: &Query) -> Vec<Arc<Mes
     all.into_iter().skip(query.skip).take(query.limit.unwrap_or(usize::MAX)).collect()
 }
 
-pub(super) fn item(message: &Message, dir: Dir) -> Item {
+pub(super) fn item(message: &Message, dir: Dir) -> Item<'_> {
     let caller = &message.envelope.caller;
-    let number = caller.number.trim_start_matches('+').to_owned();
-    let name = [&caller.name, &number].into_iter().find(|text| !text.is_empty());
-    let ext = if caller.ext.is_empty() { &number } else { &caller.ext };
+    let number = caller.number.trim_start_matches('+');
+    let name = [caller.name.as_str(), number].into_iter().find(|text| !text.is_empty());
+    let ext = if caller.ext.is_empty() { number } else { &caller.ext };
     Item {
         id: message.number.to_string(),
         time: message.envelope.received.to_string(),
         duration: message.duration.as_secs().to_string(),
-        mailbox: message.mailbox.number().to_owned(),
-        caller: name.map_or_else(|| "Unknown".into(), Clone::clone),
-        callerid_ext: ext.trim_start_matches('+').to_owned(),
+        mailbox: message.mailbox.number(),
+        caller: name.unwrap_or("Unknown"),
         callerid: number,
-        name: message.stem.to_string(),
+        callerid_ext: ext.trim_start_matches('+'),
+        name: message.stem.as_str(),
         dir: dir.name(),
-        read_by: message.heard.as_ref().map_or(String::new(), |heard| heard.by.clone()),
+        read_by: message.heard.as_ref().map_or("", |heard| &heard.by),
     }
 }
 

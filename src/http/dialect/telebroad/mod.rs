@@ -5,6 +5,7 @@
 mod map;
 mod wire;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -342,23 +343,34 @@ fn json(body: impl Into<Body>) -> Response {
 
 /// An unpaged list may be long: it is written as it is read.
 fn streamed(messages: Vec<Arc<Message>>, dir: Dir) -> Body {
-    const PIECE: usize = 256;
-    let pieces = messages.len().div_ceil(PIECE);
-    let bodies = (0..pieces).map(move |piece| {
-        let from = piece * PIECE;
-        let to = messages.len().min(from + PIECE);
-        let mut text = String::new();
-        for (at, message) in messages[from..to].iter().enumerate() {
-            if from + at > 0 {
-                text.push(',');
-            }
-            text.push_str(&wire::text(&map::item(message, dir)));
+    let pieces = messages.len().div_ceil(PIECE).max(1);
+    if pieces == 1 {
+        return piece(&messages, 0, dir).into();
+    }
+    let pieces =
+        (0..pieces).map(move |at| Ok::<_, Infallible>(Bytes::from(piece(&messages, at, dir))));
+    Body::from_stream(stream::iter(pieces))
+}
+
+/// Messages in one piece of a list.
+const PIECE: usize = 256;
+/// Bytes of an item, as a rule.
+const USUAL: usize = 256;
+
+fn piece(messages: &[Arc<Message>], at: usize, dir: Dir) -> Vec<u8> {
+    let (from, to) = (at * PIECE, messages.len().min((at + 1) * PIECE));
+    let mut json = Vec::with_capacity((to - from + 1) * USUAL);
+    if from == 0 {
+        json.extend(wire::LIST_HEAD.as_bytes());
+    }
+    for (at, message) in messages[from..to].iter().enumerate() {
+        if from + at > 0 {
+            json.push(b',');
         }
-        text
-    });
-    let whole = std::iter::once(wire::LIST_HEAD.to_owned())
-        .chain(bodies)
-        .chain(std::iter::once(wire::LIST_TAIL.to_owned()))
-        .map(|text| Ok::<_, std::convert::Infallible>(Bytes::from(text)));
-    Body::from_stream(stream::iter(whole))
+        wire::write(&map::item(message, dir), &mut json);
+    }
+    if to == messages.len() {
+        json.extend(wire::LIST_TAIL.as_bytes());
+    }
+    json
 }

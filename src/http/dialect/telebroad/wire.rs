@@ -14,17 +14,17 @@ use super::super::super::form::{self, TooMany};
 
 /// One message of `GET /voicemail`.
 #[derive(Serialize)]
-pub(super) struct Item {
+pub(super) struct Item<'m> {
     pub(super) id: String,
     pub(super) time: String,
     pub(super) duration: String,
-    pub(super) mailbox: String,
-    pub(super) caller: String,
-    pub(super) callerid: String,
-    pub(super) callerid_ext: String,
-    pub(super) name: String,
+    pub(super) mailbox: &'m str,
+    pub(super) caller: &'m str,
+    pub(super) callerid: &'m str,
+    pub(super) callerid_ext: &'m str,
+    pub(super) name: &'m str,
     pub(super) dir: &'static str,
-    pub(super) read_by: String,
+    pub(super) read_by: &'m str,
 }
 
 /// The answer of `GET /voicemail/file`.
@@ -122,12 +122,18 @@ pub(super) fn error(error: &Error) -> String {
     text(&Envelope { error, result: () })
 }
 
-/// JSON as that server writes it, with `/` escaped.
-pub(super) fn text(value: &impl Serialize) -> String {
+fn text(value: &impl Serialize) -> String {
     let mut json = Vec::new();
-    match value.serialize(&mut Serializer::with_formatter(&mut json, Slashes)) {
-        Ok(()) => String::from_utf8(json).unwrap_or_default(),
-        Err(_) => "null".into(),
+    write(value, &mut json);
+    String::from_utf8(json).unwrap_or_default()
+}
+
+/// JSON as that server writes it, with `/` escaped.
+pub(super) fn write(value: &impl Serialize, json: &mut Vec<u8>) {
+    let begun = json.len();
+    if value.serialize(&mut Serializer::with_formatter(&mut *json, Slashes)).is_err() {
+        json.truncate(begun);
+        json.extend(b"null");
     }
 }
 
