@@ -26,6 +26,7 @@ impl Stores {
         let busy = self.busy.as_ref().is_some_and(|busy| busy(&id));
         anyhow::ensure!(!busy, "a caller is leaving a message in {id}: try again in a moment");
         let _alone = self.spool.alone(&id).await;
+        self.spool.will_rename(&id, &to).await?;
         self.directory.renumber(&id, &to, now)?;
         self.spool.rename(&id, &to).await?;
         Ok(Reply::Done)

@@ -74,6 +74,7 @@ impl House {
             return Err(Error::Busy);
         }
         let now = (self.now)();
+        self.spool.will_rename(id, to).await?;
         tokio::task::block_in_place(|| self.directory.renumber(id, to, now))?;
         self.spool.rename(id, to).await?;
         self.record(asker, "mailbox.renumber", &id.to_string(), &to.to_string()).await

@@ -270,6 +270,11 @@ impl Spool {
         Ok(known.first().map_or(0, |(_, number)| *number))
     }
 
+    /// The mailbox's directory will have another name in a moment.
+    pub async fn will_rename(&self, from: &MailboxId, to: &MailboxId) -> Result<(), Error> {
+        Ok(self.0.state.will_rename_mailbox(&from.to_string(), &to.to_string()).await?)
+    }
+
     /// The mailbox's directory has another name now: what it holds is the same.
     pub async fn rename(&self, from: &MailboxId, to: &MailboxId) -> Result<(), Error> {
         self.0.state.rename_mailbox(&from.to_string(), &to.to_string()).await?;

@@ -61,6 +61,20 @@ impl State {
         Ok(rows.into_iter().map(|(mailbox, key)| format!("{mailbox} {key}")).collect())
     }
 
+    /// A mailbox is about to get another name: a crash before [`State::rename_mailbox`] must not
+    /// cost its messages their ids, under whichever name they are found then.
+    pub async fn will_rename_mailbox(&self, from: &str, to: &str) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT OR REPLACE INTO foreign_message
+             SELECT ?2, key, id, number FROM foreign_message WHERE mailbox = ?1",
+        )
+        .bind(from)
+        .bind(to)
+        .execute(&self.0.pool)
+        .await?;
+        Ok(())
+    }
+
     /// A mailbox has another name: its messages keep their ids.
     pub async fn rename_mailbox(&self, from: &str, to: &str) -> Result<(), Error> {
         sqlx::query("UPDATE OR REPLACE foreign_message SET mailbox = ?2 WHERE mailbox = ?1")

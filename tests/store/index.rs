@@ -202,3 +202,27 @@ async fn a_renamed_mailbox_keeps_its_messages_and_their_ids() {
     fs::remove_file(home.0.path().join("state/index.db")).unwrap();
     check(&home.open().await.0).await;
 }
+
+/// The mailbox's directory had its new name when the daemon was killed; nothing else knew of it.
+#[tokio::test]
+async fn a_renaming_that_is_broken_off_costs_no_message_its_id() {
+    for renamed in [true, false] {
+        let home = Home::new();
+        asterisks_message(&home, "msg0000");
+        let (spool, _) = home.open().await;
+        let theirs = inbox(&spool).await[0].clone();
+        spool.write_out().await.unwrap();
+        let to: MailboxId = "2000@sales".parse().unwrap();
+        spool.will_rename(&id(), &to).await.unwrap();
+        fs::create_dir_all(home.spool().join("sales")).unwrap();
+        if renamed {
+            fs::rename(home.mailbox(), home.spool().join(to.path())).unwrap();
+        }
+        let (spool, _) = home.reopen(spool).await;
+        let there = if renamed { &to } else { &id() };
+        let all = spool.list(there, &Query::default()).await.unwrap();
+        let found: Vec<_> = all.iter().map(|m| (m.id, m.number)).collect();
+        assert_eq!(found, [(theirs.id, theirs.number)], "{renamed}");
+        assert_eq!(spool.len(), 1);
+    }
+}
