@@ -10,7 +10,7 @@ use super::edit::dispose;
 use super::scan::names;
 use super::{Error, Order, Query, Spool, blocking};
 use crate::mailbox::retention::{Due, Halt, Retention, may_sweep};
-use crate::mailbox::{By, Edit, MessageId};
+use crate::mailbox::{By, Edit, Folder, MailboxId, MessageId};
 
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,29 +39,13 @@ impl Spool {
     ) -> Result<Swept, Error> {
         let last = self.0.state.fact(LAST).await?;
         let mut due = vec![];
+        let may_be = may_be_due(retention, now);
         for mailbox in self.0.index.mailboxes() {
-            let mut skip = 0;
-            loop {
-                let query = Query {
-                    order: Order::Number,
-                    skip,
-                    limit: Some(PIECE),
-                    to: Some(now),
-                    ..Query::default()
-                };
-                let page = self.list(&mailbox, &query).await?;
-                skip += PIECE;
-                for message in &page {
-                    match retention.due(message, now) {
-                        Due::Stays => {}
-                        Due::Expired => due.push((mailbox.clone(), message.id, Edit::Delete)),
-                        Due::Purged => due.push((mailbox.clone(), message.id, Edit::Purge)),
-                    }
-                }
-                if page.len() < PIECE {
-                    break;
-                }
+            for query in &may_be {
+                due.extend(self.due(&mailbox, query, (retention, now)).await?);
             }
+            // Others are served between two mailboxes.
+            tokio::task::yield_now().await;
         }
         self.0.state.set_fact(LAST, now).await?;
         let mut swept = Swept::default();
@@ -95,6 +79,31 @@ impl Spool {
             );
         }
         Ok(swept)
+    }
+
+    /// What a sweep does with the messages of a query.
+    async fn due(
+        &self,
+        mailbox: &MailboxId,
+        query: &Query,
+        (retention, now): (&Retention, i64),
+    ) -> Result<Vec<(MailboxId, MessageId, Edit)>, Error> {
+        let mut due = vec![];
+        let mut query = Query { limit: Some(PIECE), ..query.clone() };
+        loop {
+            let page = self.list(mailbox, &query).await?;
+            query.skip += PIECE;
+            for message in &page {
+                match retention.due(message, now) {
+                    Due::Stays => {}
+                    Due::Expired => due.push((mailbox.clone(), message.id, Edit::Delete)),
+                    Due::Purged => due.push((mailbox.clone(), message.id, Edit::Purge)),
+                }
+            }
+            if page.len() < PIECE {
+                return Ok(due);
+            }
+        }
     }
 
     /// Lets go the mailboxes that were removed long ago.
@@ -133,6 +142,30 @@ impl Spool {
         Ok(self.0.state.fact(LAST).await?)
     }
 }
+
+/// The messages that are old enough by what is known without reading them: nothing lies in its
+/// folder for longer than it exists.
+fn may_be_due(retention: &Retention, now: i64) -> Vec<Query> {
+    let &Retention { inbox, old, sent, filed, trash, keep_unheard, .. } = retention;
+    let new = [Folder::Inbox, Folder::Urgent];
+    let within = |folders: &[Folder]| Query { folders: folders.into(), ..Query::default() };
+    let named = [&new[..], &[Folder::Old, Folder::Sent, Folder::Deleted]].concat();
+    let all = [
+        (inbox, Query { heard: keep_unheard.then_some(true), ..within(&new) }),
+        (old, within(&[Folder::Old])),
+        (sent, within(&[Folder::Sent])),
+        (filed, Query { except: named, ..Query::default() }),
+        (trash, within(&[Folder::Deleted])),
+    ];
+    let ends = all.into_iter().filter(|(days, _)| *days > 0);
+    ends.map(|(days, query)| {
+        let to = Some(now - i64::from(days) * DAY);
+        Query { order: Order::Number, to, ..query }
+    })
+    .collect()
+}
+
+const DAY: i64 = 24 * 60 * 60;
 
 /// Writes over all audio below a directory.
 fn overwrite_all(dir: &Path) -> Result<(), Error> {
