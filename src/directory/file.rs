@@ -27,8 +27,6 @@ const LARGEST: u64 = 256 * 1024;
 pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
     let path = dir.join(NAME);
     let table = table(&path)?;
-    // The same for all: a start reads very many.
-    static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| keys(&Mailbox::new(Uuid::nil(), 0, 0)));
     let unknown =
         table.keys().filter(|key| *key != KEPT && !KNOWN.contains(key)).cloned().collect();
     let mailbox: Mailbox = Value::Table(table)
@@ -36,6 +34,9 @@ pub(super) fn read(dir: &Path) -> Result<(Mailbox, Vec<String>), Error> {
         .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
     Ok((with_rows(mailbox), unknown))
 }
+
+/// The same for all: a start reads very many.
+static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| keys(&Mailbox::new(Uuid::nil(), 0, 0)));
 
 /// Writes options of Asterisk's that mean nothing here beside the settings.
 pub(super) fn keep(dir: &Path, options: &BTreeMap<String, String>) -> Result<(), Error> {

@@ -128,7 +128,7 @@ impl Pair {
         format!("copy of {id} at {}/{}", self.folder, self.stem)
     }
 
-    fn is_copy_of(mut self, id: MessageId) -> Self {
+    fn named_as_copy_of(mut self, id: MessageId) -> Self {
         self.key = self.copy_key(id);
         self
     }
@@ -416,7 +416,7 @@ impl Desk<'_> {
             let is_copy = !met.copies.is_empty()
                 && met.copies.contains(&format!("{} {}", self.owner, pair.copy_key(id)));
             if is_copy || !met.ids.insert(id) {
-                copies.push(pair.is_copy_of(id));
+                copies.push(pair.named_as_copy_of(id));
                 continue;
             }
             let number = if met.numbers.insert(number) {
@@ -460,7 +460,7 @@ impl Desk<'_> {
                 !self.claimed.contains(&existing.number) && self.may_be(existing, &pair)
             });
             if was_copy || !is_it || !here.insert(id) {
-                copies.push(pair.is_copy_of(id));
+                copies.push(pair.named_as_copy_of(id));
                 continue;
             }
             let number = match existing {

@@ -150,7 +150,7 @@ fn sync_file_systems<T, E: Into<io::Error>>(
     Ok(())
 }
 
-fn sync_around(dir: &PathBuf) -> io::Result<()> {
+fn sync_around(dir: &Path) -> io::Result<()> {
     Ok(syncfs(File::open(dir)?)?)
 }
 

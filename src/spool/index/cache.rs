@@ -71,7 +71,9 @@ mod tests {
         };
         let alike = |n: u64| n * SETS as u64 + 7;
         let mut cache = Cache::default();
-        (0..4).for_each(|n| cache.put(message(alike(n))));
+        for n in 0..4 {
+            cache.put(message(alike(n)));
+        }
         assert_eq!(cache.get(alike(0)).unwrap().number, alike(0));
         cache.put(message(alike(4)));
         cache.put(message(8));

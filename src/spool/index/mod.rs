@@ -333,7 +333,9 @@ impl Index {
             if read.len() <= Cache::MOST / 4 {
                 let mut cache = self.lock_cache();
                 if self.edition.load(Ordering::Acquire) == edition {
-                    read.iter().for_each(|message| cache.put(message.clone()));
+                    for message in &read {
+                        cache.put(message.clone());
+                    }
                 }
             }
             read.sort_unstable_by_key(|message| message.number);
