@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast, watch};
@@ -73,12 +73,23 @@ enum Lacking {
     Coming,
 }
 
+/// An attempt, and what follows from it.
+struct Ended {
+    row: Posted,
+    after: After,
+    /// Its message is deleted when all its letters are sent.
+    deletes: bool,
+    is_written: bool,
+}
+
 /// Rows that are looked at together.
 const PAGE: i64 = 64;
 /// Changes of which is written down together what follows from them.
 const TOGETHER: usize = 256;
 /// Nothing happens by itself for longer than this, whatever the clock does.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Between two tries to write down what has become of a notice.
+const WRITE_AGAIN: Duration = Duration::from_secs(2);
 /// Shut for so many seconds, a mailbox counts as locked.
 const LOCKED: i64 = 600;
 /// Messages that a digest names.
@@ -260,8 +271,23 @@ impl Office {
     async fn send(self: Arc<Self>, wake: Arc<Notify>) {
         let lanes = Arc::new(Mutex::new(Lanes::default()));
         let mut under_way: HashSet<i64> = HashSet::new();
-        let mut sending: JoinSet<i64> = JoinSet::new();
+        let mut sending: JoinSet<Ended> = JoinSet::new();
+        // What has become of some could not be written down. They are not tried again: on a full
+        // disk a letter would be sent until there is room.
+        let mut unwritten: Vec<Ended> = vec![];
+        let mut written = Instant::now();
         loop {
+            if !unwritten.is_empty() && written.elapsed() >= WRITE_AGAIN {
+                for ended in std::mem::take(&mut unwritten) {
+                    match self.conclude(&ended).await {
+                        Ok(()) => {
+                            under_way.remove(&ended.row.id);
+                        }
+                        Err(_) => unwritten.push(ended),
+                    }
+                }
+                written = Instant::now();
+            }
             let at = now();
             let closed = lock(&lanes).closed(at);
             let most = PAGE + i64::try_from(under_way.len()).unwrap_or(0);
@@ -277,11 +303,7 @@ impl Office {
                 under_way.insert(row.id);
                 begun = true;
                 let (office, lanes) = (self.clone(), lanes.clone());
-                sending.spawn(async move {
-                    let id = row.id;
-                    office.attempt(row, &lanes).await;
-                    id
-                });
+                sending.spawn(async move { office.attempt(row, &lanes).await });
             }
             if begun {
                 continue;
@@ -291,13 +313,17 @@ impl Office {
             let wait = [opening, next].into_iter().flatten().min().map_or(LOOK_AGAIN, |next| {
                 Duration::from_secs(u64::try_from(next - at).unwrap_or(1)).min(LOOK_AGAIN)
             });
+            let wait = if unwritten.is_empty() { wait } else { wait.min(WRITE_AGAIN) };
             tokio::select! {
                 () = wake.notified() => {}
                 () = self.state.until_retried() => lock(&lanes).open_all(),
                 Some(done) = sending.join_next() => {
-                    match done {
-                        Ok(id) => { under_way.remove(&id); }
-                        // A panicked attempt leaves its row due; it is tried after the next look.
+                    match done.map(|ended| (ended.is_written, ended)) {
+                        Ok((true, ended)) => {
+                            under_way.remove(&ended.row.id);
+                        }
+                        Ok((false, ended)) => unwritten.push(ended),
+                        // A panicked attempt leaves its row due; it is tried at the next start.
                         Err(error) => warn!("an attempt to send a notice broke off: {error}"),
                     }
                 }
@@ -306,26 +332,37 @@ impl Office {
         }
     }
 
-    async fn attempt(&self, row: Posted, lanes: &Mutex<Lanes>) {
+    async fn attempt(&self, row: Posted, lanes: &Mutex<Lanes>) -> Ended {
         let (outcome, deletes) = self.carry(&row).await;
         let ended = (row.attempts + 1, row.made, now());
         let after = lock(lanes).end(&row.lane, outcome, ended);
-        let done = match after {
-            After::Sent => self.sent(&row, deletes).await,
-            After::Again { at, why } => {
-                if row.error != why {
-                    info!(notice = %row.key, lane = %row.lane, "a notice waits: {why}");
-                }
-                self.state.failed(row.id, &why, Some(at)).await
+        match &after {
+            After::Again { why, .. } if row.error != *why => {
+                info!(notice = %row.key, lane = %row.lane, "a notice waits: {why}");
             }
             After::Dead { why } => {
                 warn!(notice = %row.key, lane = %row.lane,
                     "a notice is given up (see `afterbeep outbox list`): {why}");
-                self.state.failed(row.id, &why, None).await
             }
-        };
-        if let Err(error) = done {
-            warn!("the outbox cannot be written: {error}");
+            After::Sent | After::Again { .. } => {}
+        }
+        let mut ended = Ended { row, after, deletes, is_written: true };
+        if let Err(error) = self.conclude(&ended).await {
+            warn!(
+                notice = %ended.row.key,
+                "what became of a notice cannot be written down, and is tried again: {error}"
+            );
+            ended.is_written = false;
+        }
+        ended
+    }
+
+    async fn conclude(&self, ended: &Ended) -> Result<(), crate::state::Error> {
+        let Ended { row, after, deletes, .. } = ended;
+        match after {
+            After::Sent => self.sent(row, *deletes).await,
+            After::Again { at, why } => self.state.failed(row.id, why, Some(*at)).await,
+            After::Dead { why } => self.state.failed(row.id, why, None).await,
         }
     }
 

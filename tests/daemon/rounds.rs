@@ -95,6 +95,35 @@ async fn what_was_heard_meanwhile_is_not_told_any_more() {
     runs.await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_was_taken_is_not_sent_again_where_that_cannot_be_written_down() {
+    let home = Desk::new().await;
+    let liar = Liar::start();
+    let (stop, stopped) = watch::channel(false);
+    let mut office = home.office(liar.port);
+    office.rounds = Rounds::default();
+    home.leave("Ada Lovelace", 1_700_000_000).await;
+    // As on a disk that has no room for it.
+    let database = home.dir.path().join("state/state.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let sql = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let trigger =
+        "CREATE TRIGGER full BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END";
+    sqlx::raw_sql(trigger).execute(&sql).await.unwrap();
+    let runs = tokio::spawn(office.run(stopped));
+    assert!(soon(|| liar.had().len() == 1));
+    home.leave("Grace Hopper", 1_700_000_000).await;
+    assert!(soon(|| liar.had().len() == 2));
+    assert_eq!(home.state.outbox(0, 9).await.unwrap().len(), 2);
+    sqlx::raw_sql("DROP TRIGGER full").execute(&sql).await.unwrap();
+    while !home.state.outbox(0, 9).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(liar.had().into_values().collect::<Vec<_>>(), [1, 1], "each once");
+    stop.send(true).unwrap();
+    runs.await.unwrap();
+}
+
 fn second(text: &str) -> i64 {
     text.parse::<Timestamp>().unwrap().as_second()
 }

@@ -3,11 +3,13 @@
 
     tests/perf/notices.py target/release/afterbeep [subscriptions] [letters]
 
-CPU of the daemon while so many subscriptions are refreshed every 60 s; how long it takes to start
-with so many letters in its outbox; and the time from BYE to the first byte of a mail's DATA.
+The time from BYE to NOTIFY, at 40 calls a second, and to the first byte of a mail's DATA; how long it
+takes to start with so many letters in its outbox; and its CPU while so many subscriptions are
+refreshed every 60 s.
 """
 
 import collections
+import heapq
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import re
 import socket
 import sqlite3
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -159,6 +162,98 @@ def queue(program, many):
           f"{5 * used:.1f} % of a core while the server is down, {memory:.0f} MB; kept {kept}")
 
 
+def lamps(program, calls, rate):
+    """From BYE to NOTIFY: each mailbox has a lamp that nobody subscribed for."""
+    sip, rtp = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    for one in (sip, rtp):
+        one.bind(("127.0.0.1", 0))
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    # When the kernel had it, whatever this program was doing.
+    sip.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    sip.setblocking(False)
+    here, media = sip.getsockname()[1], rtp.getsockname()[1]
+    daemon = Daemon(program, "", ["1000-1199"])
+    daemon.start()
+    for ext in range(1000, 1200):
+        daemon.run("mailbox", "edit", str(ext), "--mwi", f"sip:{ext}@127.0.0.1:{here}")
+    target, agenda, bye, told, tags = ("127.0.0.1", daemon.sip), [], {}, {}, {}
+    sdp = ("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+           f"m=audio {media} RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n")
+
+    def at(when, act, *arguments):
+        heapq.heappush(agenda, (when, random.random(), act, arguments))
+
+    def say(n, method, cseq, more="", body=""):
+        ext = 1000 + n % 200
+        sip.sendto((
+            f"{method} sip:{ext}@127.0.0.1:{daemon.sip} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bK{n}{method}\r\nMax-Forwards: 70\r\n"
+            f"From: <sip:2000@127.0.0.1>;tag=f{n}\r\nTo: <sip:{ext}@127.0.0.1>{tags.get(n, '')}\r\n"
+            f"Call-ID: {n}@lamps\r\nCSeq: {cseq} {method}\r\n"
+            f"Contact: <sip:2000@127.0.0.1:{here}>\r\n{more}"
+            f"Content-Length: {len(body)}\r\n\r\n{body}").encode(), target)
+
+    def packet(n, port, number, kind, stamp, payload):
+        head = struct.pack("!BBHII", 0x80, kind, number, stamp, n)
+        rtp.sendto(head + payload, ("127.0.0.1", port))
+
+    def hang_up(n):
+        # Those of a mailbox whose lamp was told a second ago wait; none is, at this rate.
+        bye[n] = time.time_ns()
+        say(n, "BYE", 2)
+
+    def answered(n, text):
+        if n in tags:
+            return
+        tags[n] = ";tag=" + re.search(r"\r\nTo: [^\r]*;tag=([^\r;]+)", text)[1]
+        port, now = int(re.search(r"m=audio (\d+)", text)[1]), time.monotonic()
+        say(n, "ACK", 1)
+        for number in range(3):
+            at(now + 0.1 + number / 50, packet, n, port, number, 101, 800, bytes([11, 0x8a, 3, 32]))
+        for number in range(25):
+            voice = bytes(random.getrandbits(8) for _ in range(160))
+            at(now + 1.2 + number / 50, packet, n, port, 3 + number, 0, 8000 + number * 160, voice)
+        at(now + 1.72, hang_up, n)
+
+    def hear():
+        while True:
+            try:
+                bytes_, extra, _, source = sip.recvmsg(65536, 64)
+            except BlockingIOError:
+                return
+            seconds, nanoseconds = struct.unpack("qq", extra[0][2][:16])
+            text = bytes_.decode()
+            if text.startswith("NOTIFY"):
+                head = text.split("\r\n\r\n")[0].split("\r\n")[1:]
+                kept = "\r\n".join(line for line in head if ECHOED.match(line))
+                sip.sendto(f"SIP/2.0 200 OK\r\n{kept}\r\nContent-Length: 0\r\n\r\n".encode(), source)
+                ext = int(re.match(r"NOTIFY sip:(\d+)@", text)[1])
+                last = max((n for n in bye if 1000 + n % 200 == ext), default=None)
+                if last is not None:
+                    told.setdefault(last, seconds * 10**9 + nanoseconds)
+            elif text.startswith("SIP/2.0 200") and "INVITE" in text:
+                answered(int(re.search(r"Call-ID: (\d+)@", text)[1]), text)
+
+    begun = time.monotonic() + 2
+    for n in range(calls):
+        at(begun + n / rate, say, n, "INVITE", 1, "Content-Type: application/sdp\r\n", sdp)
+    while time.monotonic() < begun + calls / rate + 4:
+        while agenda and agenda[0][0] <= time.monotonic():
+            _, _, act, arguments = heapq.heappop(agenda)
+            act(*arguments)
+        hear()
+        time.sleep(0.0005)
+    waits = sorted((told[n] - bye[n]) / 1e6 for n in told)
+    part = lambda share: waits[min(len(waits) - 1, int(len(waits) * share))]
+    print(f"{len(waits)} of {calls} NOTIFYs at {rate} calls/s, after BYE: p50 {part(0.5):.2f} ms, "
+          f"p90 {part(0.9):.2f} ms, p99 {part(0.99):.2f} ms, longest {waits[-1]:.2f} ms")
+    daemon.stop()
+
+
+# Linux has it; Python's socket does not name it.
+SO_TIMESTAMPNS = 35
+
+
 def letters(program, calls):
     """From BYE to DATA."""
     data = {}
@@ -254,6 +349,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     program = pathlib.Path(given[0]).resolve()
     many = [int(number) for number in given[1:]]
+    lamps(program, 600, 40)
     letters(program, 40)
     queue(program, many[1] if len(many) > 1 else 100_000)
     subscriptions(program, many[0] if many else 10_000)
