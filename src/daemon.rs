@@ -335,7 +335,7 @@ fn in_force(config: &Config) -> serde_json::Value {
 
 async fn take_calls(mut invites: tokio::sync::mpsc::Receiver<sip::Invite>, reception: Reception) {
     while let Some(invite) = invites.recv().await {
-        tokio::spawn(reception.clone().receive(invite));
+        tokio::spawn(reception.clone().receive(Box::new(invite)));
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Conversation<'h> {
 pub(super) type Heard = Option<ivr::Event>;
 
 impl Conversation<'_> {
-    pub(super) async fn run(mut self, begin: impl FnOnce(Instant) -> Session) -> Spoken {
+    pub(super) async fn run(mut self: Box<Self>, begin: impl FnOnce(Instant) -> Session) -> Spoken {
         let since = Instant::now();
         if !self.confirmed().await {
             return self.spoken(since);

@@ -21,7 +21,7 @@ pub mod terms;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
@@ -37,7 +37,7 @@ use crate::spool::Spool;
 use driver::Conversation;
 use early::Early;
 use live::{Line, Live, Purpose, Seat, Stage};
-use record::{End, Record, Spoken};
+use record::{End, Record};
 use secure::Rules;
 use sounds::Sounds;
 use talk::{Disagreement, Talk};
@@ -99,8 +99,9 @@ impl Reception {
         self.0.sounds.warm(&names, &codecs).await;
     }
 
-    /// Takes one call, from its INVITE to the last byte on disk.
-    pub async fn receive(self, invite: Invite) {
+    /// Takes one call, from its INVITE to the last byte on disk. What each part of it needs is
+    /// boxed and gone with that part: of a call that lasts only the talk takes memory.
+    pub async fn receive(self, invite: Box<Invite>) {
         let id = route::clean(&invite.call_id, LONGEST);
         let span = info_span!("call", id = %id.escape_debug());
         async {
@@ -110,12 +111,17 @@ impl Reception {
                     record.mailbox = Some(admitted.id.clone());
                     record.caller.clone_from(&admitted.envelope.caller.number);
                     invite.is_for(&record.caller, &admitted.id.to_string());
-                    match self.0.answer(invite, admitted).await {
-                        Ok(spoken) => return record.answered(spoken),
+                    match Box::pin(self.0.answer(*invite, admitted)).await {
+                        Ok(Answered { seat, conversation, begin }) => {
+                            let spoken = Box::pin(conversation.run(begin)).await;
+                            // Only now may another caller have the place.
+                            drop(seat);
+                            return record.answered(spoken);
+                        }
                         Err(end) => end,
                     }
                 }
-                Err(why) => refuse(invite, why),
+                Err(why) => refuse(*invite, why),
             };
             record.unanswered(end);
         }
@@ -139,6 +145,13 @@ struct Admitted {
     /// Still without the times of a recording.
     envelope: Envelope,
     errand: Errand,
+}
+
+/// A call that was answered.
+struct Answered<'a> {
+    seat: Seat,
+    conversation: Box<Conversation<'a>>,
+    begin: Box<dyn FnOnce(Instant) -> Session + Send>,
 }
 
 /// What a caller wants.
@@ -262,7 +275,7 @@ impl Inner {
         Err(Reject::NotFound)
     }
 
-    async fn answer(&self, mut invite: Invite, admitted: Admitted) -> Result<Spoken, End> {
+    async fn answer(&self, mut invite: Invite, admitted: Admitted) -> Result<Answered<'_>, End> {
         let port = match self.media.open() {
             Ok(port) => port,
             Err(error) => {
@@ -314,7 +327,7 @@ impl Inner {
             return Err(End::Gone);
         };
         let policy = self.policy(self.limits(&mailbox));
-        let mut conversation = Conversation {
+        let mut conversation = Box::new(Conversation {
             house: self,
             line,
             dialog,
@@ -335,20 +348,17 @@ impl Inner {
             keys: keys::Keys::default(),
             speed: Speed::default(),
             volume: Volume::default(),
-        };
-        // One allocation for the whole talk; the task is small until then.
-        let spoken = match errand {
+        });
+        let begin: Box<dyn FnOnce(Instant) -> Session + Send> = match errand {
             Errand::Deposit { also } => {
                 conversation.also = also;
-                Box::pin(conversation.run(|now| Session::deposit(&callee, policy, now))).await
+                Box::new(move |now| Session::deposit(&callee, policy, now))
             }
             Errand::Visit { door, caller } => {
-                Box::pin(conversation.run(|now| Session::visit(door, caller, policy, now))).await
+                Box::new(move |now| Session::visit(door, caller, policy, now))
             }
         };
-        // Only now may another caller have the place.
-        drop(seat);
-        Ok(spoken)
+        Ok(Answered { seat, conversation, begin })
     }
 
     /// How this call's audio is protected.

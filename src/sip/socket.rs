@@ -152,7 +152,8 @@ struct Board {
 }
 
 struct Line {
-    events: mpsc::Sender<Event>,
+    /// Boxed: the queue holds room for all that it may hold, in each call.
+    events: mpsc::Sender<Box<Event>>,
     /// A call of ours: who waits for its answer.
     answer: Option<oneshot::Sender<Result<Vec<u8>, Refusal>>>,
 }
@@ -161,7 +162,7 @@ struct Line {
 struct Placed {
     key: CallKey,
     answered: oneshot::Receiver<Result<Vec<u8>, Refusal>>,
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Box<Event>>,
 }
 
 impl Switchboard {
@@ -414,7 +415,7 @@ impl Board {
         let last = matches!(event, Event::Bye | Event::Lost);
         // Whoever does not listen may miss a key press, never the end.
         let spare = matches!(event, Event::Info { .. }) && line.events.capacity() <= EVENTS / 2;
-        if spare || line.events.try_send(event).is_err() {
+        if spare || line.events.try_send(Box::new(event)).is_err() {
             debug!("an event found nobody listening");
         }
         if last {

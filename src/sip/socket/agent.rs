@@ -209,7 +209,7 @@ impl Drop for Attempt {
 /// A new call, 100 sent. It derefs to what the INVITE says. Dropped unanswered, it gets 500.
 pub struct Invite {
     incoming: Incoming,
-    waiting: Option<(Line, mpsc::Receiver<Event>)>,
+    waiting: Option<(Line, mpsc::Receiver<Box<Event>>)>,
     /// The offer that was told last.
     ticket: Option<Ticket>,
 }
@@ -219,7 +219,7 @@ impl Invite {
         board: Arc<Switchboard>,
         key: CallKey,
         incoming: Incoming,
-        events: mpsc::Receiver<Event>,
+        events: mpsc::Receiver<Box<Event>>,
     ) -> Self {
         Self { incoming, waiting: Some((Line { board, key }, events)), ticket: None }
     }
@@ -249,7 +249,7 @@ impl Invite {
     /// What happens while it rings: an offer by UPDATE or PRACK, or another identity.
     pub async fn next(&mut self) -> Result<Event, Gone> {
         let Some((_, events)) = &mut self.waiting else { return Err(Gone) };
-        let event = events.recv().await.ok_or(Gone)?;
+        let event = *events.recv().await.ok_or(Gone)?;
         if let Event::Offer { ticket, .. } = &event {
             self.ticket = Some(*ticket);
         }
@@ -331,12 +331,12 @@ pub struct Dialog {
 }
 
 enum State {
-    Up(Line, mpsc::Receiver<Event>),
+    Up(Line, mpsc::Receiver<Box<Event>>),
     Over,
 }
 
 impl Dialog {
-    fn new(line: Line, events: mpsc::Receiver<Event>, remote_body: Option<Vec<u8>>) -> Self {
+    fn new(line: Line, events: mpsc::Receiver<Box<Event>>, remote_body: Option<Vec<u8>>) -> Self {
         Self { state: State::Up(line, events), remote_body, ticket: None }
     }
 
@@ -345,7 +345,7 @@ impl Dialog {
     pub async fn next(&mut self) -> Event {
         let State::Up(_, events) = &mut self.state else { return pending().await };
         // Only a shut-down closes the queue of a call that lasts.
-        let event = events.recv().await.unwrap_or(Event::Lost);
+        let event = events.recv().await.map_or(Event::Lost, |event| *event);
         match &event {
             Event::Bye | Event::Lost => self.state = State::Over,
             Event::Confirmed { answer } => {
