@@ -92,6 +92,25 @@ async fn an_index_that_cannot_be_used_is_made_anew() {
     assert_eq!((found.messages, spool.len()), (0, 0));
 }
 
+/// Killed while it read the tree for the first time: what it had written is nobody's promise.
+#[tokio::test]
+async fn an_index_that_was_never_filled_is_made_anew() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    leave(&spool, 8000).await;
+    home.close(spool).await;
+    let unfilled = home.0.path().join("state/index.db-unfilled");
+    assert!(!unfilled.exists());
+    fs::remove_dir_all(home.inbox()).unwrap();
+    fs::write(&unfilled, "").unwrap();
+    let (spool, found) = home.reopen_at_once().await;
+    assert_eq!((found.messages, inbox(&spool).await), (0, vec![]));
+    assert!(!unfilled.exists());
+    let message = leave(&spool, 8000).await;
+    home.close(spool).await;
+    assert_eq!(inbox(&home.reopen_at_once().await.0).await[0].id, message.id);
+}
+
 #[tokio::test]
 async fn words_are_found_in_names_numbers_and_transcripts() {
     let home = Home::new();
