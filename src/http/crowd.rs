@@ -1,4 +1,5 @@
-//! How many connections each origin has: who opens many leaves places to others.
+//! How many places each origin has, of connections or of logins: who takes many leaves some to
+//! others.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(Clone)]
 pub(super) struct Crowd {
-    most: usize,
+    all: usize,
+    of_origin: usize,
     here: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -17,18 +19,20 @@ pub(super) struct Seat {
 }
 
 impl Crowd {
-    /// `most`: connections of one origin.
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, here: Arc::default() }
+    /// Places in all, and for one origin.
+    pub(super) fn new(all: usize, of_origin: usize) -> Self {
+        Self { all, of_origin, here: Arc::default() }
     }
 
-    /// `None` where this origin has as many as it may.
+    /// `None` where all places are taken, or as many as this origin may have.
     pub(super) fn enter(&self, origin: IpAddr) -> Option<Seat> {
         self.here(|here| {
-            let count = here.entry(origin).or_default();
-            let free = *count < self.most;
-            *count += usize::from(free);
-            free.then(|| Seat { crowd: self.clone(), origin })
+            let all: usize = here.values().sum();
+            let of_origin = here.get(&origin).copied().unwrap_or(0);
+            (all < self.all && of_origin < self.of_origin).then(|| {
+                here.insert(origin, of_origin + 1);
+                Seat { crowd: self.clone(), origin }
+            })
         })
     }
 
@@ -56,7 +60,7 @@ mod tests {
 
     #[test]
     fn one_origin_leaves_places_to_others() {
-        let crowd = Crowd::new(2);
+        let crowd = Crowd::new(usize::MAX, 2);
         let (greedy, modest) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let seats = [crowd.enter(greedy), crowd.enter(greedy)];
         assert!(seats.iter().all(Option::is_some) && crowd.enter(greedy).is_none());

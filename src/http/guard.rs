@@ -18,6 +18,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::crowd::{Crowd, Seat};
 pub use super::fault::Fault;
 use crate::config::Network;
 use crate::state::attempt::Door;
@@ -36,7 +37,7 @@ struct Inner {
     key: [u8; 32],
     checks: Arc<Semaphore>,
     /// Logins that are checked or wait for it, by where they come from.
-    pending: Mutex<HashMap<IpAddr, usize>>,
+    pending: Crowd,
     known: Mutex<Known>,
     /// Logins that are checked now, by what is shown.
     alike: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
@@ -59,15 +60,9 @@ struct Alike {
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// A login's place in the queue; dropped, it is free again.
-struct Place {
-    guard: Guard,
-    origin: IpAddr,
-}
-
 /// A login that is being checked. It goes with the work: a client that hangs up does not end it.
 struct Turn {
-    _place: Place,
+    _seat: Seat,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -91,7 +86,7 @@ impl Guard {
             state: state.clone(),
             key,
             checks: Arc::new(Semaphore::new(CHECKS)),
-            pending: Mutex::default(),
+            pending: Crowd::new(PENDING, PENDING_PER_ORIGIN),
             known: Mutex::default(),
             alike: Mutex::default(),
             pace: Pace::new(pace),
@@ -248,26 +243,10 @@ impl Guard {
     }
 
     async fn turn(&self, origin: IpAddr) -> Option<Turn> {
-        let place = self.place(origin)?;
+        let seat = self.0.pending.enter(origin)?;
         let permit = Arc::clone(&self.0.checks).acquire_owned();
         let permit = tokio::time::timeout(PATIENCE, permit).await.ok()?.ok()?;
-        Some(Turn { _place: place, _permit: permit })
-    }
-
-    fn place(&self, origin: IpAddr) -> Option<Place> {
-        self.pending(|pending| {
-            let all: usize = pending.values().sum();
-            let of_origin = pending.get(&origin).copied().unwrap_or(0);
-            let free = all < PENDING && of_origin < PENDING_PER_ORIGIN;
-            free.then(|| {
-                pending.insert(origin, of_origin + 1);
-                Place { guard: self.clone(), origin }
-            })
-        })
-    }
-
-    fn pending<T>(&self, with: impl FnOnce(&mut HashMap<IpAddr, usize>) -> T) -> T {
-        with(&mut self.0.pending.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(Turn { _seat: seat, _permit: permit })
     }
 
     fn recall(&self, digest: &[u8; 32], version: u64, now: Instant) -> Option<Arc<Principal>> {
@@ -311,19 +290,6 @@ impl Drop for Alike {
         if Arc::strong_count(&self.turn) == 2 {
             all.remove(&self.digest);
         }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.guard.pending(|pending| {
-            if let Some(count) = pending.get_mut(&self.origin) {
-                *count -= 1;
-                if *count == 0 {
-                    pending.remove(&self.origin);
-                }
-            }
-        });
     }
 }
 
@@ -388,13 +354,13 @@ mod tests {
     async fn one_origin_leaves_places_to_others_and_all_together_have_few() {
         let (_dir, guard, _) = guard().await;
         let site = |n: u16| origin(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1).into());
-        let all = |n| std::iter::from_fn(|| guard.place(site(n))).collect::<Vec<_>>();
+        let all = |n| std::iter::from_fn(|| guard.0.pending.enter(site(n))).collect::<Vec<_>>();
         let (first, second, third) = (all(1), all(2), all(3));
         assert_eq!((first.len(), second.len()), (PENDING_PER_ORIGIN, PENDING_PER_ORIGIN));
         assert_eq!(first.len() + second.len() + third.len(), PENDING);
-        assert!(guard.place(site(4)).is_none());
+        assert!(guard.0.pending.enter(site(4)).is_none());
         drop(first);
-        assert!(guard.place(site(4)).is_some());
+        assert!(guard.0.pending.enter(site(4)).is_some());
     }
 
     #[tokio::test]

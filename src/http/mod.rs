@@ -244,7 +244,7 @@ impl Server {
         let limits =
             Limits { connections: limits.connections.min(Semaphore::MAX_PERMITS), ..limits };
         let places = Arc::new(Semaphore::new(limits.connections));
-        let crowd = Crowd::new(limits.connections.div_ceil(2));
+        let crowd = Crowd::new(usize::MAX, limits.connections.div_ceil(2));
         Self { router, limits, places, crowd, tls: None, proxies: Arc::default() }
     }
 

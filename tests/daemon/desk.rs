@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use afterbeep::daemon::WAV;
 use afterbeep::directory::Directory;
@@ -32,6 +33,15 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// Another task sends; nothing tells when the last row is gone.
+    pub async fn until_sent(&self) {
+        let begun = Instant::now();
+        while !self.state.outbox(0, 9).await.unwrap().is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "letters wait");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// With mailbox 1000, whose owner wants to be told.
     pub async fn new() -> Self {
         let desk = Self::open(tempfile::tempdir().unwrap()).await;

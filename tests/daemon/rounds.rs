@@ -1,7 +1,5 @@
 //! Digests and reminders, over days that pass in no time.
 
-use std::time::Duration;
-
 use afterbeep::mailbox::{By, Edit};
 use afterbeep::notice::rounds::Rounds;
 use afterbeep::notice::template::Kind;
@@ -83,12 +81,7 @@ async fn what_was_heard_meanwhile_is_not_told_any_more() {
     let mut office = home.office(liar.port);
     office.rounds = Rounds::default();
     let runs = tokio::spawn(office.run(stopped));
-    loop {
-        if home.state.outbox(0, 9).await.unwrap().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    home.until_sent().await;
     let texts = liar.texts();
     assert!(texts.len() == 1 && texts[0].contains("Voicemail from"), "{texts:#?}");
     stop.send(true).unwrap();
@@ -116,9 +109,7 @@ async fn a_letter_that_was_taken_is_not_sent_again_where_that_cannot_be_written_
     assert!(soon(|| liar.had().len() == 2));
     assert_eq!(home.state.outbox(0, 9).await.unwrap().len(), 2);
     sqlx::raw_sql("DROP TRIGGER full").execute(&sql).await.unwrap();
-    while !home.state.outbox(0, 9).await.unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    home.until_sent().await;
     assert_eq!(liar.had().into_values().collect::<Vec<_>>(), [1, 1], "each once");
     stop.send(true).unwrap();
     runs.await.unwrap();
