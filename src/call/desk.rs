@@ -1,5 +1,6 @@
 //! What an owner asks for by telephone: to be let in, the messages, other mailboxes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -9,13 +10,16 @@ use super::driver::Conversation;
 use crate::config::Menus;
 use crate::directory::{Dialled, Door, Login};
 use crate::ivr::{self, Found, Item, May, Owner, SetUp, Target, Wishes};
-use crate::mailbox::{By, Edit, Folder, Mailbox, MailboxId, MessageId};
+use crate::mailbox::{By, Edit, Folder, Mailbox, MailboxId, Message, MessageId};
 use crate::pii::Pii;
 use crate::say::Shelf;
-use crate::spool::Query;
+use crate::spool::{Glance, Query};
 
 /// Wrong PINs are answered after so long, whether there is such a mailbox or not.
 const CONSIDERED: Duration = Duration::from_millis(400);
+
+/// So few messages are read when their folder is opened; of more only what is told.
+const READ_AT_ONCE: usize = 32;
 
 impl Conversation<'_> {
     pub(super) async fn identify(&mut self, number: &str, pin: &str) -> Option<Owner> {
@@ -62,31 +66,59 @@ impl Conversation<'_> {
                 vec![Query { folders: vec![folder.clone()], ..Query::default() }]
             }
         };
-        let mut items = vec![];
-        for query in queries {
-            match self.house.spool.list(&self.id, &query).await {
-                Ok(messages) => items.extend(messages.into_iter().map(|message| {
-                    let category = Some(message.category.clone()).filter(|name| !name.is_empty());
-                    Item { category, ..Item::new(message) }
-                })),
-                Err(error) => warn!(mailbox = %self.id, "messages cannot be listed: {error}"),
-            }
+        let glances: Vec<Glance> =
+            queries.iter().flat_map(|query| self.house.spool.glance(&self.id, query)).collect();
+        if glances.len() <= READ_AT_ONCE {
+            let numbers: Vec<u64> = glances.iter().map(|glance| glance.number).collect();
+            return self.messages(&numbers).await.into_iter().map(Item::new).collect();
         }
-        items
+        glances
+            .into_iter()
+            .map(|Glance { number, received, urgent, folder, heard }| Item {
+                number,
+                received,
+                urgent,
+                folder,
+                heard,
+                message: None,
+            })
+            .collect()
     }
 
-    pub(super) async fn edit(&self, ids: &[MessageId], edit: &ivr::Edit) -> bool {
+    pub(super) async fn messages(&self, numbers: &[u64]) -> Vec<Arc<Message>> {
+        match self.house.spool.read(&self.id, numbers).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                warn!(mailbox = %self.id, "messages cannot be read: {error}");
+                vec![]
+            }
+        }
+    }
+
+    pub(super) async fn edit(&self, numbers: &[u64], edit: &ivr::Edit) -> bool {
         let edits = match edit {
             ivr::Edit::New => vec![Edit::File(Folder::Inbox), Edit::MarkNew],
             ivr::Edit::File(folder) => vec![Edit::MarkHeard, Edit::File(folder.clone())],
             ivr::Edit::Delete => vec![Edit::Delete],
             ivr::Edit::Restore => vec![Edit::Restore],
         };
-        for id in ids {
-            for edit in &edits {
-                if !self.apply(*id, edit).await {
-                    return false;
-                }
+        for some in numbers.chunks(READ_AT_ONCE) {
+            let ids: Vec<MessageId> =
+                self.messages(some).await.iter().map(|message| message.id).collect();
+            // Together they wait for the disk once.
+            let all = ids.iter().map(|id| self.apply_all(*id, &edits));
+            let done = futures_util::future::join_all(all).await;
+            if done.len() < some.len() || done.contains(&false) {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn apply_all(&self, id: MessageId, edits: &[Edit]) -> bool {
+        for edit in edits {
+            if !self.apply(id, edit).await {
+                return false;
             }
         }
         true

@@ -200,13 +200,14 @@ impl Conversation<'_> {
                 ivr::Event::Identified(self.identify(&number, &pin).await.map(Box::new))
             }
             Command::Load(shelf) => ivr::Event::Loaded(self.load(&shelf).await),
+            Command::Read(numbers) => ivr::Event::Read(self.messages(&numbers).await),
             Command::Find(number) => ivr::Event::Found(self.find(&number)),
             Command::Search(keys) => ivr::Event::Found(self.search(&keys)),
             Command::KeepGreeting(greeting) => done(self.keep_greeting(greeting).await),
             Command::EraseGreeting(greeting) => done(self.erase_greeting(greeting).await),
             Command::ExpireGreeting { days } => done(self.expire_greeting(days)),
             Command::ChangePin(pin) => done(self.change_pin(&pin)),
-            Command::Edit(ids, edit) => done(self.edit(&ids, &edit).await),
+            Command::Edit(numbers, edit) => done(self.edit(&numbers, &edit).await),
             Command::Transfer(target) => done(self.transfer(&target).await),
             Command::SetUp => done(self.set_up()),
             // None of them is a question.

@@ -152,7 +152,8 @@ impl Line {
 
     pub fn observe(&mut self, event: &Event) {
         self.pressed = matches!(event, Event::Key(_));
-        self.edited = false;
+        // What is told next may have to be read first.
+        self.edited &= matches!(self.asked, Some(Command::Read(_)));
         match event {
             Event::PlaybackFinished => self.playing = false,
             Event::RecordingFinished { duration, ended } => {
@@ -172,7 +173,9 @@ impl Line {
                 }
                 self.asked = None;
             }
-            Event::Delivered { .. } | Event::Loaded(_) | Event::Found(_) => self.asked = None,
+            Event::Delivered { .. } | Event::Loaded(_) | Event::Read(_) | Event::Found(_) => {
+                self.asked = None;
+            }
         }
     }
 }

@@ -143,11 +143,17 @@ fn id(number: u8) -> MailboxId {
     format!("{}", 1000 + u32::from(number)).parse().expect("a mailbox")
 }
 
+/// Some are read only when they are told.
 fn item(number: u8, dice: &mut Dice) -> Item {
-    let number = u64::from(number);
+    let item = Item::new(Arc::new(message(u64::from(number), dice)));
+    let message = item.message.clone().filter(|_| dice.coin());
+    Item { message, ..item }
+}
+
+fn message(number: u64, dice: &mut Dice) -> Message {
     let caller = if dice.coin() { "1001" } else { "" };
     let stem = Stem::found("msg0001").expect("a stem");
-    Item::new(Arc::new(Message {
+    Message {
         urgent: dice.coin(),
         private: dice.byte() % 4 == 1,
         envelope: Envelope {
@@ -156,7 +162,7 @@ fn item(number: u8, dice: &mut Dice) -> Item {
             ..Envelope::default()
         },
         ..Message::new(MessageId::new(number, 0), number, id(0), stem)
-    }))
+    }
 }
 
 /// What the next byte makes happen, if it can.
@@ -193,6 +199,11 @@ fn answer(line: &Line, byte: u8, dice: &mut Dice) -> Option<Event> {
         }
         Command::Identify { .. } => Event::Identified(good.then(|| Box::new(owner(dice)))),
         Command::Load(_) => Event::Loaded((1..=many).map(|n| item(n, dice)).collect()),
+        Command::Read(numbers) => {
+            let there = numbers.iter().filter(|_| dice.byte() % 4 != 1);
+            let there: Vec<u64> = there.copied().collect();
+            Event::Read(there.into_iter().map(|n| Arc::new(message(n, dice))).collect())
+        }
         Command::Find(_) | Command::Search(_) => {
             let (full, open) = (0..many).map(id).partition(|_| dice.byte() % 4 == 1);
             Event::Found(Found { open, full })

@@ -40,20 +40,20 @@ impl Acting {
     pub(super) fn sweep(cx: &mut Cx) -> Menu {
         let Some(visit) = &mut cx.visit else { return Menu::Over };
         let heard = visit.items.iter().filter(|item| item.heard && item.folder != Folder::Deleted);
-        let ids: Vec<_> = heard.map(|item| item.message.id).collect();
-        if ids.is_empty() {
+        let numbers: Vec<_> = heard.map(|item| item.number).collect();
+        if numbers.is_empty() {
             return main_menu::enter(vec![Sound("vm-nothingheard")], cx);
         }
-        cx.question(Command::Edit(ids, Edit::Delete));
+        cx.question(Command::Edit(numbers, Edit::Delete));
         Menu::Acting(Self(Deed::Sweep))
     }
 
     fn edit(deed: Deed, edit: Edit, cx: &mut Cx) -> Menu {
-        let Some(item) = cx.visit.as_ref().and_then(|visit| visit.current()) else {
+        let Some(message) = cx.visit.as_ref().and_then(|visit| visit.current()) else {
             return main_menu::enter(vec![Sound("vm-nomessage")], cx);
         };
-        let ids = vec![item.message.id];
-        cx.question(Command::Edit(ids, edit));
+        let numbers = vec![message.number];
+        cx.question(Command::Edit(numbers, edit));
         Menu::Acting(Self(deed))
     }
 
@@ -75,6 +75,7 @@ impl Acting {
             }
             return main_menu::enter(vec![Sound("vm-alldeleted")], cx);
         }
+        let before = visit.current().map_or(Folder::Inbox, |message| message.folder.clone());
         let Some(item) = visit.current_mut() else { return Menu::Over };
         let said = match self.0 {
             Deed::Delete => {
@@ -82,7 +83,6 @@ impl Acting {
                 vec![Sound("vm-deleted")]
             }
             Deed::Restore => {
-                let before = item.message.folder.clone();
                 item.folder = if before == Folder::Deleted { Folder::Inbox } else { before };
                 vec![Sound("vm-undeleted")]
             }

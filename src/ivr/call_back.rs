@@ -13,9 +13,9 @@ pub(super) struct CallBack {
 
 impl CallBack {
     pub(super) fn enter(cx: &mut Cx) -> Menu {
-        let item = cx.visit.as_ref().and_then(|visit| visit.current());
-        let Some(item) = item else { return main_menu::enter(vec![], cx) };
-        let caller = item.message.envelope.caller.clone();
+        let message = cx.visit.as_ref().and_then(|visit| visit.current());
+        let Some(message) = message else { return main_menu::enter(vec![], cx) };
+        let caller = message.envelope.caller.clone();
         if caller.number.is_empty() {
             return main_menu::enter(vec![Sound("vm-nonumber")], cx);
         }

@@ -86,6 +86,7 @@ impl Cx {
             | Event::Delivered { .. }
             | Event::Identified(_)
             | Event::Loaded(_)
+            | Event::Read(_)
             | Event::Found(_)
             | Event::Done { .. } => self.open(),
         }

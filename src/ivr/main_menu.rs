@@ -216,7 +216,7 @@ fn after_a_message(visit: &Visit) -> Vec<Act> {
     acts.extend([Act::Advanced, Act::Repeat]);
     acts.extend(visit.next().map(|_| Act::Next));
     acts.push(if visit.is_deleted() { Act::Undelete } else { Act::Delete });
-    if visit.owner.may.send && visit.current().is_some_and(|item| !item.message.private) {
+    if visit.owner.may.send && visit.current().is_some_and(|message| !message.private) {
         acts.push(Act::Forward);
     }
     acts.extend([Act::Save, Act::Help, Act::Exit]);

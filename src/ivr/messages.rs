@@ -2,7 +2,8 @@
 
 use super::keys::{Act, Place};
 use super::main_menu;
-use super::{Command, Control, Cx, Event, Item, Menu, Wishes};
+use super::{Command, Control, Cx, Event, Menu, Wishes};
+use crate::mailbox::Message;
 use crate::say::Prompt::{self, Sound};
 
 /// Position, marks, date, caller and length are told.
@@ -18,7 +19,12 @@ impl Announcing {
         let Some(visit) = &mut cx.visit else { return Menu::Over };
         let last = visit.items.len().saturating_sub(1);
         let Some(item) = visit.items.get(at) else { return Menu::Over };
-        words.extend(envelope(item, (at, last), visit.owner.wishes));
+        let Some(message) = &item.message else {
+            let asked = visit.unread(at);
+            cx.question(Command::Read(asked.clone()));
+            return Menu::Reading(Reading { words, at, asked });
+        };
+        words.extend(envelope(message, (at, last), visit.owner.wishes));
         visit.at = Some(at);
         if cx.caller_gone() {
             return Menu::Over;
@@ -41,6 +47,28 @@ impl Announcing {
     }
 }
 
+/// What there is to tell of a message is looked up.
+pub(super) struct Reading {
+    words: Vec<Prompt>,
+    at: usize,
+    asked: Vec<u64>,
+}
+
+impl Reading {
+    pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
+        let Event::Read(messages) = event else { return Menu::Reading(self) };
+        let Self { mut words, at, asked } = self;
+        let Some(visit) = &mut cx.visit else { return Menu::Over };
+        let at = visit.learn(&asked, messages, at);
+        if at < visit.items.len() {
+            return Announcing::after(words, at, cx);
+        }
+        // The last ones went while the owner was on the phone.
+        words.push(Sound("vm-nomore"));
+        main_menu::enter(words, cx)
+    }
+}
+
 /// The message plays, or waits for a key in the middle.
 pub(super) struct Listening {
     paused: bool,
@@ -50,8 +78,8 @@ impl Listening {
     fn enter(cx: &mut Cx) -> Menu {
         let Some(visit) = &mut cx.visit else { return Menu::Over };
         let Some(item) = visit.current_mut() else { return Menu::Over };
-        let id = item.message.id;
         item.heard = true;
+        let Some(id) = visit.current().map(|message| message.id) else { return Menu::Over };
         let from = visit.begin_at(id);
         cx.play(vec![Prompt::Message { id, from }]);
         cx.run(Command::Heard(id));
@@ -111,11 +139,12 @@ fn control(act: Act) -> Option<Control> {
     })
 }
 
-fn envelope(item: &Item, (at, last): (usize, usize), wishes: Wishes) -> Vec<Prompt> {
-    let message = &item.message;
+fn envelope(message: &Message, (at, last): (usize, usize), wishes: Wishes) -> Vec<Prompt> {
     let mut said = position(at, last, message.urgent);
     said.extend(message.private.then_some(Sound("vm-private")));
-    said.extend(item.category.clone().map(Prompt::Category));
+    // A sound that a PBX named for the kind of the call.
+    let category = Some(&message.category).filter(|name| !name.is_empty());
+    said.extend(category.cloned().map(Prompt::Category));
     if wishes.datetime {
         said.push(Prompt::DateTime(message.envelope.received));
     }
@@ -129,12 +158,12 @@ fn envelope(item: &Item, (at, last): (usize, usize), wishes: Wishes) -> Vec<Prom
 }
 
 /// Date and caller, for one who asks for them.
-pub(super) fn asked_for(item: &Item) -> Vec<Prompt> {
-    let envelope = &item.message.envelope;
+pub(super) fn asked_for(message: &Message) -> Vec<Prompt> {
+    let envelope = &message.envelope;
     vec![
         Prompt::DateTime(envelope.received),
         Prompt::Caller(envelope.caller.clone()),
-        Prompt::Lasts(item.message.duration),
+        Prompt::Lasts(message.duration),
     ]
 }
 

@@ -22,14 +22,14 @@ pub(super) enum Post {
 
 pub(super) fn forward(cx: &mut Cx) -> Menu {
     let visit = cx.visit.as_ref();
-    let Some(item) = visit.and_then(|visit| visit.current()) else { return Menu::Over };
+    let Some(message) = visit.and_then(|visit| visit.current()) else { return Menu::Over };
     if !visit.is_some_and(|visit| visit.owner.may.send) {
         return main_menu::enter(vec![Sound("vm-sorry")], cx);
     }
-    if item.message.private {
+    if message.private {
         return main_menu::enter(vec![Sound("vm-noforward")], cx);
     }
-    let id = item.message.id;
+    let id = message.id;
     Recipients::enter(Post::Copy(id), cx)
 }
 
@@ -192,9 +192,9 @@ pub(super) struct Replying;
 
 impl Replying {
     pub(super) fn enter(cx: &mut Cx) -> Menu {
-        let item = cx.visit.as_ref().and_then(|visit| visit.current());
-        let Some(item) = item else { return main_menu::enter(vec![], cx) };
-        let number = item.message.envelope.caller.number.clone();
+        let message = cx.visit.as_ref().and_then(|visit| visit.current());
+        let Some(message) = message else { return main_menu::enter(vec![], cx) };
+        let number = message.envelope.caller.number.clone();
         if number.is_empty() {
             return Advanced::enter(vec![Sound("vm-nonumber")], cx);
         }

@@ -1,10 +1,12 @@
 //! An owner's visit: the messages that lie open, and which of them was heard last.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Item, Owner};
-use crate::mailbox::{Folder, MessageId};
+use crate::mailbox::{Folder, Message, MessageId};
 use crate::say::Shelf;
 
 /// The messages as they were when their folder was opened. Edits go to the spool at once; the list
@@ -39,19 +41,52 @@ impl Visit {
     /// Urgent ones come first among the new: one list, so that no step between them loses any.
     pub fn sort(&mut self) {
         let urgent_first = self.shelf == Shelf::New;
-        let at = self.at.and_then(|at| self.items.get(at)).map(|item| item.message.id);
-        let calm = |item: &Item| urgent_first && !item.message.urgent;
-        let age = |item: &Item| (item.message.envelope.received, item.message.number);
+        let at = self.item().map(|item| item.number);
+        let calm = |item: &Item| urgent_first && !item.urgent;
+        let age = |item: &Item| (item.received, item.number);
         if self.owner.wishes.newest_first {
             self.items.sort_by_key(|item| (calm(item), Reverse(age(item))));
         } else {
             self.items.sort_by_key(|item| (calm(item), age(item)));
         }
-        self.at = at.and_then(|id| self.items.iter().position(|item| item.message.id == id));
+        self.at = at.and_then(|number| self.items.iter().position(|item| item.number == number));
     }
 
-    pub fn current(&self) -> Option<&Item> {
+    /// The numbers of an item that is not read yet, and of those around it that are not either.
+    pub fn unread(&self, at: usize) -> Vec<u64> {
+        let around = at.saturating_sub(BEFORE)..self.items.len().min(at + BEHIND);
+        let items = self.items.get(around).unwrap_or_default().iter();
+        items.filter(|item| item.message.is_none()).map(|item| item.number).collect()
+    }
+
+    /// Takes in what was read, and leaves out what was asked for and is not there any more. Where
+    /// the item is now that was at `at`, or the one after it.
+    pub fn learn(&mut self, asked: &[u64], read: Vec<Arc<Message>>, at: usize) -> usize {
+        let heard_last = self.item().map(|item| item.number);
+        let mut read: HashMap<u64, Arc<Message>> =
+            read.into_iter().map(|message| (message.number, message)).collect();
+        let (mut now, mut place) = (0, 0);
+        self.items.retain_mut(|item| {
+            if item.message.is_none() {
+                item.message = read.remove(&item.number);
+            }
+            let stays = item.message.is_some() || !asked.contains(&item.number);
+            now += usize::from(stays && place < at);
+            place += 1;
+            stays
+        });
+        self.at =
+            heard_last.and_then(|last| self.items.iter().position(|item| item.number == last));
+        now
+    }
+
+    fn item(&self) -> Option<&Item> {
         self.items.get(self.at?)
+    }
+
+    /// The message that was heard last.
+    pub fn current(&self) -> Option<&Message> {
+        self.item()?.message.as_deref()
     }
 
     pub fn current_mut(&mut self) -> Option<&mut Item> {
@@ -85,6 +120,10 @@ impl Visit {
     }
 
     pub fn is_deleted(&self) -> bool {
-        self.current().is_some_and(|item| item.folder == Folder::Deleted)
+        self.item().is_some_and(|item| item.folder == Folder::Deleted)
     }
 }
+
+/// So many are read at once around one that is told: owners go on, and sometimes back.
+const BEFORE: usize = 5;
+const BEHIND: usize = 20;

@@ -30,6 +30,8 @@ pub enum Event {
     Identified(Option<Box<Owner>>),
     /// The answer to [`Command::Load`], in any order.
     Loaded(Vec<Item>),
+    /// The answer to [`Command::Read`], in any order and without those that are not there any more.
+    Read(Vec<Arc<Message>>),
     /// The answer to [`Command::Find`] and [`Command::Search`].
     Found(Found),
     /// The answer to every other question.
@@ -102,7 +104,10 @@ pub enum Command {
     /// The owner's first visit need not be repeated.
     SetUp,
     Load(Shelf),
-    Edit(Vec<MessageId>, Edit),
+    /// What of messages is to be told, by their numbers.
+    Read(Vec<u64>),
+    /// By their numbers.
+    Edit(Vec<u64>, Edit),
     /// The owner hears it; nobody waits for it to be written down.
     Heard(MessageId),
     /// The mailboxes behind a number: one, or those of a list.
@@ -171,18 +176,27 @@ pub enum Target {
 /// A message, as its owner sees it during one visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    pub message: Arc<Message>,
+    pub number: u64,
+    /// Unix seconds.
+    pub received: i64,
+    pub urgent: bool,
     /// Where it is now.
     pub folder: Folder,
     pub heard: bool,
-    /// A sound that a PBX named for the kind of the call.
-    pub category: Option<String>,
+    /// Before it is told it must have been read: of many messages few are.
+    pub message: Option<Arc<Message>>,
 }
 
 impl Item {
     pub fn new(message: Arc<Message>) -> Self {
-        let (folder, heard) = (message.folder.clone(), message.heard.is_some());
-        Self { message, folder, heard, category: None }
+        Self {
+            number: message.number,
+            received: message.envelope.received,
+            urgent: message.urgent,
+            folder: message.folder.clone(),
+            heard: message.heard.is_some(),
+            message: Some(message),
+        }
     }
 }
 

@@ -70,7 +70,7 @@ pub use index::Usage;
 use layout::Layout;
 pub use probe::Probe;
 use publish::Publisher;
-pub use query::{Order, Query};
+pub use query::{Glance, Order, Query};
 pub use read::Recording;
 pub use renditions::{Form, Renditions};
 use room::Room;

@@ -32,6 +32,17 @@ pub enum Order {
     Duration,
 }
 
+/// What memory knows of a message: enough to put it in order, without a look at the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glance {
+    pub number: u64,
+    /// Unix seconds.
+    pub received: i64,
+    pub folder: Folder,
+    pub heard: bool,
+    pub urgent: bool,
+}
+
 /// What is searched for, word by word.
 pub(super) fn words(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::index::{Scope, Usage};
-use super::{Error, Query, Spool, blocking};
+use super::{Error, Glance, Query, Spool, blocking};
 use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
 impl Spool {
@@ -18,6 +18,22 @@ impl Spool {
         query: &Query,
     ) -> Result<Vec<Arc<Message>>, Error> {
         Ok(self.0.index.list(Scope::Mailbox(mailbox), query).await?)
+    }
+
+    /// What a query finds, however much it is, at the cost of memory alone; its text is left aside.
+    pub fn glance(&self, mailbox: &MailboxId, query: &Query) -> Vec<Glance> {
+        self.0.index.glance(mailbox, query)
+    }
+
+    /// The messages of a mailbox with these numbers, without those that are not there any more.
+    pub async fn read(
+        &self,
+        mailbox: &MailboxId,
+        numbers: &[u64],
+    ) -> Result<Vec<Arc<Message>>, Error> {
+        let mut found = self.0.index.numbered(numbers).await?;
+        found.retain(|message| message.mailbox == *mailbox);
+        Ok(found)
     }
 
     /// How many messages a query finds, whatever page it asks for.
@@ -44,7 +60,7 @@ impl Spool {
 
     /// The message of this number, wherever it lies.
     pub async fn numbered(&self, number: u64) -> Result<Option<Arc<Message>>, Error> {
-        Ok(self.0.index.numbered(number).await?)
+        Ok(self.0.index.numbered(&[number]).await?.pop())
     }
 
     /// The message whose files have this name, in one of the folders.

@@ -164,6 +164,7 @@ fn events(step: &str) -> Vec<Event> {
         "logged" => Event::Identified(Some(Box::new(owner(rest)))),
         "refused" => Event::Identified(None),
         "loaded" => Event::Loaded(items(rest)),
+        "read" => Event::Read(items(rest).into_iter().filter_map(|item| item.message).collect()),
         "found" => {
             let (open, full) = rest.split_once("full").unwrap_or((rest, ""));
             let ids = |words: &str| words.split_whitespace().map(id).collect();
@@ -188,7 +189,7 @@ fn events(step: &str) -> Vec<Event> {
     }]
 }
 
-/// `1, 2 urgent, 3 private heard 90s from 2001 category tt-weasels`
+/// `1, 2 urgent, 3 private heard 90s from 2001 category tt-weasels, 4 unread`
 fn items(words: &str) -> Vec<Item> {
     words.split(", ").filter(|one| !one.is_empty()).map(item).collect()
 }
@@ -212,8 +213,10 @@ fn item(words: &str) -> Item {
     if let Some(folder) = after("in") {
         message.folder = Folder::named(folder).unwrap();
     }
-    let category = after("category").map(str::to_owned);
-    Item { category, ..Item::new(Arc::new(message)) }
+    after("category").unwrap_or_default().clone_into(&mut message.category);
+    let item = Item::new(Arc::new(message));
+    let message = item.message.clone().filter(|_| !words.contains(&"unread"));
+    Item { message, ..item }
 }
 
 pub fn message(number: u64) -> Message {
@@ -271,15 +274,15 @@ pub fn shown(command: &Command) -> String {
         Command::ChangePin(pin) => format!("change PIN to {pin}"),
         Command::SetUp => "set up".into(),
         Command::Load(of) => format!("load {}", shelf(of)),
-        Command::Edit(ids, edit) => {
-            let ids: Vec<String> = ids.iter().map(|id| named(*id)).collect();
+        Command::Read(numbers) => format!("read {}", numbered(numbers)),
+        Command::Edit(numbers, edit) => {
             let edit = match edit {
                 Edit::New => "new".into(),
                 Edit::File(folder) => format!("to {folder}"),
                 Edit::Delete => "deleted".into(),
                 Edit::Restore => "restored".into(),
             };
-            format!("edit {} {edit}", ids.join(" "))
+            format!("edit {} {edit}", numbered(numbers))
         }
         Command::Heard(id) => format!("heard {}", named(*id)),
         Command::Find(number) => format!("find {number}"),
@@ -301,6 +304,10 @@ fn marked(marks: Marks) -> String {
 
 fn listed(ids: &[MailboxId]) -> String {
     ids.iter().map(MailboxId::number).collect::<Vec<_>>().join(" ")
+}
+
+fn numbered(numbers: &[u64]) -> String {
+    numbers.iter().map(|number| format!("m{number}")).collect::<Vec<_>>().join(" ")
 }
 
 fn named(id: MessageId) -> String {

@@ -107,9 +107,15 @@ fn answer(asked: &Command, dice: &mut Dice) -> Event {
                 let mut message = message(number);
                 message.urgent = dice.roll(3) == 0;
                 message.private = dice.roll(6) == 0;
-                Item::new(Arc::new(message))
+                let item = Item::new(Arc::new(message));
+                let message = item.message.clone().filter(|_| dice.roll(3) > 0);
+                Item { message, ..item }
             });
             Event::Loaded(items.collect())
+        }
+        Command::Read(numbers) => {
+            let there = numbers.iter().filter(|_| dice.roll(5) > 0);
+            Event::Read(there.map(|number| Arc::new(message(*number))).collect())
         }
         Command::Find(_) | Command::Search(_) => {
             let found = ["1001", "1002", "1000"].into_iter().take(dice.pick(4));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use afterbeep::spool::Order;
+use afterbeep::spool::{Glance, Order};
 use futures_util::FutureExt;
 
 /// Killed at any moment: what was acknowledged is listed by the next start, even by one that does
@@ -177,6 +177,18 @@ async fn lists_have_an_order_and_leave_out_what_is_not_wanted() {
         let total = spool.total(&id(), &query).await.unwrap();
         let list = spool.list(&id(), &query).await.unwrap();
         let places = list.iter().map(|m| ids.iter().position(|id| *id == m.id).unwrap());
+        let seen = list.iter().map(|m| Glance {
+            number: m.number,
+            received: m.envelope.received,
+            folder: m.folder.clone(),
+            heard: m.heard.is_some(),
+            urgent: m.urgent,
+        });
+        let glances = spool.glance(&id(), &query);
+        assert_eq!(glances, seen.collect::<Vec<_>>());
+        let numbers: Vec<u64> = glances.iter().map(|glance| glance.number).collect();
+        assert_eq!(spool.read(&id(), &numbers).await.unwrap(), list);
+        assert_eq!(spool.read(&other, &numbers).await.unwrap(), []);
         (places.collect::<Vec<_>>(), total)
     };
     let all = Query::default;

@@ -20,14 +20,14 @@ use tokio::sync::{MutexGuard, Notify};
 use tokio::task::AbortHandle;
 use tracing::{error, info};
 
-use super::query::{Order, Query};
+use super::query::{Glance, Query};
 use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
 use cache::Cache;
 pub(super) use disk::Known;
 use disk::{Batch, Disk, Filed};
 pub(super) use record::{Seen, Stamp};
-use run::{By, Entry, Page, Run};
+use run::{Entry, HEARD, Run, URGENT};
 use tables::{NAMED, Shelf, Tables};
 
 #[derive(Debug, thiserror::Error)]
@@ -140,8 +140,8 @@ impl Index {
         }
     }
 
-    pub(super) async fn numbered(&self, number: u64) -> Result<Option<Arc<Message>>, Error> {
-        Ok(self.still_there(self.messages(&[number]).await?).pop())
+    pub(super) async fn numbered(&self, numbers: &[u64]) -> Result<Vec<Arc<Message>>, Error> {
+        Ok(self.still_there(self.messages(numbers).await?))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -286,20 +286,24 @@ impl Index {
             Some(text) => Some(self.search(scope, text).await?),
             None => None,
         };
-        let numbers: Vec<u64> = {
-            let tables = self.read();
-            let Some(run) = tables.run(scope) else { return Ok(vec![]) };
-            let wish = tables.wish(query, among);
-            let by = match query.order {
-                Order::Received => By::Received,
-                Order::Number => By::Number,
-                Order::Duration => By::Duration,
-            };
-            let limit = query.limit.unwrap_or(usize::MAX);
-            let page = Page { by, backwards: query.newest_first, skip: query.skip, limit };
-            run.page(&wish, page).into_iter().map(|entry| entry.number).collect()
-        };
+        let numbers: Vec<u64> =
+            self.read().page(scope, query, among).iter().map(|entry| entry.number).collect();
         self.messages(&numbers).await
+    }
+
+    pub(super) fn glance(&self, mailbox: &MailboxId, query: &Query) -> Vec<Glance> {
+        let tables = self.read();
+        let page = tables.page(Scope::Mailbox(mailbox), query, None);
+        let glances = page.into_iter().filter_map(|entry| {
+            Some(Glance {
+                number: entry.number,
+                received: entry.received(),
+                folder: tables.folders.get(usize::from(entry.folder()))?.clone(),
+                heard: entry.is(HEARD),
+                urgent: entry.is(URGENT),
+            })
+        });
+        glances.collect()
     }
 
     /// How many a query finds, its page left aside.

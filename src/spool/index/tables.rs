@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::disk::{Batch, Filed};
-use super::run::{Entry, HEARD, Run, URGENT, Wish};
+use super::run::{By, Entry, HEARD, Page, Run, URGENT, Wish};
 use super::{Scope, Seen, Usage};
 use crate::mailbox::{Counts, Folder, MailboxId, Message};
-use crate::spool::Query;
+use crate::spool::{Order, Query};
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -69,6 +69,19 @@ impl Tables {
             to: query.to.unwrap_or(i64::MAX),
             among,
         }
+    }
+
+    /// The page that a query asks for.
+    pub(super) fn page(&self, scope: Scope, query: &Query, among: Option<Vec<u64>>) -> Vec<Entry> {
+        let Some(run) = self.run(scope) else { return vec![] };
+        let by = match query.order {
+            Order::Received => By::Received,
+            Order::Number => By::Number,
+            Order::Duration => By::Duration,
+        };
+        let limit = query.limit.unwrap_or(usize::MAX);
+        let page = Page { by, backwards: query.newest_first, skip: query.skip, limit };
+        run.page(&self.wish(query, among), page)
     }
 
     pub(super) fn put(&mut self, message: &Arc<Message>, seen: Seen) -> Counts {
