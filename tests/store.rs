@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,32 @@ async fn two_messages_of_one_second_are_two() {
     assert!(first.number < second.number);
     assert_ne!(first.stem, second.stem);
     assert_eq!(inbox(&spool).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_owner_deletes_while_others_leave_messages() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let heard = [leave(&spool, 800).await, leave(&spool, 800).await];
+    let leave_one = |spool: &Spool| {
+        let spool = spool.clone();
+        tokio::spawn(async move { leave(&spool, 800).await.id })
+    };
+    let mut leaving: Vec<_> = (0..3).map(|_| leave_one(&spool)).collect();
+    for message in &heard {
+        edit(&spool, message.id, Edit::MarkHeard).await.unwrap();
+        leaving.push(leave_one(&spool));
+        edit(&spool, message.id, Edit::Delete).await.unwrap();
+    }
+    let mut left = BTreeSet::new();
+    for leaving in leaving {
+        left.insert(leaving.await.unwrap());
+    }
+    let (spool, found) = home.reopen(spool).await;
+    assert_eq!((found.messages, spool.counts(&id()).new), (7, 5));
+    let new: BTreeSet<_> = inbox(&spool).await.iter().map(|message| message.id).collect();
+    let deleted = list(&spool, Folder::Deleted).await;
+    assert_eq!((new, deleted.len()), (left, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -95,7 +95,11 @@ impl Conversation<'_> {
                     (None, None) => self.phrases(&stranger).await,
                 }
             }
-            Clip::Message { id, .. } => self.message(id).await.into_iter().collect(),
+            Clip::Message { id, .. } => match self.message(id).await {
+                Some(message) => vec![message],
+                // Silence would pass for a message without a word.
+                None => self.phrases(&[Clip::either("vm-notdone", vec![])]).await,
+            },
             Clip::Take => {
                 let draft = self.draft.as_ref().map(|draft| draft.audio().to_owned());
                 match draft.or_else(|| self.take.clone()) {

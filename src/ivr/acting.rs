@@ -68,7 +68,8 @@ impl Acting {
     fn done(self, cx: &mut Cx) -> Menu {
         let Some(visit) = &mut cx.visit else { return Menu::Over };
         let number = visit.at.map_or(0, |at| at + 1);
-        let next = visit.owner.wishes.next_after.then(|| visit.next()).flatten();
+        let goes_on = visit.owner.wishes.next_after || visit.play_all;
+        let next = goes_on.then(|| visit.next()).flatten();
         if let Deed::Sweep = self.0 {
             for item in visit.items.iter_mut().filter(|item| item.heard) {
                 item.folder = Folder::Deleted;

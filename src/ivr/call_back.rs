@@ -60,7 +60,7 @@ pub(super) struct Dial(Entry);
 impl Dial {
     pub(super) fn enter(cx: &mut Cx) -> Menu {
         let words = [Sound("vm-enter-num-to-call"), Sound("vm-then-pound")];
-        Menu::Dial(Self(Entry::ask(words.into(), MOST, cx)))
+        Menu::Dial(Self(Entry::ask(words.into(), MOST, cx).unhurried()))
     }
 
     pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {

@@ -10,6 +10,8 @@ use crate::say::Prompt;
 pub(super) struct Entry {
     text: String,
     most: usize,
+    /// How long to wait for another key.
+    next: Duration,
 }
 
 /// How far an entry has come.
@@ -31,13 +33,18 @@ impl Entry {
         } else {
             cx.play(words);
         }
-        Self { text: String::new(), most }
+        Self { text: String::new(), most, next: NEXT }
     }
 
     /// One that began with a key.
     pub fn begun(key: char, most: usize, cx: &mut Cx) -> Self {
         cx.listen(NEXT);
-        Self { text: key.into(), most }
+        Self { text: key.into(), most, next: NEXT }
+    }
+
+    /// A number that somebody reads from a paper.
+    pub fn unhurried(self) -> Self {
+        Self { next: NEXT_OF_A_NUMBER, ..self }
     }
 
     pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
@@ -46,7 +53,7 @@ impl Entry {
             Event::Key('#') | Event::TimedOut => self.whole(cx),
             Event::Key(key) => {
                 self.text.push(*key);
-                cx.listen(NEXT);
+                cx.listen(self.next);
                 if self.text.len() >= self.most { self.whole(cx) } else { Entered::Partly }
             }
             Event::PlaybackFinished => {
@@ -68,3 +75,4 @@ pub(super) const MOST: usize = 32;
 /// For the first key, and for each after it, as in Asterisk.
 const FIRST: Duration = Duration::from_secs(10);
 const NEXT: Duration = Duration::from_secs(3);
+const NEXT_OF_A_NUMBER: Duration = Duration::from_secs(6);

@@ -25,6 +25,10 @@ pub(super) fn enter(said: Vec<Prompt>, cx: &mut Cx) -> Menu {
     if cx.caller_gone() {
         return Menu::Over;
     }
+    // Who is asked is no longer listening to one message after the other.
+    if let Some(visit) = &mut cx.visit {
+        visit.play_all = false;
+    }
     Main.ask(said, cx)
 }
 
@@ -123,8 +127,7 @@ pub(super) fn obey_key(key: char, cx: &mut Cx) -> Menu {
 }
 
 fn obey(act: Act, cx: &mut Cx) -> Menu {
-    let Some(visit) = &mut cx.visit else { return Menu::Over };
-    visit.play_all = false;
+    let Some(visit) = &cx.visit else { return Menu::Over };
     if visit.items.is_empty() && matches!(act, Act::Play | Act::Repeat | Act::Next | Act::Previous)
     {
         let said = nothing(&visit.shelf);

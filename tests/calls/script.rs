@@ -31,9 +31,12 @@ pub fn replay(script: &str, file: &str) -> String {
         } else {
             let session = session.as_mut().expect("start with «leave a message» or «visit»");
             assert!(!session.is_over(), "{file}: «{step}», but it is over:\n{out}");
-            if step == "nothing" {
+            if let Some(long) = step.strip_prefix("nothing") {
                 let nothing = format!("{file}: nothing to wait for:\n{out}");
-                now = session.deadline().expect(&nothing);
+                let until = session.deadline().expect(&nothing);
+                let waited = format!(" for {}s", (until - now).as_secs());
+                assert!(long.is_empty() || long == waited, "{file}: it waits{waited}:\n{out}");
+                now = until;
             }
             for event in events(step) {
                 session.handle(event, now);
