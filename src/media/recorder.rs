@@ -279,15 +279,16 @@ impl Reel {
     }
 }
 
-/// How much of what came before a recording belongs to it.
-const HEAD: Duration = Duration::from_millis(300);
+/// How much of what came before a recording belongs to it: as much as a very busy machine may need
+/// to begin one.
+const HEAD: Duration = Duration::from_secs(1);
 /// A piece is full at 0.36 s of a telephone's band, 5,760 bytes of a WAV file, and at 0.24 s of a
 /// wider one. With the patience of the jitter stage a sample is written within half a second.
 const fn full(rate: u32) -> usize {
     if rate <= 8000 { 18 * 160 } else { 12 * 320 }
 }
 /// A piece is old, full or not, when its first sample is.
-const AGE: Duration = Duration::from_millis(280);
+const AGE: Duration = Duration::from_millis(300);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
 /// So much of a silence that ended a recording stays, as in Asterisk.
@@ -503,8 +504,8 @@ mod tests {
         caller.timestamp = 16_000;
         caller.says(100, 1);
         let recorded = caller.recorded(None);
-        assert_eq!(recorded.len(), 16 * 160);
-        assert_eq!((recorded[0], recorded[2559]), (85, 100));
+        assert_eq!(recorded.len(), 51 * 160);
+        assert_eq!((recorded[0], recorded[51 * 160 - 1]), (50, 100));
     }
 
     #[test]

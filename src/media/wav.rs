@@ -72,13 +72,17 @@ pub fn level(path: &Path, target: f32) -> io::Result<()> {
     file.write_all_at(&bytes, data_offset)
 }
 
-/// A recording that grows. After each `append` the file is a whole WAV file.
+/// A recording that grows. After each `append` the file is a whole WAV file, whose header may not
+/// yet know of the last second: who finds it after a crash goes by its length (see [`repair`]).
 pub(super) struct Tape {
     file: File,
     /// As hound writes it, its two lengths made true by us: hound keeps a buffer for each file, and
     /// seeks four times for each piece, between which a crash could come.
     header: [u8; HEADER],
     samples: u64,
+    /// So many of them the header knows of.
+    told: u64,
+    rate: u32,
     /// Whether a piece was written in part, and stands behind the last whole one.
     torn: bool,
 }
@@ -99,7 +103,7 @@ impl Tape {
         let header: [u8; HEADER] =
             header.into_inner().try_into().map_err(|_| refused("another header"))?;
         file.write_all_at(&header, 0)?;
-        Ok(Self { file, header, samples: 0, torn: false })
+        Ok(Self { file, header, samples: 0, told: 0, rate, torn: false })
     }
 
     /// Appends a piece, made ready in `desk`, which all recordings of a thread share.
@@ -125,21 +129,31 @@ impl Tape {
             }
         }
         self.samples += track.len();
+        self.torn = false;
+        if self.samples - self.told >= self.rate.into() {
+            self.tell()?;
+        }
+        Ok(self.samples)
+    }
+
+    /// Makes the header true.
+    fn tell(&mut self) -> io::Result<()> {
         let bytes = self.samples * 2;
         let size = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX).to_le_bytes();
         self.header[4..8].copy_from_slice(&size(bytes + HEADER as u64 - 8));
         self.header[HEADER - 4..].copy_from_slice(&size(bytes));
         self.file.write_all_at(&self.header, 0)?;
-        self.torn = false;
-        Ok(self.samples)
+        self.told = self.samples;
+        Ok(())
     }
 
     /// Closes the recording with its first `keep` samples, and says how many it has.
-    pub fn finish(self, keep: u64) -> io::Result<u64> {
-        let Self { file, samples, torn, .. } = self;
-        let keep = keep.min(samples);
-        if torn || keep < samples {
-            Layout::read(&file)?.write(&file, keep)?;
+    pub fn finish(mut self, keep: u64) -> io::Result<u64> {
+        let keep = keep.min(self.samples);
+        if self.torn || keep < self.samples {
+            Layout::read(&self.file)?.write(&self.file, keep)?;
+        } else if self.told < self.samples {
+            self.tell()?;
         }
         Ok(keep)
     }
@@ -312,13 +326,23 @@ mod tests {
     #[test]
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
-        assert!(played(file.path()).is_empty());
-        tape.append(&law(Law::Mu, &[0x80; 3]), &mut vec![]).unwrap();
-        assert_eq!(played(file.path()), [32_124; 3]);
-        tape.append(&law(Law::A, &[0xd5; 2]), &mut vec![]).unwrap();
-        assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
-        assert_eq!(tape.finish(u64::MAX).unwrap(), 5);
-        assert_eq!(played(file.path()), [32_124, 32_124, 32_124, 8, 8]);
+        // What there is, and what the header knows of: a second at most is missing there.
+        let [mut there, mut known] = [vec![], vec![]];
+        for n in 0..10 {
+            let (track, sample) = match n % 2 {
+                0 => (law(Law::Mu, &[0x80; 2880]), 32_124),
+                _ => (law(Law::A, &[0xd5; 2880]), 8),
+            };
+            tape.append(&track, &mut vec![]).unwrap();
+            there.extend([sample; 2880]);
+            if n % 3 == 2 {
+                known.clone_from(&there);
+            }
+            assert_eq!(played(file.path()), known);
+            assert_eq!(info(file.path()).unwrap().samples, there.len() as u64);
+        }
+        assert_eq!(tape.finish(u64::MAX).unwrap(), 28_800);
+        assert_eq!(played(file.path()), there);
     }
 
     #[test]

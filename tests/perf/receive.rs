@@ -1,8 +1,10 @@
 //! What the media threads cost, beside what the kernel alone costs.
 //!
 //! In the same run, in turns: a bare loop that drains as many sockets with epoll and recvmmsg
-//! every 5 ms and throws everything away, and our ports recording the same streams to files. Then
-//! short calls, one after another: open, a beep, a second of recording, close.
+//! every 5 ms, and every 100 ms, and throws everything away; the same with nothing more than the
+//! bytes of a recording written to files; and our ports recording the same streams. Then a bare
+//! loop that sends, and our ports playing. Then short calls, one after another: open, a beep, a
+//! second of recording, close.
 //! `cargo bench --bench receive [streams] [seconds]`
 
 #![expect(
@@ -15,6 +17,7 @@ use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,18 +46,26 @@ fn main() {
 
     println!("{streams} streams of PCMU, {seconds} s each turn");
     for _ in 0..2 {
-        let bare = bare(streams, seconds);
-        println!("bare loop     {bare}");
+        let bare = |pace, keep| bare(streams, seconds, Duration::from_millis(pace), keep);
+        let [often, seldom] = [bare(5, None), bare(100, None)];
+        let kept = bare(100, Some(directory.path()));
+        println!("bare, 5 ms    {often}");
+        println!("bare, 100 ms  {seldom}");
+        println!("bare, to file {kept}");
         let ours = runtime.block_on(recording(streams, seconds, directory.path(), None));
         println!("recording     {ours}");
-        println!("ratio         {:.2}", ours.per_packet() / bare.per_packet());
+        let ratio = |bare: &Cost| ours.per_packet() / bare.per_packet();
+        println!("ratios        {:.2}, {:.2}, {:.2}", ratio(&often), ratio(&seldom), ratio(&kept));
     }
     for suite in [Suite::AesCm80, Suite::Gcm128] {
         let secured = recording(streams, seconds, directory.path(), Some(suite));
         println!("{:13} {}", format!("{suite:?}"), runtime.block_on(secured));
     }
+    let bare = sending(streams, seconds);
+    println!("bare sending  {bare}");
     let playing = runtime.block_on(playing(streams, seconds));
     println!("playing       {playing}");
+    println!("ratio         {:.2}", playing.per_packet() / bare.per_packet());
     runtime.block_on(short_calls(250, seconds, directory.path()));
 }
 
@@ -90,46 +101,62 @@ impl std::fmt::Display for Cost {
     }
 }
 
-fn bare(streams: usize, seconds: usize) -> Cost {
+fn bare(streams: usize, seconds: usize, pace: Duration, keep: Option<&Path>) -> Cost {
     let sockets: Vec<_> = (0..streams).map(|_| loopback()).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let received = Arc::new(AtomicU64::new(0));
     let targets: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    let files = keep.map(|directory| -> Vec<_> {
+        (0..streams).map(|n| fs::File::create(directory.join(format!("b{n}"))).unwrap()).collect()
+    });
     let drain = {
         let (stop, received) = (Arc::clone(&stop), Arc::clone(&received));
         let thread = thread::Builder::new().name("bare".to_owned());
-        thread.spawn(move || drain(&sockets, &stop, &received)).unwrap()
+        thread.spawn(move || drain(&sockets, pace, files.as_deref(), &stop, &received)).unwrap()
     };
     let before = cpu("bare");
     let sent = send(&targets, seconds, None, |_| loopback());
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(pace + Duration::from_millis(50));
     let cpu = cpu_since(&before, "bare");
     stop.store(true, Ordering::Relaxed);
     drain.join().unwrap();
     let packets = received.load(Ordering::Relaxed);
     let call_seconds = (streams * seconds) as f64;
-    Cost { cpu, packets, lost: sent - packets, call_seconds, memory: None }
+    Cost { cpu, packets, lost: sent.saturating_sub(packets), call_seconds, memory: None }
 }
 
-fn drain(sockets: &[UdpSocket], stop: &AtomicBool, received: &AtomicU64) {
+/// Takes everything out of the sockets; to files the bytes of 18 packets at once, decoded to twice
+/// their length.
+fn drain(
+    sockets: &[UdpSocket],
+    pace: Duration,
+    files: Option<&[fs::File]>,
+    stop: &AtomicBool,
+    received: &AtomicU64,
+) {
     let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
     for (n, socket) in sockets.iter().enumerate() {
         epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, n as u64)).unwrap();
     }
-    let mut buffers = [[0; 2048]; 4];
-    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(4, None);
+    let mut buffers = [[0; 2048]; 6];
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(6, None);
     let mut events = [EpollEvent::empty(); 512];
+    let mut kept = vec![0; sockets.len()];
     while !stop.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(pace);
         loop {
             let count = epoll.wait(&mut events, 0_u8).unwrap();
             for event in &events[..count] {
-                let socket = &sockets[usize::try_from(event.data()).unwrap()];
+                let n = usize::try_from(event.data()).unwrap();
                 let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
                 let flags = MsgFlags::MSG_DONTWAIT;
-                let fd = socket.as_raw_fd();
-                if let Ok(packets) = recvmmsg(fd, &mut headers, slices.iter_mut(), flags, None) {
-                    received.fetch_add(packets.count() as u64, Ordering::Relaxed);
+                let fd = sockets[n].as_raw_fd();
+                let packets = recvmmsg(fd, &mut headers, slices.iter_mut(), flags, None);
+                let packets = packets.map_or(0, Iterator::count);
+                received.fetch_add(packets as u64, Ordering::Relaxed);
+                kept[n] += packets;
+                if let Some(files) = files.filter(|_| kept[n] % 18 < packets) {
+                    files[n].write_all_at(&[0x55; 18 * 320], (kept[n] * 320) as u64).unwrap();
                 }
             }
             if count < events.len() {
@@ -137,6 +164,33 @@ fn drain(sockets: &[UdpSocket], stop: &AtomicBool, received: &AtomicU64) {
             }
         }
     }
+}
+
+/// A loop that sends to as many, spread over the 20 ms of a frame, and does nothing else.
+fn sending(streams: usize, seconds: usize) -> Cost {
+    let listeners: Vec<_> = (0..streams).map(|_| loopback()).collect();
+    let targets: Vec<_> = listeners.iter().map(|socket| socket.local_addr().unwrap()).collect();
+    let sockets: Vec<_> = (0..streams).map(|_| loopback()).collect();
+    for (socket, target) in sockets.iter().zip(targets) {
+        socket.connect(target).unwrap();
+    }
+    let thread = thread::Builder::new().name("bare".to_owned());
+    let sender = thread.spawn(move || {
+        let before = cpu("bare");
+        let (start, packet) = (Instant::now(), [0x55; 172]);
+        for step in 0..seconds * 200 {
+            let due = start + Duration::from_millis(step as u64 * 5);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            for socket in sockets.iter().skip(step % 4).step_by(4) {
+                // Nobody takes it out at the other end, and in the end there is no room.
+                let _ = socket.send(&packet);
+            }
+        }
+        cpu_since(&before, "bare")
+    });
+    let cpu = sender.unwrap().join().unwrap();
+    let call_seconds = (streams * seconds) as f64;
+    Cost { cpu, packets: (streams * seconds * 50) as u64, lost: 0, call_seconds, memory: None }
 }
 
 async fn recording(streams: usize, seconds: usize, directory: &Path, suite: Option<Suite>) -> Cost {
