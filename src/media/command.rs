@@ -11,8 +11,8 @@ use super::keying::Security;
 use super::line::Line;
 use super::player::{Control, Playback};
 use super::port::{Stream, Take};
-use super::socket::Pair;
 use super::srtp::Keys;
+use super::wire::Pair;
 
 /// A way to one media thread, for whoever has something to tell it. Cheap to clone.
 #[derive(Debug, Clone)]

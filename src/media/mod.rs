@@ -10,7 +10,7 @@
 //! [`Port::control`], and hears by [`Event::At`] where it is.
 //!
 //! A call has a [`Port`] and belongs to one media thread, which owns its sockets and ticks every
-//! 5 ms (`socket.rs`). All stages of a call meet in `line.rs`; they take `now` and never wait. Audio
+//! 5 ms (`shard.rs`). All stages of a call meet in `line.rs`; they take `now` and never wait. Audio
 //! crosses to the disk in pieces (`══`), on writer threads. We play as soon as we are asked to,
 //! whether or not the caller has sent anything.
 
@@ -47,7 +47,7 @@ mod recorder;
 mod resample;
 mod rtcp;
 mod rtp;
-mod socket;
+mod shard;
 mod sound;
 mod source;
 mod srtp;
@@ -59,6 +59,7 @@ pub(crate) mod trial;
 pub mod wav;
 #[cfg(test)]
 mod weather;
+mod wire;
 mod writer;
 
 use std::io;
@@ -86,7 +87,8 @@ use handshakes::Handshakes;
 use line::Line;
 use ports::Ports;
 use rtcp::Wall;
-use socket::{Link, Pair};
+use shard::Link;
+use wire::Pair;
 
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -14,7 +14,7 @@ use super::codec::{self, Codec};
 use super::command::Command;
 use super::keying::Security;
 use super::player::{Control, Playback, Position};
-use super::socket::Link;
+use super::shard::Link;
 
 /// One call's audio. Dropping it closes its sockets; a recording that still runs is finished, but
 /// nobody hears of it any more.
