@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::house::House;
 
@@ -152,6 +155,86 @@ pub fn linphone_secured(
     writeln!(types, "terminate\nquit").unwrap();
     shows.read_to_string(&mut told).unwrap();
     assert!(linphone.wait().unwrap().success() && told.contains("ended (No error)"), "{told}");
+}
+
+/// baresip with its lamp on, told what to do over its control socket, where it tells what happens.
+pub struct Lamp {
+    baresip: Child,
+    control: BufReader<TcpStream>,
+}
+
+impl Lamp {
+    /// Registers at a proxy as 1000, and subscribes there.
+    pub fn new(house: &House, proxy: u16) -> Self {
+        let dir = house.dir.path().join("lamp");
+        fs::create_dir(&dir).unwrap();
+        let (port, _) = house.callers_ports();
+        let config = format!(
+            "sip_listen 127.0.0.1:0\nmodule_path {}\nmodule g711.so\nmodule_app menu.so\n\
+             module_app mwi.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{port}\n",
+            modules().display(),
+        );
+        for (name, text) in [("config", &*config), ("contacts", ""), ("accounts", "")] {
+            fs::write(dir.join(name), text).unwrap();
+        }
+        let mut baresip = installed("baresip", "baresip-core");
+        baresip.arg("-f").arg(&dir).stdin(Stdio::null()).stdout(Stdio::null());
+        let baresip = baresip.spawn().unwrap();
+        let mut control = None;
+        house.until("baresip listens", || {
+            control = TcpStream::connect(("127.0.0.1", port)).ok();
+            control.is_some()
+        });
+        let control = control.unwrap();
+        control.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut lamp = Self { baresip, control: BufReader::new(control) };
+        // Whom it knows in its first millisecond it subscribes for again and again, without end.
+        thread::sleep(Duration::from_millis(20));
+        lamp.tell("uanew", &format!("<sip:1000@127.0.0.1:{proxy}>;regint=600;mwi=yes"));
+        lamp
+    }
+
+    /// Waits until it shows these counts.
+    pub fn shows(&mut self, counts: &str) {
+        let line = format!("\r\nVoice-Message: {counts}\r\n");
+        while !self.hears("MWI_NOTIFY").contains(&line) {}
+    }
+
+    /// Ends its subscription, and itself.
+    pub fn leaves(&mut self) {
+        self.tell("quit", "");
+        self.hears("EXIT");
+        assert!(self.baresip.wait().unwrap().success());
+    }
+
+    fn tell(&mut self, command: &str, params: &str) {
+        let text = json!({"command": command, "params": params}).to_string();
+        write!(self.control.get_mut(), "{}:{text},", text.len()).unwrap();
+    }
+
+    /// What is said about the next event of this kind.
+    fn hears(&mut self, kind: &str) -> String {
+        loop {
+            let mut length = vec![];
+            self.control.read_until(b':', &mut length).unwrap();
+            let length = String::from_utf8(length).unwrap();
+            let length: usize = length.trim_end_matches(':').parse().unwrap();
+            let mut text = vec![0; length + 1];
+            self.control.read_exact(&mut text).unwrap();
+            let event: Value = serde_json::from_slice(&text[..length]).unwrap();
+            if event["type"] == kind {
+                return event["param"].as_str().unwrap_or_default().to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Lamp {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.baresip.kill();
+        let _ = self.baresip.wait();
+    }
 }
 
 /// A client that must not be missing: a test that did not run proves nothing.

@@ -21,7 +21,7 @@ use crate::phone::{Phone, code};
 use crate::voice::{Law, Voice, write_wav};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const TRUSTED: &str = "[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]";
+pub const TRUSTED: &str = "[sip]\npeers = [{ address = '127.0.0.1', trusted = true }]";
 
 #[test]
 fn sipp_subscribes_and_sees_a_message_come_and_go() {
@@ -251,14 +251,14 @@ fn a_program_is_told_the_counts_as_asterisk_tells_them_and_hooks_inside_must_be_
 }
 
 /// A daemon where a call is short.
-fn quick(more: &str) -> House {
+pub fn quick(more: &str) -> House {
     let house = House::new(&format!("[deposit]\ninstructions = false\nmin_seconds = 0\n{more}"));
     write_wav(&house.mailbox().join("unavail.wav"), &Voice::new(Law::Mu, 0.3, 4).samples());
     house
 }
 
 /// Another program moves the one message to Old.
-fn file_away(house: &House) {
+pub fn file_away(house: &House) {
     let audio = house.message();
     let old = house.mailbox().join("Old");
     fs::create_dir_all(&old).unwrap();

@@ -1,4 +1,5 @@
-//! Kamailio in front of two daemons, after the recipe in `conf/kamailio`.
+//! Kamailio in front of daemons: of two, after the recipe in `conf/kamailio`, and as the registrar of
+//! telephones.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -7,7 +8,10 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::clients::Lamp;
 use crate::house::{House, soon};
+use crate::lamps::{TRUSTED, file_away, quick};
+use crate::notices::leave;
 use crate::voice::{Law, Voice, write_wav};
 use crate::watching::Watching;
 
@@ -56,6 +60,34 @@ fn kamailio_spreads_calls_over_two_nodes_and_passes_over_one_that_dies() {
     });
 }
 
+#[test]
+fn a_telephone_that_is_registered_at_kamailio_has_its_lamp_from_us() {
+    let house = quick(TRUSTED);
+    let proxy = Kamailio::registrar(house.sip("UDP"));
+    let wire = Watching::new(&house, &[]);
+    let mut lamp = Lamp::new(&house, proxy.port);
+    lamp.shows("0/0 (0/0)");
+    leave(&house);
+    lamp.shows("1/0 (0/0)");
+    file_away(&house);
+    lamp.shows("0/1 (0/0)");
+    lamp.leaves();
+    // The proxy stays in between, to the end.
+    let subscribed = || -> Vec<String> {
+        let asked = wire.messages().into_iter().filter(|message| {
+            message["direction"] == "in"
+                && message["summary"].as_str().is_some_and(|line| line.starts_with("SUBSCRIBE"))
+        });
+        asked.map(|message| message["text"].as_str().unwrap().to_owned()).collect()
+    };
+    house.until("it has left", || {
+        subscribed().last().is_some_and(|last| last.contains("\r\nExpires: 0\r\n"))
+    });
+    for text in subscribed() {
+        assert_eq!(text.matches("\r\nVia: ").count(), 2, "{text}");
+    }
+}
+
 /// A proxy of a test's own.
 struct Kamailio {
     child: Child,
@@ -85,7 +117,20 @@ impl Kamailio {
             assert!(text.contains(written), "{text}");
             text = text.replace(written, &ours);
         }
-        fs::write(at("kamailio.cfg"), text).unwrap();
+        Self::run(dir, port, &text)
+    }
+
+    /// Where telephones register; it passes their subscriptions on to this node.
+    fn registrar(node: SocketAddr) -> Self {
+        let dir = tempfile::Builder::new().prefix("afterbeep-kamailio-").tempdir().unwrap();
+        let port = free_port();
+        let text = include_str!("registrar.cfg").replace("NODE", &node.to_string());
+        Self::run(dir, port, &text.replace("PORT", &port.to_string()))
+    }
+
+    fn run(dir: TempDir, port: u16, config: &str) -> Self {
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("kamailio.cfg"), config).unwrap();
         let log = File::create(at("log")).unwrap();
         let child = Command::new(program())
             .args(["-DD", "-E", "-m", "32", "-f"])

@@ -6,6 +6,7 @@ use rsip::Header;
 use rsip::headers::{self, UntypedHeader};
 
 use super::abilities::unsupported;
+use super::answering::record_route;
 use super::outside::kept;
 use super::{Arrival, Endpoint, Output, Owner, contact, retry_after};
 use crate::sip::dialog::Dialog;
@@ -88,7 +89,8 @@ impl Endpoint {
             return;
         };
         let tag = subscription.dialog.local_tag.clone();
-        let more = accepted(&subscription.dialog, expires);
+        let mut more = record_route(&pending);
+        more.extend(accepted(&subscription.dialog, expires));
         let ok = self.print(&pending.headers, 200, None, &tag, more, &[]);
         self.transactions.step(now, pending.transaction, Input::Success, Some(&ok), &mut self.post);
         self.prolong(now, key, expires, Some(body));
