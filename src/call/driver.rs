@@ -10,11 +10,12 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use super::keys::{Keys, Way};
-use super::live::{Line, Stage};
+use super::live::Line;
 use super::record::{End, Spoken};
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
 use crate::ivr::{self, Command, Session};
+use crate::mailbox::call::Stage;
 use crate::mailbox::{Envelope, Mailbox, MailboxId};
 use crate::media::{self, Codec, Direction, Ended, Port, Speed, Stream, Volume};
 use crate::pii::Pii;

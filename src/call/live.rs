@@ -6,41 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use crate::mailbox::{CallerId, MailboxId};
-
-/// A call in progress, as those who run the house see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// The SIP Call-ID.
-    pub call_id: String,
-    pub caller: CallerId,
-    /// None until an owner has said which one is his.
-    pub mailbox: Option<MailboxId>,
-    pub context: String,
-    pub purpose: Purpose,
-    pub stage: Stage,
-    /// Unix seconds.
-    pub since: i64,
-    /// None until both sides agree.
-    pub codec: Option<&'static str>,
-}
-
-/// What a caller wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// To leave a message.
-    Deposit,
-    /// To hear messages.
-    Visit,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    Ringing,
-    Answered,
-    /// The caller is being recorded.
-    Recording,
-}
+use crate::mailbox::MailboxId;
+use crate::mailbox::call::Call;
 
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
@@ -196,6 +163,8 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mailbox::CallerId;
+    use crate::mailbox::call::{Purpose, Stage};
 
     #[tokio::test]
     async fn seats_are_counted_and_given_back() {

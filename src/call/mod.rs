@@ -29,6 +29,7 @@ use crate::config::{Config, Deposit};
 use crate::directory::{Directory, NotFound};
 use crate::ivr::keys::KeyMap;
 use crate::ivr::{Door, Session};
+use crate::mailbox::call::{Call, Purpose, Stage};
 use crate::mailbox::{Envelope, Limits, Mailbox, MailboxId, MessageId};
 use crate::media::{Media, OpenError, Secrets, Speed, Volume};
 use crate::pii::Pii;
@@ -36,7 +37,7 @@ use crate::sip::{Invite, Reject, Transport};
 use crate::spool::Spool;
 use driver::Conversation;
 use early::Early;
-use live::{Line, Live, Purpose, Seat, Stage};
+use live::{Line, Live, Seat};
 use record::{End, Record};
 use secure::Rules;
 use sounds::Sounds;
@@ -396,8 +397,8 @@ impl Inner {
 }
 
 /// What is told of a call that has just come.
-fn call(id: &MailboxId, mailbox: &Mailbox, envelope: &Envelope, errand: &Errand) -> live::Call {
-    live::Call {
+fn call(id: &MailboxId, mailbox: &Mailbox, envelope: &Envelope, errand: &Errand) -> Call {
+    Call {
         call_id: envelope.sip_call_id.clone(),
         caller: envelope.caller.clone(),
         mailbox: (!mailbox.uuid.is_nil()).then(|| id.clone()),

@@ -3,6 +3,7 @@
 //! The words of everything else: the spool keeps [`Message`]s, the directory keeps [`Mailbox`]es,
 //! the conversation and every HTTP face speak of both.
 
+pub mod call;
 pub mod change;
 pub mod counts;
 pub mod edit;

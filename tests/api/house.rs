@@ -12,8 +12,9 @@ use afterbeep::control::Stores;
 use afterbeep::daemon;
 use afterbeep::directory::{NewPin, Settings, Sound};
 use afterbeep::http;
-use afterbeep::http::calls::{Call, Calls, Purpose, Stage};
+use afterbeep::http::calls::Calls;
 use afterbeep::http::guard::Guard;
+use afterbeep::mailbox::call::{Call, Purpose, Stage};
 use afterbeep::mailbox::{CallerId, MailboxId};
 use afterbeep::state::credential::{Credential, Kind, Role};
 use serde_json::json;
@@ -104,20 +105,22 @@ impl House {
 
 /// Three, until somebody ends one.
 fn calls() -> Calls {
-    let call = |id, context: &str, number: &str, stage| Call {
-        id,
-        call_id: format!("a84b4c76e{id}@pbx.example.com"),
-        caller: CallerId {
-            number: "+12125550147".into(),
-            name: "JANE DOE".into(),
-            ext: String::new(),
-        },
-        mailbox: MailboxId::new(context, number).ok(),
-        context: context.into(),
-        purpose: if number.is_empty() { Purpose::Visit } else { Purpose::Deposit },
-        stage,
-        since: NOW - 60,
-        codec: (id != 7).then_some("PCMU"),
+    let call = |id, context: &str, number: &str, stage| {
+        let call = Call {
+            call_id: format!("a84b4c76e{id}@pbx.example.com"),
+            caller: CallerId {
+                number: "+12125550147".into(),
+                name: "JANE DOE".into(),
+                ext: String::new(),
+            },
+            mailbox: MailboxId::new(context, number).ok(),
+            context: context.into(),
+            purpose: if number.is_empty() { Purpose::Visit } else { Purpose::Deposit },
+            stage,
+            since: NOW - 60,
+            codec: (id != 7).then_some("PCMU"),
+        };
+        (id, call)
     };
     let all = vec![
         call(5, "default", "2001", Stage::Recording),
@@ -132,7 +135,7 @@ fn calls() -> Calls {
         hang_up: Arc::new(move |id| {
             let mut all = all.lock().unwrap();
             let before = all.len();
-            all.retain(|call| call.id != id);
+            all.retain(|(known, _)| *known != id);
             all.len() < before
         }),
         drain: Arc::new(|| {}),

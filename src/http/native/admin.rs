@@ -11,7 +11,7 @@ use super::Face;
 use super::problem::Problem;
 use super::visitor::{At, Visitor};
 use super::wire::time;
-use crate::http::calls;
+use crate::mailbox::call::Call;
 use crate::pii::Pii;
 use crate::state::credential::Scope;
 
@@ -68,9 +68,8 @@ pub(super) struct LiveCall {
 }
 
 impl LiveCall {
-    fn new(call: calls::Call, in_full: bool) -> Self {
-        let calls::Call { id, call_id, caller, mailbox, context, purpose, stage, since, codec } =
-            call;
+    fn new(id: u64, call: Call, in_full: bool) -> Self {
+        let Call { call_id, caller, mailbox, context, purpose, stage, since, codec } = call;
         let number = if in_full || caller.number.is_empty() {
             caller.number
         } else {
@@ -111,8 +110,9 @@ pub(super) async fn calls(visitor: Visitor) -> Result<Json<CallList>, Problem> {
     visitor.needs(Scope::Provision)?;
     let in_full = visitor.principal.may(Scope::Administer);
     let mut calls = (visitor.house.calls.list)();
-    calls.retain(|call| is_within_reach(&visitor, call));
-    let items: Vec<LiveCall> = calls.into_iter().map(|call| LiveCall::new(call, in_full)).collect();
+    calls.retain(|(_, call)| is_within_reach(&visitor, call));
+    let items = calls.into_iter().map(|(id, call)| LiveCall::new(id, call, in_full));
+    let items: Vec<LiveCall> = items.collect();
     let messages = match visitor.administers() {
         Ok(()) => visitor.house.spool.len(),
         Err(_) => {
@@ -130,9 +130,9 @@ pub(super) async fn calls(visitor: Visitor) -> Result<Json<CallList>, Problem> {
 pub(super) async fn hang_up(visitor: Visitor, At(id): At<u64>) -> Result<StatusCode, Problem> {
     visitor.needs(Scope::Administer)?;
     let calls = &visitor.house.calls;
-    let found = (calls.list)().into_iter().find(|call| call.id == id);
-    let found = found.filter(|call| is_within_reach(&visitor, call));
-    let call = found.ok_or_else(|| Problem::missing("call"))?;
+    let found = (calls.list)().into_iter().find(|(known, _)| *known == id);
+    let found = found.filter(|(_, call)| is_within_reach(&visitor, call));
+    let (_, call) = found.ok_or_else(|| Problem::missing("call"))?;
     if !(calls.hang_up)(id) {
         return Err(Problem::missing("call"));
     }
@@ -141,7 +141,7 @@ pub(super) async fn hang_up(visitor: Visitor, At(id): At<u64>) -> Result<StatusC
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn is_within_reach(visitor: &Visitor, call: &calls::Call) -> bool {
+fn is_within_reach(visitor: &Visitor, call: &Call) -> bool {
     match (&call.mailbox, &visitor.principal.mailbox) {
         (Some(id), _) => visitor.principal.reaches(id.context(), id.number()),
         (None, Some(_)) => false,
