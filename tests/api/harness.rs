@@ -141,7 +141,7 @@ fn without_durations(body: &str) -> String {
 #[derive(Default)]
 pub struct Labels {
     known: Vec<(String, String)>,
-    /// All requests so far: what stands there was not drawn.
+    /// All requests so far: what was sent was not drawn.
     pub asked: String,
 }
 
@@ -165,27 +165,49 @@ impl Labels {
                 64 if is_hex(found) => "signature",
                 _ => continue,
             };
-            self.learn(kind, found);
-        }
-        for before in ["<Password>", "\"Password\":\"", "\"password\":\"", "\"pin\":\""] {
-            for rest in text.split(before).skip(1) {
-                let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
-                if digits.len() >= 4 {
-                    self.learn("pin", digits);
-                }
+            if !self.asked.contains(found) {
+                self.learn(kind, found);
             }
         }
-        self.known.iter().fold(text.to_owned(), |text, (label, value)| text.replace(value, label))
+        let sent = self.asked.replace(' ', "");
+        for pin in pins(text).filter(|pin| pin.len() >= 4) {
+            if !pins(&sent).any(|sent| sent == pin) {
+                self.learn("pin", pin);
+            }
+        }
+        self.known.iter().fold(text.to_owned(), |text, (label, value)| {
+            if !label.starts_with("{pin-") {
+                return text.replace(value, label);
+            }
+            // So few digits stand by chance in other numbers too.
+            BEFORE_PINS.iter().fold(text, |text, before| {
+                [("\"", "\""), ("", "<")].iter().fold(text, |text, (open, close)| {
+                    let [from, to] =
+                        [value, label].map(|pin| format!("{before}{open}{pin}{close}"));
+                    text.replace(&from, &to)
+                })
+            })
+        })
     }
 
     fn learn(&mut self, kind: &str, value: &str) {
-        if self.asked.contains(value) || self.known.iter().any(|(_, known)| known == value) {
+        if self.known.iter().any(|(_, known)| known == value) {
             return;
         }
         let prefix = format!("{{{kind}-");
         let n = self.known.iter().filter(|(label, _)| label.starts_with(&prefix)).count() + 1;
         self.known.push((format!("{prefix}{n}}}"), value.to_owned()));
     }
+}
+
+const BEFORE_PINS: [&str; 5] =
+    ["<Password>", "Password=", "\"Password\":", "\"password\":", "\"pin\":"];
+
+fn pins(text: &str) -> impl Iterator<Item = &str> {
+    BEFORE_PINS.iter().flat_map(move |before| {
+        let behind = text.split(before).skip(1).map(|rest| rest.trim_start_matches('"'));
+        behind.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+    })
 }
 
 fn is_uuid(text: &str) -> bool {
