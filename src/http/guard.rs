@@ -204,6 +204,15 @@ impl Guard {
         Ok(principal)
     }
 
+    /// The work of a check, and nothing else: who showed a wrong PIN waits as long as who named
+    /// nobody.
+    pub async fn refuse(&self, secret: &str, from: IpAddr) -> Result<(), Fault> {
+        let turn = self.turn(origin(from)).await.ok_or(Fault::TooFast)?;
+        // Nobody is called so.
+        self.0.state.authenticate(Kind::User, "", secret, turn).await?;
+        Ok(())
+    }
+
     /// Whose credentials these were a moment ago, if he may use them here and now.
     fn known(
         &self,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use argon2::password_hash::PasswordHasher;
@@ -297,17 +297,27 @@ impl State {
         .await?;
         Ok(credential.filter(|_| right))
     }
+
+    /// How many passwords were checked, of those who exist and of those who do not.
+    pub fn checks(&self) -> u64 {
+        self.0.memory.used.load(Ordering::Relaxed)
+    }
 }
 
 /// What passwords are checked in, used again and again: given back to the system's allocator it
 /// would stay with whichever thread had it, 19 MiB for each.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<Vec<Vec<Block>>>);
+pub(super) struct Memory {
+    kept: Mutex<Vec<Vec<Block>>>,
+    /// How often it was filled.
+    used: AtomicU64,
+}
 
 impl Memory {
     fn with<T>(&self, check: impl FnOnce(&mut Vec<Block>) -> T) -> T {
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut memory = kept().pop().unwrap_or_default();
+        self.used.fetch_add(1, Ordering::Relaxed);
         let done = check(&mut memory);
         kept().push(memory);
         done

@@ -15,13 +15,14 @@ use tokio::sync::MutexGuard;
 use super::super::House;
 use super::super::body;
 use super::super::deed::Asker;
+use super::super::fault::Fault;
 use super::super::form;
 use super::super::guard::{Principal, origin};
 use super::Face;
 use super::problem::Problem;
 use super::turns::Turns;
 use crate::directory::{Door, Login};
-use crate::mailbox::{By, DEFAULT_CONTEXT, Mailbox, MailboxId};
+use crate::mailbox::{By, DEFAULT_CONTEXT, Mailbox, MailboxId, pin};
 use crate::state::credential::{Kind, Role, Scope};
 
 pub(super) struct Visitor {
@@ -63,7 +64,8 @@ async fn enter(
             })),
             Login::Locked(locked) => Err(Problem::locked(locked.until - now)),
             Login::Wrong { .. } | Login::NoPin | Login::NoSuchMailbox => {
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "no credentials came, or wrong ones"))
+                house.guard.refuse(&pin, from).await?;
+                Err(Fault::Unknown.into())
             }
         };
     }
@@ -78,7 +80,7 @@ fn owner(headers: &HeaderMap) -> Option<(MailboxId, String)> {
         return None;
     }
     let pair = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
-    let (name, pin) = pair.split_once(':')?;
+    let (name, pin) = pair.split_once(':').filter(|(_, pin)| pin.len() <= pin::LONGEST)?;
     let id = name.contains('@').then(|| name.parse().ok()).flatten()?;
     Some((id, pin.to_owned()))
 }
