@@ -249,8 +249,8 @@ fn web(
         options: Arc::new(in_force(config)),
     };
     let limits = http::Limits { connections, ..http::Limits::default() };
-    let server = http::Server::new(http::router(&house, &config.http), limits)
-        .behind(&config.http.trusted_proxies);
+    let server =
+        http::Server::of_faces(&house, &config.http, limits).behind(&config.http.trusted_proxies);
     Ok(server)
 }
 

@@ -99,6 +99,26 @@ async fn a_long_list_is_whole() {
     assert_eq!(ids, (1..=1500).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
+/// Who has a mailbox is told neither by the answer to a wrong PIN nor by the work that it makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_do_not_learn_who_has_a_mailbox() {
+    let house = House::with(0).await;
+    let address = house.address;
+    let mut answers = vec![];
+    for login in ["2001@default:1111", "9999@default:1111", "2001:1111"] {
+        for login in [login.to_owned(), format!("{login}{}", "1".repeat(20))] {
+            let request = format!("GET /v1/mailboxes HTTP/1.1\nAuthorization: Basic {login}\n");
+            let before = house.stores.state.checks();
+            let ask = move || harness::exchange(&request, address);
+            let answer = tokio::task::spawn_blocking(ask).await.unwrap();
+            answers.push((answer, house.stores.state.checks() - before));
+        }
+    }
+    assert!(answers[0].0.0.starts_with("HTTP/1.1 401"), "{answers:?}");
+    assert_eq!(answers[0].1, 1);
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+}
+
 /// Programs read the description, people the page that shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_interface_describes_itself() {

@@ -21,6 +21,9 @@ pub enum Fault {
     TooFast,
     TooLarge,
     TooSlow,
+    /// What came before the body: too long, or no HTTP.
+    LongHead,
+    Garbled,
     /// What nobody outside can mend; the log says more.
     Broken,
 }
@@ -33,6 +36,8 @@ impl Fault {
             Self::Locked { .. } | Self::TooFast => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::LongHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Garbled => StatusCode::BAD_REQUEST,
             Self::Broken => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -11,6 +11,7 @@ mod crowd;
 mod deed;
 mod fault;
 mod form;
+mod head;
 mod link;
 #[allow(unused_qualifications, reason = "utoipa's macros name all in full")]
 mod native;
@@ -50,7 +51,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::middleware;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -62,6 +63,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
@@ -74,7 +76,9 @@ use crate::spool::{Renditions, Spool};
 use crate::state::State;
 use crate::tls;
 use crowd::{Crowd, Seat};
+use fault::Fault;
 use guard::Guard;
+use head::Heard;
 
 /// Makes path and query of a message's audio for a letter: good without a login, until this Unix
 /// second.
@@ -122,22 +126,27 @@ pub struct Media {
 /// Longer than the slowest upload that is waited for.
 const SLOWEST: Duration = Duration::from_secs(600);
 
-type Face = fn(House, &config::Http) -> Router;
+type Routes = fn(House, &config::Http) -> Router;
+/// How a face says what is wrong with a request that never came to it.
+type Refuse = fn(&House, Fault) -> Response;
 
-/// Every vendor's interface, and whether it is shown.
-fn faces(options: &config::Http) -> [(bool, Face); 5] {
+/// Every vendor's interface: whether it is shown, and what its addresses begin with. Where several
+/// fit the first counts.
+fn faces(options: &config::Http) -> [(bool, &'static [&'static str], Routes, Refuse); 5] {
+    use dialect::{onsip, telebroad, telecmi, telecomx, yay};
+    let calls: &[_] = &["/v2/", "/v1/voicemail", "/v1/play"];
     [
-        (options.telebroad, dialect::telebroad::routes),
-        (options.onsip, dialect::onsip::routes),
-        (options.telecomx, dialect::telecomx::routes),
-        (options.yay, dialect::yay::routes),
-        (options.telecmi, dialect::telecmi::routes),
+        (options.telebroad, &["/api/teleconsole/"], telebroad::routes, telebroad::refuse),
+        (options.onsip, &["/api", "/webapi"], onsip::routes, onsip::refuse),
+        (options.telecomx, &["/mvno/", "/pbx/", "/auth/"], telecomx::routes, telecomx::refuse),
+        (options.yay, &["/voip/"], yay::routes, yay::refuse),
+        (options.telecmi, calls, telecmi::routes, telecmi::refuse),
     ]
 }
 
-pub fn router(house: &House, options: &config::Http) -> Router {
+fn router(house: &House, options: &config::Http) -> Router {
     let mut router = Router::new();
-    for (_, routes) in faces(options).into_iter().filter(|(shown, _)| *shown) {
+    for (_, _, routes, _) in faces(options).into_iter().filter(|(shown, ..)| *shown) {
         router = router.merge(routes(house.clone(), options));
     }
     if options.api {
@@ -155,6 +164,19 @@ pub fn router(house: &House, options: &config::Http) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, SLOWEST))
         .layer(CatchPanicLayer::new())
 }
+
+/// What the face at a path says of a request that never came to it.
+fn refusals(house: &House, options: &config::Http) -> Refusals {
+    let (house, faces) = (house.clone(), faces(options));
+    Arc::new(move |path, fault| {
+        let mut shown = faces.iter().filter(|(shown, ..)| *shown);
+        let asked = shown.find(|(_, at, ..)| at.iter().any(|at| path.starts_with(at)));
+        let refuse = asked.map_or(native::refuse as Refuse, |(_, _, _, refuse)| *refuse);
+        refuse(&house, fault)
+    })
+}
+
+type Refusals = Arc<dyn Fn(&str, Fault) -> Response + Send + Sync>;
 
 /// What an authority asks on port 80 before it signs a certificate (RFC 8555 §8.3), and nothing else.
 pub fn challenges(challenges: tls::acme::Challenges) -> Router {
@@ -237,6 +259,7 @@ pub struct Server {
     crowd: Crowd,
     tls: Option<tls::Shown>,
     proxies: Arc<[Network]>,
+    refusals: Refusals,
 }
 
 impl Server {
@@ -245,7 +268,13 @@ impl Server {
             Limits { connections: limits.connections.min(Semaphore::MAX_PERMITS), ..limits };
         let places = Arc::new(Semaphore::new(limits.connections));
         let crowd = Crowd::new(usize::MAX, limits.connections.div_ceil(2));
-        Self { router, limits, places, crowd, tls: None, proxies: Arc::default() }
+        let refusals: Refusals = Arc::new(|_, fault| fault.status().into_response());
+        Self { router, limits, places, crowd, tls: None, proxies: Arc::default(), refusals }
+    }
+
+    /// All faces that are shown.
+    pub fn of_faces(house: &House, options: &config::Http, limits: Limits) -> Self {
+        Self { refusals: refusals(house, options), ..Self::new(router(house, options), limits) }
     }
 
     /// Speaks HTTPS.
@@ -322,24 +351,36 @@ impl Server {
         from: SocketAddr,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let Self { router, limits, proxies, .. } = self;
+        let Self { router, limits, proxies, refusals, .. } = self;
         let service = service_fn(move |mut request: Request<Incoming>| {
             let from = source(from, request.headers(), &proxies);
             request.extensions_mut().insert(ConnectInfo(from));
             let request = request.map(|body| body::paced(Body::new(body), limits.body));
             TowerToHyperService::new(router.clone()).call(request)
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.patience)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = pin!(connection);
-        tokio::select! {
-            // What a client does wrong is its own affair.
-            _ = &mut connection => return,
-            _ = stopped.wait_for(|stopped| *stopped) => connection.as_mut().graceful_shutdown(),
+        let mut heard = Heard::new(stream);
+        {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.patience)
+                .max_buf_size(head::LONGEST)
+                .serve_connection(TokioIo::new(&mut heard), service);
+            let mut connection = pin!(connection);
+            let is_over = tokio::select! {
+                // What a client does wrong is its own affair.
+                _ = &mut connection => true,
+                _ = stopped.wait_for(|stopped| *stopped) => false,
+            };
+            if !is_over {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
-        let _ = connection.await;
+        if let Some((path, fault)) = heard.refused() {
+            let answer = refusals(path, fault);
+            // Who does not listen is not waited for.
+            let _ = timeout(limits.patience, heard.answer(answer)).await;
+        }
     }
 }
 

@@ -170,6 +170,12 @@ async fn a_plus_is_read_as_its_place_has_it() {
             let answer = got(address, path, login);
             assert!(answer.contains(form), "{path}: {answer}");
         }
+        // Yay's queries name the sound that is sent.
+        let header = b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x08\0\0\0";
+        let audio = [&header[..], &[0; 8]].concat();
+        let kind = format!("{YAY}Content-Type: audio/wav\r\n");
+        let answer = posted(address, "POST /voip/sound?name=Joe+Smith%2B", &kind, &audio);
+        assert!(answer.contains("\"name\":\"Joe Smith+\""), "{answer}");
     })
     .await;
 }
@@ -308,10 +314,53 @@ async fn a_hundred_thousand_parameters_are_too_many() {
             let answer = got(address, &format!("{path}{many}"), login);
             assert!(form.refuses(&answer), "{path}: {answer}");
         }
-        // A head of megabytes is refused before anybody looks at it.
-        let all = "a=1&".repeat(500_000);
-        let answer = got(address, &format!("/api?{all}"), "");
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    })
+    .await;
+}
+
+/// What nobody reads to its end, or cannot read: not even its path need be whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_cannot_be_read_are_refused_in_each_faces_form() {
+    with(house("hostile").await, |address| {
+        for (form, path, login) in [
+            (Telebroad, "/api/teleconsole/rest/voicemail?mailbox=2001", TELEBROAD),
+            (Onsip, "/api?Action=SessionCreate", ""),
+            (Onsip, "/webapi?Action=SessionCreate", ""),
+            (Telecomx, "/mvno/voicemail/+4520000001/4821?", ""),
+            (Telecomx, "/pbx/voicemail?", ROOT),
+            (Yay, "/voip/mailbox?", YAY),
+            (Telecmi, "/v2/play?", ""),
+            (Telecmi, "/v1/play?", ""),
+            (Ours, "/v1/mailboxes?", ROOT),
+            (Ours, "/nowhere?", ""),
+        ] {
+            let many = |times| format!("GET {path}{}", "&a=1".repeat(times));
+            let field = format!("X-Long: {}\r\n", "x".repeat(300_000));
+            for (name, line, headers, number) in [
+                ("100,000 parameters", many(100_000), login, "431"),
+                ("2 MB of parameters", many(500_000), login, "431"),
+                ("a long field", many(0), &*field, "431"),
+                ("a space in the query", many(1) + " b", login, "400"),
+                ("a field that is none", many(0), "X Y\r\n", "400"),
+            ] {
+                let answer = posted(address, &line, headers, b"");
+                assert!(form.refuses(&answer), "{path}, {name}: {answer}");
+                assert!(form == Onsip || answer.contains(number), "{path}, {name}: {answer}");
+            }
+        }
+        // Behind a request that was answered, and in pieces.
+        let mut stream = TcpStream::connect(address).unwrap();
+        let mut answer = [0; 4096];
+        for path in ["/v1/health", "/voip/mailbox"] {
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            assert!(stream.read(&mut answer).unwrap() > 0);
+        }
+        for piece in ["GE", "T /voip/mail", "box?x", " y HTTP/1.1\r\n\r\n"] {
+            stream.write_all(piece.as_bytes()).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(Yay.refuses(&answer), "{answer}");
     })
     .await;
 }

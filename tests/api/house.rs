@@ -27,7 +27,7 @@ pub struct House {
     pub address: SocketAddr,
     /// Unix seconds; time passes only where a transcript says so.
     pub clock: Arc<AtomicI64>,
-    _stores: Stores,
+    pub stores: Stores,
     _dir: tempfile::TempDir,
 }
 
@@ -90,16 +90,15 @@ impl House {
             calls: calls(),
             options: Arc::new(json!({"spool": "/var/spool/afterbeep"})),
         };
-        let router = http::router(&house, &options);
         let listener = http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = tokio::sync::watch::channel(false);
-        let server = http::Server::new(router, limits);
+        let server = http::Server::of_faces(&house, &options, limits);
         tokio::spawn(async move {
             server.serve(listener, stopped).await;
             drop(stop);
         });
-        Self { address, clock, _stores: stores, _dir: dir }
+        Self { address, clock, stores, _dir: dir }
     }
 }
 

@@ -31,6 +31,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::House;
+use super::fault::Fault;
 use super::link::Links;
 use idempotency::Remembered;
 use problem::Problem;
@@ -80,6 +81,10 @@ impl Modify for Login {
 }
 
 pub(super) use sound::in_letter;
+
+pub(super) fn refuse(_: &House, fault: Fault) -> Response {
+    Problem::from(fault).into_response()
+}
 
 pub(super) fn routes(house: House) -> Router {
     let (links, letters) = (Links::new(&house.state), Links::in_letters(&house.state));

@@ -102,6 +102,8 @@ impl From<Fault> for Problem {
             Fault::TooFast => "too many requests at once: try again in a moment",
             Fault::TooLarge => "the body is too large",
             Fault::TooSlow => "the body is too slow",
+            Fault::LongHead => "the address and the header fields are too long",
+            Fault::Garbled => "this is no request that can be read",
             Fault::Broken => "something is broken here; the log says what",
         };
         let retry_after = (fault == Fault::TooFast).then_some(1);

@@ -74,31 +74,46 @@ async fn answer(
     let begun = Instant::now();
     let query = query.as_deref().unwrap_or("");
     let given = match body::words(body).await {
-        Ok(body) => Given::read(query, &String::from_utf8_lossy(&body)).map_err(|_| TOO_MANY),
-        Err(Fault::TooSlow) => Err(("Request.TooSlow", "The request is too slow")),
-        Err(_) => Err(("Request.TooLarge", "The request is too large")),
+        Ok(body) => Given::read(query, &String::from_utf8_lossy(&body)).map_err(|_| {
+            Failure::request("Action", "Parameter.TooMany", "There are too many parameters")
+        }),
+        Err(fault) => Err(fault.into()),
     };
     let (given, known) = match given {
         Ok(given) if ![Method::GET, Method::HEAD, Method::POST].contains(&method) => {
-            (given, Some(("Method.Unknown", "GET or POST is needed")))
+            (given, Some(Failure::request("Action", "Method.Unknown", "GET or POST is needed")))
         }
         Ok(given) => (given, None),
         Err(why) => (Given::nothing(), Some(why)),
     };
-    let mut context = Context {
-        given: &given,
+    let mut context = context(&given, &face.house);
+    let result = match known {
+        None => face.perform(&given, &headers, from.ip(), &mut context).await,
+        Some(why) => Err(why),
+    };
+    context.milliseconds = begun.elapsed().as_millis();
+    told(context, result)
+}
+
+pub(in crate::http) fn refuse(house: &House, fault: Fault) -> Response {
+    told(context(&Given::nothing(), house), Err(fault.into()))
+}
+
+fn context<'g>(given: &'g Given, house: &House) -> Context<'g> {
+    Context {
+        given,
         defaults: vec![],
         valid: true,
         request_faults: vec![],
         action_fault: None,
-        date_time: map::date_time((face.house.now)()),
+        date_time: map::date_time((house.now)()),
         milliseconds: 0,
         session: None,
-    };
-    let result = match known {
-        None => face.perform(&given, &headers, from.ip(), &mut context).await,
-        Some((code, why)) => Err(Failure::request("Action", code, why)),
-    };
+    }
+}
+
+fn told(mut context: Context, result: Result<Element, Failure>) -> Response {
+    let given = context.given;
     let callback = given.text("Callback");
     let callback = match callback.map(|name| (name, wire::is_callback(name))) {
         Some((_, false)) => {
@@ -131,7 +146,6 @@ async fn answer(
     // A locked login is a valid request all the same: clients test for that.
     let locked = context.request_faults.iter().any(|fault| fault.code == LOCKED);
     context.valid = context.request_faults.is_empty() || locked;
-    context.milliseconds = begun.elapsed().as_millis();
     let response = wire::response(&context, result.filter(|_| context.request_faults.is_empty()));
     let json = given.text("Output") == Some("json");
     let (kind, body) = match (json, callback) {
@@ -151,7 +165,6 @@ async fn answer(
 }
 
 const XML: &str = "text/xml; charset=utf-8";
-const TOO_MANY: (&str, &str) = ("Parameter.TooMany", "There are too many parameters");
 const LOCKED: &str = "Accessor.LoginLocked";
 
 impl Face {
@@ -393,7 +406,14 @@ impl<E: Into<Fault>> From<E> for Failure {
             Fault::TooFast => {
                 Self::Action("Request.TooMany", "Too many requests at once: try again".into())
             }
-            Fault::TooLarge | Fault::TooSlow | Fault::Broken => Self::Broken,
+            Fault::TooSlow => Self::request("Action", "Request.TooSlow", "The request is too slow"),
+            Fault::TooLarge | Fault::LongHead => {
+                Self::request("Action", "Request.TooLarge", "The request is too large")
+            }
+            Fault::Garbled => {
+                Self::request("Action", "Request.Invalid", "The request cannot be read")
+            }
+            Fault::Broken => Self::Broken,
         }
     }
 }

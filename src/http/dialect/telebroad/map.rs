@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     Settings(String),
     TooLarge,
     TooSlow,
+    LongHead,
+    Garbled,
     NoSuchCall,
     NoSuchMethod,
     Broken,
@@ -319,6 +321,8 @@ pub(super) fn error(refusal: &Refusal) -> Error {
         }
         Refusal::NoSuchFile => (404, "Voicemail does not exist".into()),
         Refusal::TooLarge => (413, "Too large".into()),
+        Refusal::LongHead => (431, "The request is too long".into()),
+        Refusal::Garbled => (400, "The request cannot be read".into()),
         Refusal::NoSuchCall => (404, "This call does not exist here".into()),
         Refusal::NoSuchMethod => (405, "This call does not take this method".into()),
         Refusal::Broken => (500, "Internal error".into()),

@@ -71,6 +71,10 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
     Router::new().nest(BASE, face)
 }
 
+pub(in crate::http) fn refuse(_: &House, fault: Fault) -> Response {
+    Refusal::from(fault).into_response()
+}
+
 type Answer = Result<Response, Refusal>;
 
 /// Who asks, and what the query and the header fields say.
@@ -314,6 +318,8 @@ impl<E: Into<Fault>> From<E> for Refusal {
             Fault::TooFast => Self::Busy,
             Fault::TooLarge => Self::TooLarge,
             Fault::TooSlow => Self::TooSlow,
+            Fault::LongHead => Self::LongHead,
+            Fault::Garbled => Self::Garbled,
             Fault::Broken => Self::Broken,
         }
     }

@@ -43,6 +43,10 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
         .with_state(house)
 }
 
+pub(in crate::http) fn refuse(_: &House, fault: Fault) -> Response {
+    Refused::from(fault).into_response()
+}
+
 /// A message as the global form's webhook tells a missed call.
 pub fn missed_call(message: &Message, appid: u64) -> Value {
     serde_json::to_value(map::missed_call(message, appid, Form::Global)).unwrap_or_default()
@@ -204,6 +208,8 @@ impl<E: Into<Fault>> From<E> for Refused {
             Fault::Locked { .. } | Fault::TooFast => Self(429, "too many requests"),
             Fault::TooLarge => Self(413, "the body is too large"),
             Fault::TooSlow => Self(408, "the body is too slow"),
+            Fault::LongHead => Self(431, "the request is too long"),
+            Fault::Garbled => Self(400, "the request cannot be read"),
             Fault::Broken => Self(500, "internal error"),
         }
     }

@@ -40,6 +40,10 @@ pub(in crate::http) fn routes(house: House, _: &config::Http) -> Router {
         .with_state(house)
 }
 
+pub(in crate::http) fn refuse(_: &House, fault: Fault) -> Response {
+    Refused::from(fault).into_response()
+}
+
 async fn nothing() -> Refused {
     Refused(StatusCode::NOT_FOUND, "path")
 }
@@ -178,6 +182,7 @@ impl<E: Into<Fault>> From<E> for Refused {
             Fault::Locked { .. } => Self(StatusCode::FORBIDDEN, "login"),
             Fault::TooFast => Self(fault.status(), "rate"),
             Fault::TooLarge | Fault::TooSlow => Self(fault.status(), "body"),
+            Fault::LongHead | Fault::Garbled => Self(fault.status(), "request"),
             Fault::Broken => Self(fault.status(), "internal_error"),
         }
     }

@@ -58,6 +58,10 @@ pub(in crate::http) fn routes(house: House, options: &config::Http) -> Router {
     Router::new().nest("/voip", inner)
 }
 
+pub(in crate::http) fn refuse(_: &House, fault: Fault) -> Response {
+    Refused::from(fault).into_response()
+}
+
 /// Why not, by the status that says so.
 struct Refused(StatusCode);
 type Answer = Result<Response, Refused>;
