@@ -17,7 +17,7 @@ pub(super) const WORDS: usize = 256 * 1024;
 pub(super) const RECORDING: usize = 32 * 1024 * 1024;
 /// So much of what is too large is read and thrown away: a client that is still writing does not
 /// hear the answer.
-const THROWN_AWAY: usize = 32 * 1024 * 1024;
+pub(super) const THROWN_AWAY: usize = 32 * 1024 * 1024;
 /// Recordings that are in memory at one time, all together.
 static ROOM: Room = Room { most: 256 * 1024 * 1024, taken: AtomicUsize::new(0) };
 /// Each of so many bytes lengthens the patience by a second.

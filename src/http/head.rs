@@ -8,16 +8,13 @@ use std::task::{Context, Poll, ready};
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, copy, sink};
 
-use super::body::WORDS;
+use super::body::{THROWN_AWAY, WORDS};
 use super::fault::Fault;
 
 /// Address and header fields together: more nobody means.
 pub(super) const LONGEST: usize = 64 * 1024;
 /// More than the path of any face.
 const KEPT: usize = 256;
-/// So much of what is too long is read and thrown away: a client that is still writing does not
-/// hear the answer.
-const THROWN_AWAY: u64 = 32 * 1024 * 1024;
 
 /// A connection that remembers how its last request began.
 pub(super) struct Heard<S> {
@@ -52,7 +49,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Heard<S> {
         answer.extend_from_slice(&body);
         self.stream.write_all(&answer).await?;
         self.stream.shutdown().await?;
-        copy(&mut (&mut self.stream).take(THROWN_AWAY), &mut sink()).await.map(drop)
+        let mut rest = (&mut self.stream).take(THROWN_AWAY as u64);
+        copy(&mut rest, &mut sink()).await.map(drop)
     }
 }
 

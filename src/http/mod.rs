@@ -58,6 +58,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -172,7 +174,13 @@ fn refusals(house: &House, options: &config::Http) -> Refusals {
         let mut shown = faces.iter().filter(|(shown, ..)| *shown);
         let asked = shown.find(|(_, at, ..)| at.iter().any(|at| path.starts_with(at)));
         let refuse = asked.map_or(native::refuse as Refuse, |(_, _, _, refuse)| *refuse);
-        refuse(&house, fault)
+        let mut response = refuse(&house, fault);
+        // RFC 9110 §6.6.1.
+        let now = Timestamp::from_second((house.now)()).unwrap_or_default();
+        let now = DateTimePrinter::new().timestamp_to_rfc9110_string(&now).ok();
+        let now = now.and_then(|now| HeaderValue::try_from(now).ok());
+        response.headers_mut().extend(now.map(|now| (header::DATE, now)));
+        response
     })
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::errand::{self, Errand, Wishes};
@@ -86,6 +87,8 @@ struct Ended {
 const PAGE: i64 = 64;
 /// Changes of which is written down together what follows from them.
 const TOGETHER: usize = 256;
+/// Changes that wait to be written down. More are forgotten, but not that messages came.
+const MOST_UNWRITTEN: usize = 10_000;
 /// Nothing happens by itself for longer than this, whatever the clock does.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Between two tries to write down what has become of a notice.
@@ -103,9 +106,9 @@ impl Office {
         let office = Arc::new(self);
         let wake = Arc::new(Notify::new());
         let (changes, happenings) = (office.spool.changes(), office.directory.happenings());
-        office.settle_all(Lacking::Lost).await;
+        let settled = office.settle_all(Lacking::Lost).await;
         office.finish_deletions().await;
-        let hears = tokio::spawn(office.clone().hear(changes, wake.clone()));
+        let hears = tokio::spawn(office.clone().hear(changes, settled, wake.clone()));
         let watches = tokio::spawn(office.clone().hear_directory(happenings, wake.clone()));
         let (rounds, called) = (office.clone(), wake.clone());
         let goes = tokio::spawn(async move { rounds.go_round(|| called.notify_one()).await });
@@ -117,14 +120,24 @@ impl Office {
         sends.abort();
     }
 
-    async fn hear(self: Arc<Self>, mut changes: broadcast::Receiver<Change>, wake: Arc<Notify>) {
+    async fn hear(
+        self: Arc<Self>,
+        mut changes: broadcast::Receiver<Change>,
+        mut settled: bool,
+        wake: Arc<Notify>,
+    ) {
         let programs = Programs::default();
+        // What could not be written down is tried again.
+        let mut unwritten: Vec<Change> = vec![];
         loop {
             let (mut heard, mut missed) = (vec![], 0);
-            match changes.recv().await {
-                Ok(change) => heard.push(change),
-                Err(RecvError::Lagged(many)) => missed += many,
-                Err(RecvError::Closed) => return,
+            let patience =
+                if settled && unwritten.is_empty() { Duration::MAX } else { WRITE_AGAIN };
+            match timeout(patience, changes.recv()).await {
+                Ok(Ok(change)) => heard.push(change),
+                Ok(Err(RecvError::Lagged(many))) => missed += many,
+                Ok(Err(RecvError::Closed)) => return,
+                Err(_) => {}
             }
             // What has come meanwhile is written down with it.
             while heard.len() < TOGETHER {
@@ -139,16 +152,29 @@ impl Office {
                     programs.tell(&self.extern_notify, change.mailbox(), counts);
                 }
             }
-            if let Err(error) = self.write_down(&heard).await {
-                warn!("what follows from {} changes was not written down: {error}", heard.len());
+            let is_new = unwritten.is_empty();
+            unwritten.append(&mut heard);
+            match self.write_down(&unwritten).await {
+                Ok(()) => unwritten.clear(),
+                Err(error) if is_new => {
+                    warn!("what follows from a change cannot be written down yet: {error}");
+                }
+                Err(_) => {}
+            }
+            if unwritten.len() > MOST_UNWRITTEN {
+                missed += unwritten.len() as u64;
+                unwritten.clear();
             }
             if missed > 0 {
                 info!("{missed} changes came faster than notices were written");
-                // What was missed of deliveries stands as intents.
-                self.settle_all(Lacking::Coming).await;
+                settled = false;
                 for (mailbox, _) in self.directory.all() {
                     programs.tell(&self.extern_notify, &mailbox, self.spool.counts(&mailbox));
                 }
+            }
+            // What was missed of deliveries stands as intents.
+            if !settled && unwritten.is_empty() {
+                settled = self.settle_all(Lacking::Coming).await;
             }
             wake.notify_one();
         }
@@ -229,15 +255,19 @@ impl Office {
         self.state.post(&settled, &postings, now).await
     }
 
-    /// Intents of before: those whose message exists are sent.
-    async fn settle_all(&self, lacking: Lacking) {
+    /// Intents of before: those whose message exists are sent. False where that could not be
+    /// written down.
+    async fn settle_all(&self, lacking: Lacking) -> bool {
         let mut after = String::new();
         loop {
             let intents = match self.state.intents(&after, PAGE).await {
                 Ok(intents) => intents,
-                Err(error) => return warn!("intents to notify cannot be read: {error}"),
+                Err(error) => {
+                    warn!("intents to notify cannot be read: {error}");
+                    return false;
+                }
             };
-            let Some(last) = intents.last() else { return };
+            let Some(last) = intents.last() else { return true };
             after.clone_from(&last.message);
             let (mut settled, mut postings) = (vec![], vec![]);
             for intent in intents {
@@ -253,7 +283,8 @@ impl Office {
                 settled.push(intent.message);
             }
             if let Err(error) = self.state.post(&settled, &postings, now()).await {
-                return warn!("intents to notify cannot be settled: {error}");
+                warn!("intents to notify cannot be settled: {error}");
+                return false;
             }
         }
     }

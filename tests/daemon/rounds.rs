@@ -96,23 +96,60 @@ async fn a_letter_that_was_taken_is_not_sent_again_where_that_cannot_be_written_
     let mut office = home.office(liar.port);
     office.rounds = Rounds::default();
     home.leave("Ada Lovelace", 1_700_000_000).await;
-    // As on a disk that has no room for it.
-    let database = home.dir.path().join("state/state.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
-    let sql = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let trigger =
-        "CREATE TRIGGER full BEFORE DELETE ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END";
-    sqlx::raw_sql(trigger).execute(&sql).await.unwrap();
+    let disk = Disk::full(&home, "DELETE").await;
     let runs = tokio::spawn(office.run(stopped));
     assert!(soon(|| liar.had().len() == 1));
     home.leave("Grace Hopper", 1_700_000_000).await;
     assert!(soon(|| liar.had().len() == 2));
     assert_eq!(home.state.outbox(0, 9).await.unwrap().len(), 2);
-    sqlx::raw_sql("DROP TRIGGER full").execute(&sql).await.unwrap();
+    disk.grow().await;
     home.until_sent().await;
     assert_eq!(liar.had().into_values().collect::<Vec<_>>(), [1, 1], "each once");
     stop.send(true).unwrap();
     runs.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_cannot_be_written_down_is_as_soon_as_it_can_be() {
+    let home = Desk::new().await;
+    let liar = Liar::start();
+    let (stop, stopped) = watch::channel(false);
+    let mut office = home.office(liar.port);
+    office.rounds = Rounds::default();
+    let disk = Disk::full(&home, "INSERT").await;
+    // One is there when the office opens, one comes after it.
+    home.leave("Ada Lovelace", 1_700_000_000).await;
+    let mut heard = home.spool.changes();
+    let runs = tokio::spawn(office.run(stopped));
+    home.leave("Grace Hopper", 1_700_000_000).await;
+    heard.recv().await.unwrap();
+    assert_eq!(home.state.outbox(0, 9).await.unwrap(), []);
+    disk.grow().await;
+    assert!(soon(|| liar.had().len() == 2));
+    home.until_sent().await;
+    assert_eq!(liar.had().into_values().collect::<Vec<_>>(), [1, 1], "each once");
+    stop.send(true).unwrap();
+    runs.await.unwrap();
+}
+
+/// A state that takes no more of one kind.
+struct Disk(sqlx::SqlitePool);
+
+impl Disk {
+    async fn full(home: &Desk, verb: &str) -> Self {
+        let database = home.dir.path().join("state/state.db");
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+        let sql = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        let trigger = format!(
+            "CREATE TRIGGER full BEFORE {verb} ON outbox BEGIN SELECT RAISE(ABORT, 'full'); END"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger)).execute(&sql).await.unwrap();
+        Self(sql)
+    }
+
+    async fn grow(self) {
+        sqlx::raw_sql("DROP TRIGGER full").execute(&self.0).await.unwrap();
+    }
 }
 
 fn second(text: &str) -> i64 {
