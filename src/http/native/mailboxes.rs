@@ -136,6 +136,9 @@ pub(super) async fn edit(
     if let Some(number) = patch.number.filter(|number| number != id.number()) {
         let to =
             MailboxId::new(id.context(), &number).map_err(|why| Problem::wrong(why.to_string()))?;
+        if !visitor.principal.reaches(to.context(), to.number()) {
+            return Err(Problem::forbidden("that number is out of your reach"));
+        }
         house.renumber_mailbox(visitor.asker(), &id, &to).await?;
         id = to;
     }
