@@ -175,13 +175,21 @@ impl Shard {
         let before = self.tick;
         self.tick = self.tick.max(due.saturating_sub(CATCH_UP));
         self.receive(moment, post);
-        if before / self.unhurried() < due / self.unhurried() {
-            self.receive_unhurried(moment, post);
-        }
         while self.tick < due {
             self.tick += 1;
             self.send_due();
             self.look_round(now);
+        }
+        let period = self.unhurried();
+        if self.hurried == 0 {
+            if before / period < due / period {
+                self.receive_unhurried(0, 1, moment, post);
+            }
+        } else {
+            // Some at every tick, so that no frame to be sent waits for all of them.
+            for tick in before.max(due.saturating_sub(period)) + 1..=due {
+                self.receive_unhurried(tick % period, period, moment, post);
+            }
         }
         self.outbox.tick(now);
     }
@@ -216,8 +224,10 @@ impl Shard {
         if self.lines.load(Ordering::Relaxed) < MANY { UNHURRIED } else { UNHURRIED_AMONG_MANY }
     }
 
-    fn receive_unhurried(&mut self, moment: &Moment, post: &mut Post) {
-        for (index, wire) in self.wires.iter_mut().enumerate() {
+    fn receive_unhurried(&mut self, first: u64, stride: u64, moment: &Moment, post: &mut Post) {
+        let [first, stride] = [first, stride].map(|n| usize::try_from(n).unwrap_or(1));
+        let wires = self.wires.iter_mut().enumerate();
+        for (index, wire) in wires.skip(first).step_by(stride) {
             let Some(wire) = wire.as_mut().filter(|wire| wire.patience == Patience::Round) else {
                 continue;
             };

@@ -22,7 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -73,6 +73,8 @@ struct Inner {
     pool: SqlitePool,
     pin_key: PinKey,
     leases: [Mutex<Lease>; 3],
+    /// Who leases numbers: one at a time, however many wait for them.
+    leasing: tokio::sync::Mutex<()>,
     /// Counts changes of the credentials; what was known before one is not known after it.
     credentials_version: AtomicU64,
     /// What passwords are checked in: as much as is checked at one time.
@@ -141,12 +143,23 @@ impl Lease {
         Drawn::Number(number)
     }
 
+    /// There is no block after this one.
+    fn is_last(&self) -> bool {
+        self.ahead.is_none()
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.now.is_empty() && self.ahead.is_none()
+    }
+
     /// Every number up to this one was given, or is never given.
     fn has_passed(&self, number: u64) -> bool {
         number < self.now.start
     }
 }
 
+/// A disk may hang for so long before what is written counts as failed.
+const BUSY: Duration = Duration::from_secs(30);
 /// No number is larger: JSON's numbers are whole up to here.
 pub const HIGHEST: u64 = 1 << 53;
 /// A tree that claims a larger one is not followed there: numbers to come need room.
@@ -205,7 +218,8 @@ impl State {
         let options = SqliteConnectOptions::new()
             .filename(&database)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY);
         let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         sqlx::raw_sql(outbox::SCHEMA).execute(&pool).await?;
@@ -219,6 +233,7 @@ impl State {
             pool,
             pin_key,
             leases: Default::default(),
+            leasing: tokio::sync::Mutex::default(),
             credentials_version: AtomicU64::new(0),
             memory: credential::Memory::default(),
             attempts,
@@ -243,18 +258,23 @@ impl State {
                 Drawn::NearlyLast(number) => {
                     let state = self.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = state.extend(counter).await {
+                        if let Err(error) = state.extend(counter, Lease::is_last).await {
                             warn!("no numbers could be leased in advance: {error}");
                         }
                     });
                     return Ok(number);
                 }
-                Drawn::UsedUp => self.extend(counter).await?,
+                Drawn::UsedUp => self.extend(counter, Lease::is_used_up).await?,
             }
         }
     }
 
-    async fn extend(&self, counter: Counter) -> Result<(), Error> {
+    /// Leases another block where the lease needs one, unless somebody has done so meanwhile.
+    async fn extend(&self, counter: Counter, needs: fn(&Lease) -> bool) -> Result<(), Error> {
+        let _turn = self.0.leasing.lock().await;
+        if !needs(&self.lease(counter)) {
+            return Ok(());
+        }
         let block = counter.block();
         let end: i64 = sqlx::query_scalar(
             "INSERT INTO counter (name, high_water) VALUES (?1, ?2 + 1)
@@ -267,7 +287,6 @@ impl State {
         .fetch_one(&self.0.pool)
         .await?;
         let end = u64::try_from(end).unwrap_or(u64::MAX);
-        // Two callers may have leased at once: one block then stays unused.
         self.lease(counter).ahead = Some(end - block..end);
         Ok(())
     }
@@ -412,6 +431,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn however_many_wait_for_the_first_number_one_block_is_leased() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let state = state.clone();
+            callers.spawn(async move { state.next(Counter::Message).await.unwrap() });
+        }
+        let mut numbers = callers.join_all().await;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=64).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
     async fn numbers_found_in_the_tree_are_not_given_again() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).await.unwrap();
@@ -432,7 +465,7 @@ mod tests {
             .execute(&state.0.pool)
             .await
             .unwrap();
-        state.extend(Counter::Message).await.unwrap();
+        state.extend(Counter::Message, |_| true).await.unwrap();
         drop(state);
         let state = State::open(dir.path()).await.unwrap();
         assert_eq!(state.next(Counter::Message).await.unwrap(), 1, "healed");
