@@ -4,8 +4,10 @@
 //! Changes take effect in memory at once and are written in the background; until then they are
 //! answered from here. After a crash the folders' times tell what was not written.
 
+mod batch;
 mod cache;
 mod disk;
+mod lookup;
 mod record;
 mod run;
 mod tables;
@@ -23,9 +25,10 @@ use tracing::{error, info};
 use super::query::{Glance, Query};
 use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId, Stem};
 
+use batch::{Batch, Filed};
 use cache::Cache;
-pub(super) use disk::Known;
-use disk::{Batch, Disk, Filed};
+use disk::Disk;
+pub(super) use lookup::Known;
 pub(super) use record::{Seen, Stamp};
 use run::{Entry, HEARD, Run, URGENT};
 use tables::{NAMED, Shelf, Tables};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::disk::{Batch, Filed};
+use super::batch::{Batch, Filed};
 use super::run::{By, Entry, HEARD, Page, Run, URGENT, Wish};
 use super::{Scope, Seen, Usage};
 use crate::mailbox::{Counts, Folder, MailboxId, Message};
