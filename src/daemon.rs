@@ -6,6 +6,7 @@ mod listening;
 mod notices;
 mod trace;
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ fn export(audio: &Path, form: media::Form) -> io::Result<Vec<u8>> {
 /// How the spool reads audio: any file, and repairs the recordings of ours.
 pub const WAV: Reader = Reader {
     info: |path: &Path| media::file::info(path).map(audio),
-    repair: |path: &Path| media::wav::repair(path).map(audio),
+    repair: |file: &File| media::wav::repair_open(file).map(audio),
     playable: |path: &Path| {
         let sound = media::Sound::read(path, media::Codec::Pcmu);
         sound.map(drop).map_err(io::Error::other)

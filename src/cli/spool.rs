@@ -1,5 +1,8 @@
 //! `afterbeep spool …`: is what lies there whole, and is it as the index says?
 
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -36,6 +39,12 @@ impl Verb {
             Self::Sweep { force } => sweep(config, force).await,
         }
     }
+}
+
+/// Makes a WAV file's header agree with its length.
+fn mend(path: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    (WAV.repair)(&file).map(drop)
 }
 
 fn flaws(config: &Config) -> anyhow::Result<(usize, Vec<Flaw>)> {
@@ -81,7 +90,7 @@ async fn repair(config: &Config) -> anyhow::Result<()> {
     for flaw in &before {
         if let What::Unreadable(_) = flaw.what
             && flaw.path.extension().is_some_and(|extension| extension == "wav")
-            && (WAV.repair)(&flaw.path).is_ok()
+            && mend(&flaw.path).is_ok()
         {
             println!("{} has a true header again", flaw.path.display());
         }

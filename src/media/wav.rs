@@ -43,9 +43,13 @@ pub fn info(path: &Path) -> io::Result<Info> {
 
 /// Makes the header agree with the length of the file, as after a crash in mid-recording.
 pub fn repair(path: &Path) -> io::Result<Info> {
-    let file = File::options().read(true).write(true).open(path)?;
-    let layout = Layout::read(&file)?;
-    layout.write(&file, layout.info().samples)?;
+    repair_open(&File::options().read(true).write(true).open(path)?)
+}
+
+/// The same of a file that is open.
+pub fn repair_open(file: &File) -> io::Result<Info> {
+    let layout = Layout::read(file)?;
+    layout.write(file, layout.info().samples)?;
     Ok(layout.info())
 }
 

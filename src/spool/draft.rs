@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -12,13 +12,17 @@ use sha2::{Digest, Sha256};
 use tracing::{error, warn};
 
 use super::edit::remove;
+use super::index::Seen;
 use super::layout::Layout;
-use super::look::seen;
+use super::look::stamp;
 use super::publish::{Acted, Arrival, Work};
 use super::room::{Room, copy_whole, is_full, says_full};
 use super::sidecar::Sidecar;
 use super::{Audio, Error, Probe, Reader};
 use crate::mailbox::{CallerId, Envelope, MailboxId, Message, MessageId, Stem};
+
+/// Audio that is read at once.
+const PIECE: usize = 64 * 1024;
 
 #[derive(Clone)]
 pub struct Draft {
@@ -230,13 +234,9 @@ impl Draft {
 
     /// The message that the finished recording makes: checked and summed.
     pub(super) fn finish(&self, number: u64, reader: Reader) -> Result<(Message, File), Error> {
+        let mut audio = open(&self.audio).map_err(Error::io("open", &self.audio))?;
         let Audio { rate, duration, data_at } =
-            (reader.repair)(&self.audio).map_err(Error::io("read", &self.audio))?;
-        let mut audio = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&self.audio)
-            .map_err(Error::io("open", &self.audio))?;
+            (reader.repair)(&audio).map_err(Error::io("read", &self.audio))?;
         let sha256 = sum(&mut audio, data_at).map_err(Error::io("read", &self.audio))?;
         let bytes = audio.metadata().map_or(0, |meta| meta.len());
         let Envelope { received, call, caller, .. } = &self.envelope;
@@ -255,7 +255,7 @@ impl Draft {
         Ok((message, audio))
     }
 
-    /// Writes the sidecar beside, and tells how to make the message exist.
+    /// Makes its sidecar say all, and tells how to make the message exist.
     pub(super) fn prepare(
         self,
         (message, audio): (Message, File),
@@ -263,26 +263,25 @@ impl Draft {
     ) -> Result<Work, Error> {
         let mut fields = self.fields;
         fields.complete(&message);
-        // A new file: the draft's own sidecar stays true until the message exists.
-        let beside = self.sidecar.with_extension("new");
-        let sidecar =
-            replace(&beside, fields.text().as_bytes()).map_err(Error::io("write", &beside))?;
-        probe.after("sidecar written").map_err(Error::io("write", &beside))?;
-        let (obsolete, probe) = (self.sidecar, probe.clone());
-        let written = vec![(self.audio.clone(), audio), (beside.clone(), sidecar)];
+        let text = self.sidecar;
+        let sidecar = overwrite(&text, &fields.text()).map_err(Error::io("write", &text))?;
+        probe.after("sidecar written").map_err(Error::io("write", &text))?;
+        // Neither changes by its new name.
+        let seen = Seen {
+            sidecar: stamp(&sidecar.metadata().map_err(Error::io("read", &text))?),
+            audio: stamp(&audio.metadata().map_err(Error::io("read", &self.audio))?),
+        };
+        let written = vec![(self.audio.clone(), audio), (text.clone(), sidecar)];
         let folder = self.layout.folder(&message.mailbox, &message.folder);
         let arrival = Arrival {
             message,
             folder: folder.clone(),
             audio: vec![(self.audio, "wav")],
-            sidecar: beside,
-            probe,
+            sidecar: text,
+            probe: probe.clone(),
         };
         let act = Box::new(move || {
             let message = arrival.place()?;
-            // A draft's sidecar without its audio means nothing; the next start removes it.
-            let _ = fs::remove_file(&obsolete);
-            let seen = seen(&folder, &message);
             Ok(Acted { message, seen, folders: vec![folder] })
         });
         Ok(Work { written, act })
@@ -358,6 +357,24 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// A draft's sidecar that says more. At no moment does it say less: it begins as it did, one write
+/// is whole to whoever survives us, and it needs no room that it does not have already.
+fn overwrite(path: &Path, text: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    let length = text.len() as u64;
+    if file.metadata()?.len() > length {
+        file.set_len(length)?;
+    }
+    Ok(file)
+}
+
+/// A recording to be made whole.
+pub(super) fn open(audio: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(audio)
+}
+
 /// A file with this content, whatever an earlier attempt left under its name.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
     let mut file =
@@ -369,7 +386,8 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<File> {
 pub(super) fn sum(audio: &mut File, data_at: u64) -> io::Result<String> {
     audio.seek(SeekFrom::Start(data_at))?;
     let mut hasher = Sha256::new();
-    let mut piece = vec![0; 64 * 1024];
+    let left = audio.metadata()?.len().saturating_sub(data_at);
+    let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).clamp(1, PIECE)];
     loop {
         let n = audio.read(&mut piece)?;
         if n == 0 {

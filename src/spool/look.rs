@@ -580,13 +580,16 @@ async fn lost(
 ) -> Result<Vec<Arc<Message>>, Error> {
     let mut lost = vec![];
     for glance in folders {
-        for known in known.iter().filter(|known| known.folder == glance.folder) {
-            if claimed.contains(&known.number) {
-                continue;
-            }
-            // What has been moved or removed by us since is known elsewhere, or not at all.
-            let Some(message) = spool.0.index.get(mailbox, known.id).await? else { continue };
-            if !is_at(&message, mailbox, (&known.folder, &known.stem)) {
+        let missing = known
+            .iter()
+            .filter(|known| known.folder == glance.folder && !claimed.contains(&known.number));
+        let missing: HashMap<MessageId, &Stem> =
+            missing.map(|known| (known.id, &known.stem)).collect();
+        let ids: Vec<MessageId> = missing.keys().copied().collect();
+        // What has been moved or removed by us since is known elsewhere, or not at all.
+        for message in spool.0.index.by_ids(&ids).await? {
+            let lay = missing.get(&message.id);
+            if !lay.is_some_and(|stem| is_at(&message, mailbox, (&glance.folder, stem))) {
                 continue;
             }
             if glance.stems.contains(&message.stem) || !spool.exists(&message) {
@@ -596,6 +599,7 @@ async fn lost(
             }
         }
     }
+    lost.sort_by_key(|message| message.number);
     Ok(lost)
 }
 
@@ -665,7 +669,7 @@ fn seen_of(folder: &Path, stem: &Stem, formats: Formats) -> Seen {
     Seen { sidecar: of("txt"), audio: of(formats.best()) }
 }
 
-fn stamp(meta: &Metadata) -> Stamp {
+pub(super) fn stamp(meta: &Metadata) -> Stamp {
     Stamp { modified: nanoseconds(meta), bytes: meta.len(), inode: meta.ino() }
 }
 

@@ -129,7 +129,7 @@ pub struct Audio {
 pub struct Reader {
     pub info: fn(&Path) -> io::Result<Audio>,
     /// Makes the header of a half-written file agree with its length.
-    pub repair: fn(&Path) -> io::Result<Audio>,
+    pub repair: fn(&File) -> io::Result<Audio>,
     /// Whether a file is audio that callers can hear, in whatever format.
     pub playable: fn(&Path) -> io::Result<()>,
     /// Makes a WAV file of several, one after the other.

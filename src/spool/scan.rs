@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::{StreamExt, stream};
 use tracing::warn;
 
-use super::draft::{Draft, bring_home, forget};
+use super::draft::{Draft, bring_home, forget, open};
+use super::edit::remove;
 use super::look::{Depth, Met, look, resolve, sight, touched};
 use super::mend::mend;
+use super::publish::rename_into;
 use super::sidecar::Sidecar;
 use super::{Audio, Error, Progress, Spool, blocking, fresh_id};
 use crate::mailbox::{Change, Counts, Formats, MailboxId, Message, Stem};
@@ -312,7 +314,7 @@ pub(super) async fn revive(
     };
     let reader = spool.0.reader;
     let repaired = audio.clone();
-    let holds = match blocking(move || (reader.repair)(&repaired)).await? {
+    let holds = match blocking(move || (reader.repair)(&open(&repaired)?)).await? {
         Ok(Audio { duration, .. }) => duration >= SHORTEST,
         // Not even a header was written.
         Err(_) if size < 44 => false,
@@ -327,44 +329,56 @@ pub(super) async fn revive(
     Ok(Some((message, counts)))
 }
 
-/// A draft's sidecar whose audio is in the INBOX already: the crash fell between the two renames.
-/// Without such audio it says nothing.
+/// A sidecar whose audio is in its folder already, a draft's or a copy's: the crash fell between
+/// the two renames. Without such audio it says nothing.
 fn complete(spool: &Spool, mailbox: &MailboxId, draft: &Path) -> Result<(), Error> {
-    let (beside, old) = (draft.with_extension("new"), draft.with_extension("txt"));
     if draft.with_extension("wav").exists() {
         return Ok(());
     }
-    if let Ok(bytes) = fs::read(&beside) {
+    for text in ["new", "txt"].map(|extension| draft.with_extension(extension)) {
+        let Ok(bytes) = fs::read(&text) else { continue };
         let fields = Sidecar::parse(&bytes);
-        let sum = fields.text_of("sha256").to_owned();
-        let home = spool.0.layout.mailbox(mailbox);
         let call = fields.text_of("call");
-        let complete = !call.is_empty() && !sum.is_empty();
-        'found: for folder in names(&home)?.iter().filter(|_| complete) {
-            let folder = home.join(folder);
-            if !folder.is_dir() || folder.ends_with("tmp") {
-                continue;
+        // Half of one, or that of a recording which never came to its end.
+        let is_whole =
+            !call.is_empty() && fields.number().is_some() && !fields.text_of("sha256").is_empty();
+        let audio = if is_whole { without_sidecar(spool, mailbox, call)? } else { None };
+        match audio {
+            Some(audio) => {
+                let to = audio.with_extension("txt");
+                rename_into(&text, &to).map_err(Error::io("move the sidecar to", &to))?;
             }
-            for (stem, lying) in listing(&names(&folder)?) {
-                if !lying.sidecar && lying.formats.is_some() && stem.as_str().contains(call) {
-                    let txt = folder.join(format!("{stem}.txt"));
-                    fs::rename(&beside, &txt).map_err(Error::io("move the sidecar to", &txt))?;
-                    break 'found;
-                }
+            // Somebody may still find both.
+            None if is_whole || text.extension().is_some_and(|it| it == "new") => {
+                warn!("{} describes a recording that is not to be found", text.display());
+            }
+            None => remove(&text)?,
+        }
+    }
+    Ok(())
+}
+
+/// The recording of a call that lies in a folder without its sidecar.
+fn without_sidecar(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    call: &str,
+) -> Result<Option<PathBuf>, Error> {
+    let home = spool.0.layout.mailbox(mailbox);
+    for folder in names(&home)?.iter().filter(|name| *name != "tmp") {
+        let folder = home.join(folder);
+        if !folder.is_dir() {
+            continue;
+        }
+        for (stem, lying) in listing(&names(&folder)?) {
+            if let (false, Some(formats)) = (lying.sidecar, lying.formats)
+                && stem.as_str().contains(call)
+            {
+                return Ok(Some(folder.join(format!("{stem}.{}", formats.best()))));
             }
         }
     }
-    if beside.exists() {
-        // It describes audio that is not where it should be: somebody may still find both.
-        warn!("{} describes a recording that is not to be found", beside.display());
-        return Ok(());
-    }
-    match fs::remove_file(&old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &old)(error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
+    Ok(None)
 }
 
 /// What lies in a folder under one stem.

@@ -59,15 +59,18 @@ async fn a_crash_at_any_step_of_a_delivery_loses_and_doubles_nothing() {
         match step {
             "sidecar moved" => {}
             "audio moved" => {
-                fs::rename(place(&inbox_dir, stem, "txt"), place(&tmp, call, "new")).unwrap();
+                fs::rename(place(&inbox_dir, stem, "txt"), place(&tmp, call, "txt")).unwrap();
             }
             _ => {
                 fs::rename(place(&inbox_dir, stem, "wav"), place(&tmp, call, "wav")).unwrap();
                 fs::remove_file(place(&inbox_dir, stem, "txt")).unwrap();
                 match step {
-                    "sidecar written" => fs::write(place(&tmp, call, "new"), &sidecar).unwrap(),
+                    "sidecar written" => fs::write(place(&tmp, call, "txt"), &sidecar).unwrap(),
+                    // A power cut may leave the new text's beginning and the old one's end.
                     "half a sidecar" => {
-                        fs::write(place(&tmp, call, "new"), &sidecar[..90]).unwrap();
+                        let mut text = fs::read(place(&tmp, call, "txt")).unwrap();
+                        text[..512].copy_from_slice(&sidecar[..512]);
+                        fs::write(place(&tmp, call, "txt"), text).unwrap();
                     }
                     _ => {}
                 }
@@ -187,7 +190,7 @@ async fn a_stuck_draft_whose_recording_has_moved_is_completed() {
     let (call, stem) = (only(&tmp, "wav").replace(".wav", ""), "voicemail_2");
     let sidecar = fs::read_to_string(inbox_dir.join(format!("{}.txt", message.stem))).unwrap();
     let sidecar = sidecar.replace(&message.envelope.call, &call);
-    fs::write(tmp.join(format!("{call}.new")), sidecar).unwrap();
+    fs::write(tmp.join(format!("{call}.txt")), sidecar).unwrap();
     let moved = inbox_dir.join(format!("{stem}_{call}.wav"));
     fs::rename(tmp.join(format!("{call}.wav")), &moved).unwrap();
     spool.keep(draft);
