@@ -59,10 +59,11 @@ impl Stem {
 
     /// Any name that lies in one folder and is not hidden.
     pub fn found(name: &str) -> Option<Self> {
+        let plain = |byte: u8| !byte.is_ascii_control() && byte != b'/' && byte != b'\\';
         let fits = (1..=200).contains(&name.len())
             && !name.starts_with('.')
-            && !name.contains(['/', '\\'])
-            && !name.chars().any(char::is_control);
+            && name.bytes().all(plain)
+            && (name.is_ascii() || !name.chars().any(char::is_control));
         fits.then(|| Self(name.into()))
     }
 

@@ -1,5 +1,7 @@
 //! What the database is asked: messages by number, id, name and words.
 
+use std::fmt::{Display, Write};
+
 use futures_util::TryStreamExt;
 use sqlx::Row;
 
@@ -38,13 +40,12 @@ impl Disk {
     ) -> Result<Vec<Message>, sqlx::Error> {
         let mut found = Vec::with_capacity(numbers.len());
         for part in numbers.chunks(1000) {
-            let list: Vec<String> = part.iter().map(ToString::to_string).collect();
             // One row: on its way here each costs more than to be read.
             let records: Option<Vec<u8>> = sqlx::query_scalar(
                 "SELECT CAST(group_concat(record, '') AS BLOB)
                  FROM json_each(?1) CROSS JOIN message ON number = value",
             )
-            .bind(format!("[{}]", list.join(",")))
+            .bind(listed(part))
             .fetch_one(&self.pool())
             .await?;
             found.extend(record::decode_all(&records.unwrap_or_default(), &name));
@@ -93,12 +94,11 @@ impl Disk {
         hashes: impl Iterator<Item = i64>,
         name: impl Fn(u32) -> Option<MailboxId>,
     ) -> Result<Vec<Message>, sqlx::Error> {
-        let list: Vec<String> = hashes.map(|hash| hash.to_string()).collect();
+        let hashes: Vec<i64> = hashes.collect();
         let mut found = vec![];
-        for part in list.chunks(1000) {
-            let json = format!("[{}]", part.join(","));
+        for part in hashes.chunks(1000) {
             let records: Vec<Vec<u8>> =
-                sqlx::query_scalar(sql).bind(json).fetch_all(&self.pool()).await?;
+                sqlx::query_scalar(sql).bind(listed(part)).fetch_all(&self.pool()).await?;
             found.extend(records.iter().flat_map(|record| record::decode_all(record, &name)));
         }
         Ok(found)
@@ -106,13 +106,12 @@ impl Disk {
 
     /// Which of these numbers a message has.
     pub(super) async fn taken(&self, numbers: &[u64]) -> Result<Vec<u64>, sqlx::Error> {
-        let list: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         let mut taken = vec![];
-        for part in list.chunks(1000) {
+        for part in numbers.chunks(1000) {
             let rows: Vec<i64> = sqlx::query_scalar(
                 "SELECT number FROM message WHERE number IN (SELECT value FROM json_each(?1))",
             )
-            .bind(format!("[{}]", part.join(",")))
+            .bind(listed(part))
             .fetch_all(&self.pool())
             .await?;
             taken.extend(rows.into_iter().filter_map(|number| u64::try_from(number).ok()));
@@ -164,6 +163,17 @@ impl Disk {
         .await?;
         Ok(rows.into_iter().filter_map(|number| u64::try_from(number).ok()).collect())
     }
+}
+
+/// As JSON, for one parameter.
+fn listed(numbers: &[impl Display]) -> String {
+    let mut list = String::with_capacity(numbers.len() * 8 + 2);
+    for number in numbers {
+        list.push(if list.is_empty() { '[' } else { ',' });
+        let _infallible = write!(list, "{number}");
+    }
+    list.push(']');
+    list
 }
 
 pub(super) fn signed(number: u64) -> i64 {

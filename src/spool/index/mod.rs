@@ -12,7 +12,7 @@ mod record;
 mod run;
 mod tables;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -220,7 +220,7 @@ impl Index {
                 run.remove(entry);
             }
         }
-        tables.pending.retain(|_, filed| filed.mailbox != number);
+        tables.forget_waiting(number);
         tables.gone.retain(|_, of| *of != number);
         tables.stamps.retain(|(of, _), _| *of != number);
         tables.mailboxes.insert(number, None);
@@ -341,7 +341,7 @@ impl Index {
                 let mut cache = self.lock_cache();
                 if self.edition.load(Ordering::Acquire) == edition {
                     for message in &read {
-                        cache.put(message.clone());
+                        cache.offer(message);
                     }
                 }
             }
@@ -368,10 +368,14 @@ impl Index {
         if ids.is_empty() {
             return Ok(vec![]);
         }
-        let (mut found, known) = self.waiting(|message| ids.contains(&message.id));
+        let mut found: Vec<Arc<Message>> = {
+            let tables = self.read();
+            ids.iter().filter_map(|id| tables.waiting(*id)).collect()
+        };
         if found.len() < ids.len() {
+            let waiting: HashSet<MessageId> = found.iter().map(|message| message.id).collect();
             let read = self.disk.by_ids(ids, |number| self.name(number)).await?;
-            let read = read.into_iter().filter(|message| !known.contains(&message.number));
+            let read = read.into_iter().filter(|message| !waiting.contains(&message.id));
             found.extend(read.map(Arc::new));
         }
         Ok(self.still_there(found))
@@ -388,10 +392,18 @@ impl Index {
                 && message.mailbox == *mailbox
                 && (folders.is_empty() || folders.contains(&message.folder))
         };
-        let (mut found, known) = self.waiting(wanted);
+        let waiting = |tables: &Tables| {
+            let mut all = tables.pending.values().map(|filed| &filed.message);
+            all.find(|message| wanted(message)).cloned()
+        };
+        let mut found: Vec<Arc<Message>> = waiting(&self.read()).into_iter().collect();
         if found.is_empty() {
             let read = self.disk.by_stem(stem, |number| self.name(number)).await?;
-            let read = read.into_iter().filter(|m| wanted(m) && !known.contains(&m.number));
+            let tables = self.read();
+            // What waits to be written anew is not called so any more.
+            let read = read
+                .into_iter()
+                .filter(|message| wanted(message) && !tables.pending.contains_key(&message.number));
             found.extend(read.map(Arc::new));
         }
         Ok(self.still_there(found).into_iter().next())
@@ -399,8 +411,11 @@ impl Index {
 
     /// Which of the numbers belong to messages.
     pub(super) async fn taken(&self, numbers: &[u64]) -> Result<BTreeSet<u64>, Error> {
-        let (found, _) = self.waiting(|message| numbers.contains(&message.number));
-        let mut taken: BTreeSet<u64> = found.iter().map(|message| message.number).collect();
+        let mut taken: BTreeSet<u64> = {
+            let tables = self.read();
+            let waiting = numbers.iter().filter(|number| tables.pending.contains_key(number));
+            waiting.copied().collect()
+        };
         taken.extend(self.disk.taken(numbers).await?);
         Ok(taken)
     }
@@ -505,7 +520,7 @@ impl Index {
         for filed in &batch.put {
             let number = filed.message.number;
             if tables.pending.get(&number).is_some_and(|waiting| Arc::ptr_eq(waiting, filed)) {
-                tables.pending.remove(&number);
+                tables.waits_no_more(number);
             }
         }
         for (mailbox, number) in &batch.gone {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Filed};
 use super::run::{By, Entry, HEARD, Page, Run, URGENT, Wish};
 use super::{Scope, Seen, Usage};
-use crate::mailbox::{Counts, Folder, MailboxId, Message};
+use crate::mailbox::{Counts, Folder, MailboxId, Message, MessageId};
 use crate::spool::{Order, Query};
 
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Tables {
     pub(super) folders: Vec<Folder>,
     /// Not yet in the database, by number.
     pub(super) pending: HashMap<u64, Arc<Filed>>,
+    /// The same by id: messages are asked for by it while thousands wait.
+    pub(super) pending_ids: HashMap<MessageId, u64>,
     /// Removed and not yet so in the database.
     pub(super) gone: HashMap<u64, u32>,
     /// Where messages lay that are in another mailbox now.
@@ -99,6 +101,7 @@ impl Tables {
         }
         let filed = Filed { mailbox: number, entry, message: message.clone(), seen };
         self.pending.insert(message.number, Arc::new(filed));
+        self.pending_ids.insert(message.id, message.number);
         let Some(shelf) = self.shelves.get_mut(&number) else { return Counts::default() };
         shelf.run.insert(entry);
         shelf.weigh(entry, true);
@@ -115,9 +118,28 @@ impl Tables {
         if let Some(run) = self.contexts.get_mut(message.mailbox.context()) {
             run.remove(entry);
         }
-        self.pending.remove(&message.number);
+        self.waits_no_more(message.number);
         self.gone.insert(message.number, number);
         Some(counts)
+    }
+
+    /// A message that is not yet in the database.
+    pub(super) fn waiting(&self, id: MessageId) -> Option<Arc<Message>> {
+        let filed = self.pending.get(self.pending_ids.get(&id)?)?;
+        Some(filed.message.clone())
+    }
+
+    pub(super) fn waits_no_more(&mut self, number: u64) {
+        if let Some(filed) = self.pending.remove(&number) {
+            self.pending_ids.remove(&filed.message.id);
+        }
+    }
+
+    /// Nothing of this mailbox is to be written.
+    pub(super) fn forget_waiting(&mut self, mailbox: u32) {
+        self.pending.retain(|_, filed| filed.mailbox != mailbox);
+        let pending = &self.pending;
+        self.pending_ids.retain(|_, number| pending.contains_key(number));
     }
 
     pub(super) fn entry(&mut self, message: &Message) -> Entry {
