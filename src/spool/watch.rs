@@ -249,7 +249,19 @@ struct Watches {
     contexts: BTreeSet<PathBuf>,
     count: usize,
     most: usize,
+    /// No mailbox more can be watched but in place of another one.
+    is_full: bool,
     told: bool,
+}
+
+/// A mailbox's directory and its folders.
+fn folders(spool: &Spool, mailbox: &MailboxId) -> Vec<PathBuf> {
+    let home = spool.0.layout.mailbox(mailbox);
+    let names = names(&home).unwrap_or_default();
+    let folders = names.iter().filter(|name| Folder::named(name).is_some());
+    let folders = folders.map(|name| home.join(name)).filter(|dir| dir.is_dir());
+    let folders: Vec<PathBuf> = folders.collect();
+    [vec![home], folders].concat()
 }
 
 impl Watches {
@@ -292,6 +304,7 @@ impl Watches {
             contexts: BTreeSet::new(),
             count: 1,
             most: most_watches(),
+            is_full: false,
             told: false,
         })
     }
@@ -305,16 +318,23 @@ impl Watches {
         }
     }
 
-    /// Watches what is not watched yet, as far as there are watches.
+    /// Watches what is not watched yet, as far as there are watches: one that is used keeps its
+    /// own.
     fn add_all(&mut self, spool: &Spool, mailboxes: &[MailboxId]) {
         for mailbox in mailboxes {
-            if self.count >= self.most {
+            if self.is_full {
+                return;
+            }
+            if self.watched.contains_key(mailbox) {
+                continue;
+            }
+            let wanted = folders(spool, mailbox);
+            if self.count + wanted.len() > self.most {
+                self.is_full = true;
                 self.tell();
                 return;
             }
-            if !self.watched.contains_key(mailbox) {
-                self.add(spool, mailbox);
-            }
+            self.watch_all(mailbox, wanted);
         }
     }
 
@@ -324,25 +344,25 @@ impl Watches {
             self.order.retain(|other| other != mailbox);
             self.order.push_back(mailbox.clone());
         }
-        let home = spool.0.layout.mailbox(mailbox);
-        let mut wanted = vec![home.clone()];
-        let folders = names(&home).unwrap_or_default();
-        wanted.extend(
-            folders.iter().filter(|name| Folder::named(name).is_some()).map(|name| home.join(name)),
-        );
-        for dir in wanted {
-            if self.watched.get(mailbox).is_some_and(|dirs| dirs.contains(&dir)) || !dir.is_dir() {
-                continue;
+        let mut wanted = folders(spool, mailbox);
+        if let Some(watched) = self.watched.get(mailbox) {
+            wanted.retain(|dir| !watched.contains(dir));
+        }
+        while self.count + wanted.len() > self.most {
+            self.tell();
+            let Some(oldest) = self.order.pop_front() else { break };
+            if oldest == *mailbox {
+                self.order.push_back(oldest);
+                break;
             }
-            while self.count >= self.most {
-                self.tell();
-                let Some(oldest) = self.order.pop_front() else { return };
-                if oldest == *mailbox {
-                    self.order.push_back(oldest);
-                    return;
-                }
-                self.drop_of(&oldest);
-            }
+            self.drop_of(&oldest);
+        }
+        wanted.truncate(self.most.saturating_sub(self.count));
+        self.watch_all(mailbox, wanted);
+    }
+
+    fn watch_all(&mut self, mailbox: &MailboxId, dirs: Vec<PathBuf>) {
+        for dir in dirs {
             if self.watch(&dir) {
                 self.count += 1;
                 if !self.watched.contains_key(mailbox) {
@@ -354,6 +374,7 @@ impl Watches {
     }
 
     fn drop_of(&mut self, mailbox: &MailboxId) {
+        self.is_full = false;
         for dir in self.watched.remove(mailbox).unwrap_or_default() {
             // A folder that is gone has no watch any more.
             let _ = self.watcher.unwatch(&dir);
@@ -442,6 +463,49 @@ mod tests {
         assert_eq!((round.step(now).0, round.next), (all(20), None));
         round.begin(vec![], now);
         assert_eq!((round.step(now), round.next), ((vec![], vec![]), None));
+    }
+
+    /// A round over many mailboxes takes no watch away, or it would take them all in turn.
+    #[tokio::test]
+    async fn only_who_is_used_takes_anothers_watches() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("spool");
+        let all: Vec<MailboxId> =
+            (0..20).map(|n| (1000 + n).to_string().parse().unwrap()).collect();
+        for mailbox in &all {
+            for folder in ["INBOX", "Old"] {
+                fs::create_dir_all(root.join(mailbox.path()).join(folder)).unwrap();
+            }
+        }
+        let state = crate::state::State::open(&dir.path().join("state")).await.unwrap();
+        let reader = crate::spool::Reader {
+            info: |_| Err(std::io::ErrorKind::Unsupported.into()),
+            repair: |_| Err(std::io::ErrorKind::Unsupported.into()),
+            playable: |_| Err(std::io::ErrorKind::Unsupported.into()),
+            join: |_, _| Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        let (spool, _) = Spool::open(&root, &state, reader).await.unwrap();
+        let (hints, _hinted) = mpsc::channel(9);
+        let mut watches = Watches::start(&spool, hints, Arc::default()).unwrap();
+        // The root, and three for each mailbox.
+        watches.most = 12;
+        let watched = |watches: &Watches| {
+            let mut watched: Vec<_> = watches.watched.keys().cloned().collect();
+            watched.sort();
+            watched
+        };
+        for _ in 0..3 {
+            watches.add_all(&spool, &all);
+            assert_eq!((watched(&watches), watches.count), (all[..3].to_vec(), 10));
+        }
+        watches.add(&spool, &all[0]);
+        watches.add(&spool, &all[9]);
+        watches.add_all(&spool, &all);
+        assert_eq!(watched(&watches), [&all[0], &all[2], &all[9]].map(Clone::clone));
+        assert_eq!(watches.count, 10);
+        watches.most = 2;
+        watches.add(&spool, &all[5]);
+        assert_eq!((watched(&watches), watches.count), (vec![all[5].clone()], 2));
     }
 
     #[test]
