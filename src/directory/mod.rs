@@ -22,6 +22,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::mailbox::greeting::{Greeting, Recorded};
@@ -320,10 +321,14 @@ impl Directory {
             path: from,
             source,
         })?;
-        let mut mailbox = (*kept).clone();
+        let mailbox = Mailbox { modified: now, ..(*kept).clone() };
         self.forget(id, kept);
-        mailbox.modified = now;
-        self.write(to, mailbox)
+        // Its settings went along: they lack no more than the time of this change.
+        if let Err(error) = file::write(&there, &mailbox) {
+            warn!(mailbox = %to, "{error}");
+        }
+        self.holds(to, mailbox);
+        Ok(())
     }
 
     fn changed(
@@ -353,7 +358,13 @@ impl Directory {
         let mailbox = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
         let grave = self.0.root.join(".removed");
         state::make_private(&grave)?;
-        let (from, to) = (self.dir(id), grave.join(mailbox.uuid.to_string()));
+        // One that was copied back, and not moved, may still lie there.
+        let names = (0..).map(|n| match n {
+            0 => mailbox.uuid.to_string(),
+            n => format!("{}.{n}", mailbox.uuid),
+        });
+        let mut places = names.map(|name| grave.join(name));
+        let (from, to) = (self.dir(id), places.find(|place| !place.exists()).unwrap_or(grave));
         fs::rename(&from, &to).map_err(|source| Error::Io {
             doing: "move away",
             path: from,
@@ -373,10 +384,14 @@ impl Directory {
 
     fn write(&self, id: &MailboxId, mailbox: Mailbox) -> Result<(), Error> {
         file::write(&self.dir(id), &mailbox)?;
+        self.holds(id, mailbox);
+        Ok(())
+    }
+
+    fn holds(&self, id: &MailboxId, mailbox: Mailbox) {
         let was = self.find(id);
         self.0.table.write().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), mailbox);
         self.tell(Happening::Settings { mailbox: id.clone(), was, is: self.find(id) });
-        Ok(())
     }
 
     fn forget(&self, id: &MailboxId, was: Arc<Mailbox>) {
@@ -528,6 +543,38 @@ mod tests {
         assert!(directory.find(&to).is_none());
         let grave = dir.path().join("spool/.removed").join(mailbox.uuid.to_string());
         assert!(grave.join("mailbox.toml").is_file());
+    }
+
+    /// What was moved is not lost because a full disk takes no new time for it.
+    #[tokio::test]
+    async fn a_mailbox_whose_settings_cannot_be_written_is_renumbered() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(dir.path()).await;
+        let [id, to] = ["1000", "2000"].map(|id| id.parse().unwrap());
+        directory.add(&id, &settings(&json!({"name": "Jane"})), None, 7).await.unwrap();
+        fs::create_dir(directory.dir(&id).join(".mailbox.toml.new")).unwrap();
+        directory.renumber(&id, &to, 10).unwrap();
+        assert!(directory.find(&id).is_none());
+        assert_eq!(directory.find(&to).unwrap().name, "Jane");
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_that_was_copied_back_is_removed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = directory(dir.path()).await;
+        let id: MailboxId = "1000".parse().unwrap();
+        directory.add(&id, &Settings::new(), None, 7).await.unwrap();
+        let uuid = directory.find(&id).unwrap().uuid;
+        directory.remove(&id).unwrap();
+        let grave = dir.path().join("spool/.removed");
+        fs::create_dir(directory.dir(&id)).unwrap();
+        let text = grave.join(uuid.to_string()).join("mailbox.toml");
+        fs::copy(text, directory.dir(&id).join("mailbox.toml")).unwrap();
+        let (again, _) = Directory::open(&dir.path().join("spool"), &directory.0.state).unwrap();
+        again.remove(&id).unwrap();
+        for name in [uuid.to_string(), format!("{uuid}.1")] {
+            assert!(grave.join(name).join("mailbox.toml").is_file());
+        }
     }
 
     #[tokio::test]

@@ -125,16 +125,10 @@ impl Directory {
     /// Mailboxes of an organization whose owner's first or last name begins with the letters on
     /// these keys, by name.
     pub fn search(&self, context: &str, keys: &str) -> Vec<MailboxId> {
-        let mut found: Vec<_> = self
-            .all()
-            .into_iter()
-            .filter(|(id, mailbox)| {
-                id.context() == context
-                    && mailbox.enabled
-                    && mailbox.listed
-                    && keypad::begins(&mailbox.name, keys)
-            })
-            .collect();
+        let mut found = self.within(context);
+        found.retain(|(_, mailbox)| {
+            mailbox.enabled && mailbox.listed && keypad::begins(&mailbox.name, keys)
+        });
         found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
         found.into_iter().map(|(id, _)| id).take(MANY).collect()
     }

@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,9 @@ fn write(dir: &Path, sound: &Sound) -> Result<(), Error> {
     let text = toml::to_string(sound)
         .map_err(|error| Error::Unreadable { path: path.clone(), why: error.to_string() })?;
     let beside = dir.join(format!(".{}.new", sound.uuid));
-    let written = File::create(&beside).and_then(|mut file| {
+    let mut options = File::options();
+    let made = options.write(true).create(true).truncate(true).mode(0o600).open(&beside);
+    let written = made.and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()
     });

@@ -80,9 +80,7 @@ impl Spool {
         how: CopyAs,
         by: &By,
     ) -> Result<Arc<Message>, Error> {
-        if let (CopyAs::Forward { .. }, true) = (&how, source.private) {
-            return Err(Refused::Private.into());
-        }
+        refuse_private(source, &how)?;
         let (spool, source, to, at) = (self.clone(), source.clone(), to.clone(), by.at);
         let task =
             tokio::spawn(async move { spool.copy_whole(source, (to, owner), how, at).await });
@@ -100,6 +98,7 @@ impl Spool {
         // Where it lies now, which may be elsewhere than the caller has read.
         let source =
             self.get(&source.mailbox, source.id).await?.ok_or(Error::NoSuchMessage(source.id))?;
+        refuse_private(&source, &how)?;
         let number = self.0.state.next(Counter::Message).await?;
         let call = self.call_digits(at).await?;
         let id = fresh_id(u64::try_from(at).unwrap_or(0).saturating_mul(1000))?;
@@ -122,5 +121,12 @@ impl Spool {
             CopyAs::Sent | CopyAs::Within(_) => Change::Copied { message: told, counts },
         });
         Ok(message)
+    }
+}
+
+fn refuse_private(source: &Message, how: &CopyAs) -> Result<(), Refused> {
+    match how {
+        CopyAs::Forward { .. } if source.private => Err(Refused::Private),
+        CopyAs::Forward { .. } | CopyAs::Also | CopyAs::Sent | CopyAs::Within(_) => Ok(()),
     }
 }
