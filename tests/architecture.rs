@@ -100,6 +100,7 @@ const PURE: &[&str] = &[
     "media/level.rs",
     "media/line.rs",
     "media/meter.rs",
+    "media/phrase.rs",
     "media/player.rs",
     "media/press.rs",
     "media/recorder.rs",

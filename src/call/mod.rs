@@ -2,6 +2,7 @@
 //!
 //! One small task for each call; its audio passes through none.
 
+mod breath;
 pub(crate) mod choice;
 mod clock;
 mod desk;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rust_embed::Embed;
 use tracing::warn;
 
+use super::breath::Phrase;
 use crate::media::{Codec, Library, Sound};
 use crate::say::Clip;
 
@@ -26,7 +27,7 @@ pub struct Sounds(Arc<Inner>);
 struct Inner {
     packs: Option<PathBuf>,
     /// `None`: looked for in vain.
-    prompts: Mutex<HashMap<Name, Option<Arc<Sound>>>>,
+    prompts: Mutex<HashMap<Name, Option<Phrase>>>,
     /// Told as missing: language and prompt.
     missing: Mutex<HashSet<(String, String)>>,
     greetings: Library,
@@ -69,7 +70,7 @@ impl Sounds {
     }
 
     /// The sounds of these clips, without those that cannot be found.
-    pub async fn of(&self, clips: &[Clip], language: &str, codec: Codec) -> Vec<Arc<Sound>> {
+    pub async fn of(&self, clips: &[Clip], language: &str, codec: Codec) -> Vec<Phrase> {
         let mut sounds = Vec::with_capacity(clips.len());
         for clip in clips {
             match clip {
@@ -96,7 +97,7 @@ impl Sounds {
         name: &str,
         parts: &[Clip],
         (language, codec): (&str, Codec),
-    ) -> Vec<Arc<Sound>> {
+    ) -> Vec<Phrase> {
         for language in chain(language) {
             if let Some(sound) = self.exact(name, language, codec).await {
                 return vec![sound];
@@ -105,7 +106,7 @@ impl Sounds {
                 return sounds;
             }
         }
-        warn!(name, language, "no sound pack has {name} for {language}: it is left out");
+        self.lacks(name, language);
         vec![]
     }
 
@@ -114,7 +115,7 @@ impl Sounds {
         &self,
         parts: &[Clip],
         (language, codec): (&str, Codec),
-    ) -> Option<Vec<Arc<Sound>>> {
+    ) -> Option<Vec<Phrase>> {
         let mut sounds = vec![];
         for part in parts {
             let Clip::Sound { name, parts } = part else { return None };
@@ -136,21 +137,26 @@ impl Sounds {
     }
 
     /// A prompt in the nearest language that has it.
-    async fn prompt(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
+    async fn prompt(&self, name: &str, language: &str, codec: Codec) -> Option<Phrase> {
         for language in chain(language) {
             if let Some(sound) = self.exact(name, language, codec).await {
                 return Some(sound);
             }
         }
+        self.lacks(name, language);
+        None
+    }
+
+    /// Told once of each prompt.
+    fn lacks(&self, name: &str, language: &str) {
         let mut missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if missing.len() < MOST && missing.insert((language.to_owned(), name.to_owned())) {
             warn!(name, language, "no sound pack has {name} for {language}: it is left out");
         }
-        None
     }
 
     /// A prompt in this very language.
-    async fn exact(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
+    async fn exact(&self, name: &str, language: &str, codec: Codec) -> Option<Phrase> {
         let key = (language.to_owned(), name.to_owned(), codec);
         let known =
             self.0.prompts.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -169,7 +175,7 @@ impl Sounds {
     }
 
     /// Reads a prompt.
-    fn find(&self, name: &str, language: &str, codec: Codec) -> Option<Arc<Sound>> {
+    fn find(&self, name: &str, language: &str, codec: Codec) -> Option<Phrase> {
         // A name out of a message's text file becomes a path here.
         let plain = name.split('/').all(crate::mailbox::is_plain_name);
         if !plain {
@@ -179,8 +185,8 @@ impl Sounds {
             let stem = packs.join(language).join(name);
             for format in FORMATS {
                 let path = PathBuf::from(format!("{}.{format}", stem.display()));
-                match path.is_file().then(|| Sound::read(&path, codec)) {
-                    Some(Ok(sound)) => return Some(Arc::new(sound)),
+                match path.is_file().then(|| Sound::phrase(&path, codec)) {
+                    Some(Ok(sound)) => return Some(Phrase::named(name, language, sound)),
                     Some(Err(error)) => {
                         warn!("the prompt {} is left out: {error}", path.display());
                     }
@@ -189,10 +195,10 @@ impl Sounds {
             }
         }
         let file = BuiltIn::get(&format!("{language}/{name}.wav"))?;
-        Sound::decode(file.data, "wav", codec)
+        Sound::phrase_of(file.data, "wav", codec)
             .inspect_err(|error| warn!("the built-in prompt {name} is left out: {error}"))
             .ok()
-            .map(Arc::new)
+            .map(|sound| Phrase::named(name, language, sound))
     }
 
     /// The recorded name of somebody without a mailbox, by number.
@@ -201,7 +207,7 @@ impl Sounds {
         number: &str,
         language: &str,
         codec: Codec,
-    ) -> Option<Arc<Sound>> {
+    ) -> Option<Phrase> {
         let (sounds, language) = (self.clone(), language.to_owned());
         let name = format!("callerids/{number}");
         // Not remembered: there are as many numbers as callers.
@@ -239,12 +245,18 @@ fn chain(language: &str) -> impl Iterator<Item = &str> {
 /// All prompts that the menus use in a language, by the list that its own are made from. Of a
 /// language without a list it is the English one.
 pub fn names(language: &str) -> impl Iterator<Item = &'static str> {
+    texts(language).map(|(name, _)| name).filter(|name| *name != "demo-message")
+}
+
+/// The same with what each prompt says.
+pub(super) fn texts(language: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let base = language.split(['-', '_']).next().unwrap_or(FALLBACK);
     let (_, list) = LISTS.into_iter().find(|(of, _)| *of == base).unwrap_or(LISTS[0]);
-    list.lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .filter_map(|line| line.split('\t').next())
-        .filter(|name| *name != "demo-message")
+    let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| {
+        let mut fields = line.split('\t');
+        (fields.next().unwrap_or(""), fields.next().unwrap_or(""))
+    })
 }
 
 /// Prompts that a pack, or the built-in language, lacks.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::breath::{Phrase, joined};
 use super::clock;
 use super::driver::{Conversation, Heard};
 use crate::ivr::{self, Control};
@@ -25,13 +26,23 @@ const VOLUME_STEP: i8 = 6;
 impl Conversation<'_> {
     pub(super) async fn say(&mut self) -> Heard {
         let clips = self.voice().clips(&self.saying);
-        let mut playback = Playback::default();
+        let (mut playback, mut phrases) = (Playback::default(), vec![]);
         for clip in clips {
-            if let Clip::Message { from, .. } = clip {
-                (playback.from, playback.speed, playback.volume) = (from, self.speed, self.volume);
+            let Clip::Message { id, from } = clip else {
+                phrases.extend(self.phrases_of(clip).await);
+                continue;
+            };
+            match self.message(id).await {
+                Some(message) => {
+                    phrases.push(Phrase::whole(message));
+                    playback.from = from;
+                    (playback.speed, playback.volume) = (self.speed, self.volume);
+                }
+                // Silence would pass for a message without a word.
+                None => phrases.extend(self.phrases(&[cannot_be_played()]).await),
             }
-            playback.sounds.extend(self.sounds(clip).await);
         }
+        playback.sounds = joined(phrases, self.codec());
         // Nothing to say is said at once.
         if playback.sounds.is_empty() {
             return Some(self.said());
@@ -61,7 +72,7 @@ impl Conversation<'_> {
         }
     }
 
-    async fn sounds(&self, clip: Clip) -> Vec<Arc<Sound>> {
+    async fn phrases_of(&self, clip: Clip) -> Vec<Phrase> {
         let directory = &self.house.directory;
         match clip {
             Clip::Sound { .. } => self.phrases(&[clip]).await,
@@ -69,7 +80,10 @@ impl Conversation<'_> {
                 let special = self.special.clone().filter(|_| greeting == Greeting::Unavailable);
                 match special.or_else(|| directory.recording(&self.id, greeting)) {
                     Some(path) => {
-                        self.house.sounds.greeting(path, self.codec()).await.into_iter().collect()
+                        let sound = self.house.sounds.greeting(path, self.codec()).await;
+                        let named = greeting == Greeting::Name;
+                        let phrase = if named { Phrase::part } else { Phrase::whole };
+                        sound.map(phrase).into_iter().collect()
                     }
                     None => vec![],
                 }
@@ -87,40 +101,37 @@ impl Conversation<'_> {
                 };
                 match (name, id) {
                     (Some(name), _) => {
-                        let mut sounds = self.phrases(&known).await;
-                        sounds.push(name);
-                        sounds
+                        let mut phrases = self.phrases(&known).await;
+                        phrases.push(name);
+                        phrases
                     }
                     (None, Some(_)) => self.phrases(&extension).await,
                     (None, None) => self.phrases(&stranger).await,
                 }
             }
-            Clip::Message { id, .. } => match self.message(id).await {
-                Some(message) => vec![message],
-                // Silence would pass for a message without a word.
-                None => self.phrases(&[Clip::either("vm-notdone", vec![])]).await,
-            },
+            // It plays as its owner likes: `say` knows.
+            Clip::Message { .. } => vec![],
             Clip::Take => {
                 let draft = self.draft.as_ref().map(|draft| draft.audio().to_owned());
                 match draft.or_else(|| self.take.clone()) {
-                    Some(path) => self.read(path).await.into_iter().collect(),
+                    Some(path) => self.read(path).await.map(Phrase::whole).into_iter().collect(),
                     None => vec![],
                 }
             }
         }
     }
 
-    async fn phrases(&self, clips: &[Clip]) -> Vec<Arc<Sound>> {
+    async fn phrases(&self, clips: &[Clip]) -> Vec<Phrase> {
         self.house.sounds.of(clips, &self.mailbox.language, self.codec()).await
     }
 
-    async fn name_of(&self, id: &MailboxId) -> Option<Arc<Sound>> {
+    async fn name_of(&self, id: &MailboxId) -> Option<Phrase> {
         let path = self.house.directory.recording(id, Greeting::Name)?;
-        self.house.sounds.greeting(path, self.codec()).await
+        self.house.sounds.greeting(path, self.codec()).await.map(Phrase::part)
     }
 
     /// A recorded name for an outside number, out of a sound pack.
-    async fn contact(&self, number: &str) -> Option<Arc<Sound>> {
+    async fn contact(&self, number: &str) -> Option<Phrase> {
         let number = number.trim_start_matches('+');
         self.house.sounds.contact(number, &self.mailbox.language, self.codec()).await
     }
@@ -188,4 +199,8 @@ impl Conversation<'_> {
             self.house.leave_off(&self.id, id, position.at.saturating_sub(ONCE_MORE));
         }
     }
+}
+
+fn cannot_be_played() -> Clip {
+    Clip::either("vm-notdone", vec![])
 }

@@ -38,6 +38,7 @@ mod level;
 mod library;
 mod line;
 mod meter;
+mod phrase;
 mod player;
 mod port;
 mod ports;

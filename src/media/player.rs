@@ -219,13 +219,15 @@ impl Player {
     }
 
     /// Fills a packet with what is to be heard in the next `samples`, and says how long it is. The
-    /// last of all is filled up with silence, or shorter, where the codec has no byte of silence.
+    /// last of all is filled up with silence.
     pub fn fill(&mut self, packet: &mut [u8], samples: u64) -> usize {
+        let codec = self.sounds.codec;
         let is_plain = self.desk.as_ref().is_none_or(|desk| desk.is_idle());
-        if !is_plain || self.state != State::Playing {
+        // Silence has no byte of its own in G.722: an end that is to be filled up is encoded.
+        let is_cut = codec == Codec::G722 && self.at + samples > self.length;
+        if !is_plain || self.state != State::Playing || is_cut {
             return self.render(packet, samples);
         }
-        let codec = self.sounds.codec;
         if codec.is_framed() {
             self.at -= self.at % codec.frame() as u64;
             let length = self.sounds.join(self.at, packet, samples);
@@ -235,13 +237,10 @@ impl Player {
         let length = codec.bytes(samples).min(packet.len());
         let filled = self.sounds.copy(self.at, &mut packet[..length]);
         self.at += samples;
-        match codec.law() {
-            Some(law) => {
-                packet[filled..length].fill(law.silence());
-                length
-            }
-            None => filled,
+        if let Some(law) = codec.law() {
+            packet[filled..length].fill(law.silence());
         }
+        length
     }
 
     /// Fills a packet by way of its samples.

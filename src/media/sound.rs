@@ -9,6 +9,7 @@ use super::codec::g711::Law;
 use super::codec::{self, Codec, Coder, opus};
 use super::decode::{SoundError, decode};
 use super::file;
+use super::phrase;
 use super::resample::Resampler;
 
 /// Audio encoded for one codec, ready to be sent. Calls share it.
@@ -36,17 +37,24 @@ impl Sound {
             // As it is sent: nothing to decode.
             return Ok(Self::from_encoded(bounded(path, samples_of_longest(8000))?, codec));
         }
-        Self::encoded_from(codec, |sink| file::each_piece(path, LONGEST, sink))
+        Ok(encoder(codec, |sink| file::each_piece(path, LONGEST, sink))?.finish())
     }
 
-    /// Reads what a file with this extension would hold, if it has a header.
-    pub fn decode(
+    /// Reads a file of which nothing is kept but what is spoken: joined to another it leaves no
+    /// gap.
+    pub fn phrase(path: &Path, codec: Codec) -> Result<Self, SoundError> {
+        Ok(encoder(codec, |sink| file::each_piece(path, LONGEST, sink))?.spoken().finish())
+    }
+
+    /// The same of what a file with this extension would hold, if it has a header.
+    pub fn phrase_of(
         bytes: Cow<'static, [u8]>,
         extension: &str,
         codec: Codec,
     ) -> Result<Self, SoundError> {
         let source = Box::new(Cursor::new(bytes));
-        Self::encoded_from(codec, |sink| decode(source, extension, LONGEST, sink))
+        let encoder = encoder(codec, |sink| decode(source, extension, LONGEST, sink))?;
+        Ok(encoder.spoken().finish())
     }
 
     pub fn from_samples(samples: &[i16], rate: u32, codec: Codec) -> Self {
@@ -109,17 +117,18 @@ impl Sound {
     pub(super) fn bytes(&self) -> usize {
         self.encoded.len() + 4 * self.frames.len() + 2 * self.linear.len()
     }
+}
 
-    fn encoded_from(
-        codec: Codec,
-        read: impl FnOnce(&mut file::Sink<'_>) -> Result<(), SoundError>,
-    ) -> Result<Self, SoundError> {
-        let mut encoder = None;
-        read(&mut |rate, mono| {
-            encoder.get_or_insert_with(|| Encoder::new(rate, codec)).push(mono.iter().copied());
-        })?;
-        Ok(encoder.map_or_else(|| Self::from_encoded(Vec::new(), codec), Encoder::finish))
-    }
+/// Feeds all that is read to an encoder.
+fn encoder(
+    codec: Codec,
+    read: impl FnOnce(&mut file::Sink<'_>) -> Result<(), SoundError>,
+) -> Result<Encoder, SoundError> {
+    let mut encoder = None;
+    read(&mut |rate, mono| {
+        encoder.get_or_insert_with(|| Encoder::new(rate, codec)).push(mono.iter().copied());
+    })?;
+    Ok(encoder.unwrap_or_else(|| Encoder::new(codec.rate(), codec)))
 }
 
 fn samples_of_longest(rate: u32) -> usize {
@@ -144,6 +153,8 @@ struct Encoder {
     /// Samples of a fade.
     edge: usize,
     begun: bool,
+    /// Only what is spoken is kept.
+    spoken: bool,
 }
 
 impl Encoder {
@@ -151,7 +162,11 @@ impl Encoder {
         let resampler = Resampler::new(rate, codec.rate());
         let (input, output, samples) = (Vec::new(), Vec::new(), Vec::new());
         let edge = usize::try_from(codec::samples(EDGE, codec.rate())).unwrap_or_default();
-        Self { codec, resampler, input, output, samples, edge, begun: false }
+        Self { codec, resampler, input, output, samples, edge, begun: false, spoken: false }
+    }
+
+    fn spoken(self) -> Self {
+        Self { spoken: true, ..self }
     }
 
     fn push(&mut self, samples: impl Iterator<Item = f32>) {
@@ -180,11 +195,18 @@ impl Encoder {
             fade(self.output[end..].iter_mut().rev());
         }
         self.settle(self.output.len());
+        if self.spoken {
+            // Frames that cannot be cut leave a part of the last one silent.
+            let edge = if self.codec.is_framed() { 1 } else { phrase::SOFT };
+            let spoken = phrase::spoken(&self.samples, self.codec.rate(), edge);
+            self.samples.truncate(spoken.end);
+            self.samples.drain(..spoken.start);
+        }
         self.encoded()
     }
 
     fn encoded(self) -> Sound {
-        let Self { codec, samples: mut linear, .. } = self;
+        let Self { codec, spoken, samples: mut linear, .. } = self;
         let mut coder = Coder::new(codec);
         let mut encoded = Vec::new();
         if let Coder::Law(_) = coder {
@@ -192,12 +214,18 @@ impl Encoder {
             return Sound::from_encoded(encoded, codec);
         }
         let frame = codec.frame();
-        if codec.is_framed() && !linear.is_empty() {
+        let whole = if codec.is_framed() && !linear.is_empty() {
             // What a decoder says lags behind.
             let lag = usize::from(opus::PRE_SKIP) * frame / 960;
-            linear.resize(linear.len() + lag, 0);
-        }
-        linear.resize(linear.len().next_multiple_of(frame), 0);
+            let whole = (linear.len() + lag).next_multiple_of(frame);
+            // The end of a breath is worth no frame that others must wait for.
+            let waits = spoken && whole - linear.len() > frame * 5 / 8;
+            if waits { whole - frame } else { whole }
+        } else {
+            // A byte of G.722 is two samples.
+            linear.len().next_multiple_of(2)
+        };
+        linear.resize(whole, 0);
         let mut frames = Vec::new();
         for frame in linear.chunks(frame) {
             coder.encode(frame, &mut encoded);

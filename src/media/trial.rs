@@ -86,7 +86,7 @@ pub(crate) fn dtmf(data: &[u8]) {
 
 /// A WAV file of another program, or half of one of ours: what is repaired is what was told.
 pub(crate) fn wav(data: &[u8]) {
-    let _sound = Sound::decode(data.to_vec().into(), "wav", Codec::Pcmu);
+    let _sound = Sound::phrase_of(data.to_vec().into(), "wav", Codec::Pcmu);
     let path = std::env::temp_dir().join(format!(
         "afterbeep-trial-{}-{:?}.wav",
         std::process::id(),
