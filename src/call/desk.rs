@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::clock;
 use super::driver::Conversation;
 use crate::config::Menus;
-use crate::directory::{Dialled, Door, Login};
+use crate::directory::{Dialled, Directory, Door, Login};
 use crate::ivr::{self, Found, Item, May, Owner, SetUp, Target, Wishes};
 use crate::mailbox::{By, Edit, Folder, Mailbox, MailboxId, Message, MessageId};
 use crate::pii::Pii;
@@ -146,15 +146,18 @@ impl Conversation<'_> {
         });
     }
 
-    pub(super) fn change_pin(&self, pin: &str) -> bool {
-        match self.house.directory.change_pin(&self.id, pin, clock::seconds()) {
-            Ok(changed) => changed,
-            Err(error) => self.told::<()>("change the PIN", Err(error)),
-        }
+    /// What is too easy to guess is refused.
+    pub(super) async fn change_pin(&self, pin: String) -> bool {
+        let change = move |directory: &Directory, id: &MailboxId| {
+            directory.change_pin(id, &pin, clock::seconds())
+        };
+        self.on_disk("ask for another PIN", change).await.unwrap_or(false)
     }
 
-    pub(super) fn set_up(&self) -> bool {
-        self.told("set up the mailbox", self.house.directory.set_up(&self.id, clock::seconds()))
+    pub(super) async fn set_up(&self) -> bool {
+        let set_up =
+            |directory: &Directory, id: &MailboxId| directory.set_up(id, clock::seconds());
+        self.on_disk("set up the mailbox", set_up).await.is_some()
     }
 
     /// The mailboxes of a list, or the one with this number.

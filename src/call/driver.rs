@@ -206,11 +206,11 @@ impl Conversation<'_> {
             Command::Search(keys) => ivr::Event::Found(self.search(&keys)),
             Command::KeepGreeting(greeting) => done(self.keep_greeting(greeting).await),
             Command::EraseGreeting(greeting) => done(self.erase_greeting(greeting).await),
-            Command::ExpireGreeting { days } => done(self.expire_greeting(days)),
-            Command::ChangePin(pin) => done(self.change_pin(&pin)),
+            Command::ExpireGreeting { days } => done(self.expire_greeting(days).await),
+            Command::ChangePin(pin) => done(self.change_pin(pin).await),
             Command::Edit(numbers, edit) => done(self.edit(&numbers, &edit).await),
             Command::Transfer(target) => done(self.transfer(&target).await),
-            Command::SetUp => done(self.set_up()),
+            Command::SetUp => done(self.set_up().await),
             // None of them is a question.
             Command::Play(_)
             | Command::StopPlayback

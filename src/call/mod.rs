@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::config::{Config, Deposit};
-use crate::directory::{Directory, NotFound};
+use crate::directory::{Dialled, Directory, NotFound};
 use crate::ivr::keys::KeyMap;
 use crate::ivr::{Door, Session};
 use crate::mailbox::call::{Call, Purpose, Stage};
@@ -179,15 +179,15 @@ impl Inner {
             let line = seat.is(call(&id, &mailbox, &envelope, &errand));
             return Ok(Admitted { seat, line, id, mailbox, envelope, errand });
         }
-        let (id, mailbox) = match self.taken_over(invite) {
-            Some(found) => found,
+        let (id, mailbox, also) = match self.taken_over(invite) {
+            Some((id, mailbox)) => (id, mailbox, vec![]),
             None => self.mailbox(invite)?,
         };
         if !mailbox.enabled {
             debug!(mailbox = %id, "refused a call: mailbox {id} is disabled");
             return Err(Reject::TemporarilyUnavailable);
         }
-        let (envelope, errand) = (self.envelope(invite), self.errand(invite, &id));
+        let (envelope, errand) = (self.envelope(invite), self.errand(invite, &id, also));
         if let Errand::Deposit { .. } = errand {
             seat.deposits_in(&id, &invite.call_id);
         }
@@ -205,7 +205,7 @@ impl Inner {
     }
 
     /// One who dials the own mailbox wants to hear it.
-    fn errand(&self, invite: &Invite, id: &MailboxId) -> Errand {
+    fn errand(&self, invite: &Invite, id: &MailboxId, also: Vec<MailboxId>) -> Errand {
         let caller = route::caller(invite, &self.config.sip).number;
         let own = self.config.menus.own_calls
             && caller == id.number()
@@ -214,13 +214,7 @@ impl Inner {
         if own {
             return Errand::Visit { door: self.door(Some(&caller), id.context(), invite), caller };
         }
-        let context = id.context();
-        let listed = self.config.menus.lists.get(&invite.request_uri.user);
-        let also = listed
-            .into_iter()
-            .flatten()
-            .filter_map(|member| MailboxId::new(context, member).ok().filter(|other| other != id));
-        Errand::Deposit { also: also.filter(|id| self.directory.find(id).is_some()).collect() }
+        Errand::Deposit { also }
     }
 
     /// A number that owners dial for their messages.
@@ -254,17 +248,27 @@ impl Inner {
         Some((id, mailbox))
     }
 
-    fn mailbox(&self, invite: &Invite) -> Result<(MailboxId, Arc<Mailbox>), Reject> {
+    /// The mailbox that a call is for; of a list those who are there, of whom the first greets.
+    fn mailbox(
+        &self,
+        invite: &Invite,
+    ) -> Result<(MailboxId, Arc<Mailbox>, Vec<MailboxId>), Reject> {
         let has_context = |context: &str| self.directory.has_context(context);
         for choice in route::dialled(invite, &self.config.sip, has_context) {
-            let mut dialled = choice.dialled.clone();
-            // A list greets as its first member.
-            if let Some(first) = self.config.menus.lists.get(&dialled.user).and_then(|l| l.first())
-            {
-                dialled.user.clone_from(first);
+            if let Some(members) = self.config.menus.lists.get(&choice.dialled.user) {
+                let mut there = self.members(&choice, members);
+                if let Some((id, mailbox)) = there.next() {
+                    let mut also: Vec<MailboxId> = vec![];
+                    for (other, _) in there {
+                        if other != id && !also.contains(&other) {
+                            also.push(other);
+                        }
+                    }
+                    return Ok((id, mailbox, also));
+                }
             }
-            match self.directory.resolve(&dialled) {
-                Ok(found) if choice.permits(&found.0) => return Ok(found),
+            match self.directory.resolve(&choice.dialled) {
+                Ok((id, mailbox)) if choice.permits(&id) => return Ok((id, mailbox, vec![])),
                 Ok(_) | Err(NotFound::Nobody) => {}
                 Err(NotFound::Ambiguous(ids)) => {
                     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -275,6 +279,18 @@ impl Inner {
         }
         debug!("refused a call: {} has no mailbox here", Pii(&invite.request_uri.user));
         Err(Reject::NotFound)
+    }
+
+    fn members(
+        &self,
+        choice: &route::Choice,
+        numbers: &[String],
+    ) -> impl Iterator<Item = (MailboxId, Arc<Mailbox>)> {
+        numbers.iter().filter_map(|number| {
+            let dialled = Dialled { user: number.clone(), ..choice.dialled.clone() };
+            let (id, mailbox) = self.directory.resolve(&dialled).ok()?;
+            (mailbox.enabled && choice.permits(&id)).then_some((id, mailbox))
+        })
     }
 
     async fn answer(&self, mut invite: Invite, admitted: Admitted) -> Result<Answered<'_>, End> {
@@ -323,7 +339,10 @@ impl Inner {
             );
         }
         let envelope = Envelope { caller, ..envelope };
-        let (callee, special) = self.callee(&id, &mailbox, &invite);
+        let (mut callee, special) = self.callee(&id, &mailbox, &invite);
+        if let Errand::Deposit { also } = &errand {
+            callee.full &= also.iter().all(|id| self.is_full(id));
+        }
         let source = invite.source.ip().to_string();
         let Ok(dialog) = invite.answer(description).await else {
             return Err(End::Gone);

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::driver::{Conversation, Heard};
 use crate::config::Deposit;
+use crate::directory::{self, Directory};
 use crate::ivr::{self, Marks, What};
 use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{By, CallerId, Envelope, MailboxId, Message, MessageId};
@@ -27,7 +28,8 @@ impl Conversation<'_> {
     ) -> Heard {
         let ready = match what {
             What::Deposit => {
-                let (id, owner) = (self.id.clone(), self.mailbox.id);
+                let id = self.addressee();
+                let owner = self.house.directory.find(&id).map_or(0, |mailbox| mailbox.id);
                 self.envelope.received = clock::seconds();
                 let envelope = self.envelope.clone();
                 self.draft_in(&id, owner, envelope, (limit, silence)).await
@@ -115,10 +117,23 @@ impl Conversation<'_> {
         Envelope { caller, to, received, ..self.envelope.clone() }
     }
 
+    /// Whose mailbox the message comes into first: of several the first that has room.
+    fn addressee(&self) -> MailboxId {
+        let full = !self.also.is_empty() && self.house.is_full(&self.id);
+        let other = self.also.iter().find(|id| full && !self.house.is_full(id));
+        other.unwrap_or(&self.id).clone()
+    }
+
     pub(super) async fn deliver(&mut self, marks: Marks) -> bool {
         let also = std::mem::take(&mut self.also);
         let Some(message) = self.publish(marks).await else { return false };
-        self.copy(&message, &also, &CopyAs::Also).await;
+        let all = std::iter::once(self.id.clone()).chain(also);
+        let others = all.filter(|id| *id != message.mailbox);
+        let (full, others): (Vec<_>, Vec<_>) = others.partition(|id| self.house.is_full(id));
+        for id in full {
+            info!(mailbox = %id, "{id} is full and gets no copy of a message to a list");
+        }
+        self.copy(&message, &others, &CopyAs::Also).await;
         true
     }
 
@@ -139,18 +154,23 @@ impl Conversation<'_> {
         with_intro: bool,
     ) -> bool {
         let intro = self.take.take();
+        let sent = self.forward_after(intro.as_deref().filter(|_| with_intro), id, to).await;
+        intro.as_deref().into_iter().for_each(remove);
+        sent
+    }
+
+    async fn forward_after(&self, intro: Option<&Path>, id: MessageId, to: &[MailboxId]) -> bool {
         let Ok(Some(message)) = self.house.spool.get(&self.id, id).await else { return false };
         let how = CopyAs::Forward {
             by: self.id.number().to_owned(),
             urgent: message.urgent,
-            intro: intro.clone().filter(|_| with_intro),
+            intro: intro.map(Path::to_owned),
         };
         let sent = self.copy(&message, to, &how).await;
         if sent > 0 {
             let own = [self.id.clone()];
             self.copy(&message, &own, &CopyAs::Sent).await;
         }
-        intro.as_deref().into_iter().for_each(remove);
         sent == to.len()
     }
 
@@ -225,40 +245,52 @@ impl Conversation<'_> {
 
     pub(super) async fn keep_greeting(&mut self, greeting: Greeting) -> bool {
         let Some(path) = self.take.take() else { return false };
-        let (directory, id) = (self.house.directory.clone(), self.id.clone());
-        let kept = tokio::task::spawn_blocking(move || {
-            directory.keep_greeting(&id, greeting, &path)?;
+        let recording = path.clone();
+        let keep = move |directory: &Directory, id: &MailboxId| {
+            directory.keep_greeting(id, greeting, &recording)?;
             if greeting == Greeting::Temporary {
-                directory.expire_greeting(&id, None, clock::seconds())?;
+                directory.expire_greeting(id, None, clock::seconds())?;
             }
             Ok(())
-        });
-        self.told("keep a greeting", kept.await.unwrap_or(Ok(())))
+        };
+        let kept = self.on_disk("keep a greeting", keep).await.is_some();
+        if !kept && path.exists() {
+            remove(&path);
+        }
+        kept
     }
 
     pub(super) async fn erase_greeting(&self, greeting: Greeting) -> bool {
-        let (directory, id) = (self.house.directory.clone(), self.id.clone());
-        let erased = tokio::task::spawn_blocking(move || directory.erase_greeting(&id, greeting));
-        self.told("erase a greeting", erased.await.unwrap_or(Ok(())))
+        let erase =
+            move |directory: &Directory, id: &MailboxId| directory.erase_greeting(id, greeting);
+        self.on_disk("erase a greeting", erase).await.is_some()
     }
 
-    pub(super) fn expire_greeting(&self, days: u32) -> bool {
+    pub(super) async fn expire_greeting(&self, days: u32) -> bool {
         let now = clock::seconds();
         let until = (days > 0).then(|| now + i64::from(days) * 86_400);
-        self.told("end a greeting", self.house.directory.expire_greeting(&self.id, until, now))
+        let expire =
+            move |directory: &Directory, id: &MailboxId| directory.expire_greeting(id, until, now);
+        self.on_disk("end a greeting", expire).await.is_some()
     }
 
-    pub(super) fn told<T>(&self, what: &str, done: Result<T, crate::directory::Error>) -> bool {
-        match done {
-            Ok(_) => {
+    /// Does what the owner wants of the mailbox, where waiting for the disk holds up no other call.
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        what: &str,
+        deed: impl FnOnce(&Directory, &MailboxId) -> Result<T, directory::Error> + Send + 'static,
+    ) -> Option<T> {
+        let (directory, id) = (self.house.directory.clone(), self.id.clone());
+        let why = match tokio::task::spawn_blocking(move || deed(&directory, &id)).await {
+            Ok(Ok(done)) => {
                 info!(mailbox = %self.id, "the owner of {} did {what} by telephone", self.id);
-                true
+                return Some(done);
             }
-            Err(error) => {
-                error!(mailbox = %self.id, "cannot {what} of {}: {error}", self.id);
-                false
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        error!(mailbox = %self.id, "cannot {what} of {}: {why}", self.id);
+        None
     }
 }
 

@@ -83,6 +83,31 @@ fn an_owner_hears_a_message_deletes_it_and_takes_it_back() {
     phone.expect("BYE");
 }
 
+#[test]
+fn a_list_takes_a_message_for_all_who_have_room() {
+    let lists = "[menus]\nlists = { '600' = ['9999', '1000', '1001', '1002', '1003'] }\n";
+    let house = House::new(&format!("{lists}{MENUS}"));
+    for number in ["1001", "1002", "1003"] {
+        house.ok(&["mailbox", "add", number]);
+    }
+    house.ok(&["mailbox", "edit", "1001", "--enabled", "false"]);
+    let voice = Voice::new(Law::Mu, 2.5, 41);
+    leave(&house, &voice, 2.5);
+    house.ok(&["mailbox", "edit", "1000", "--max-messages", "1"]);
+
+    let phone = Phone::new(&house);
+    let mut call = phone.call("600");
+    // Mailbox 9999 is not there: 1000 greets, though it is full itself.
+    call.hears("digits/mid-1");
+    call.skip_to_the_end_of_the_beep();
+    call.say(&voice, 0..frames(2.5));
+    call.press('#');
+    call.hears("vm-msgsaved");
+    call.request("BYE", "", "");
+    let of = |number: &str| house.ok(&["messages", "list", number, "--json"]).lines().count();
+    assert_eq!(["1000", "1001", "1002", "1003"].map(of), [1, 0, 1, 1]);
+}
+
 /// In those that are built in: `tests/calls/prompts.rs` tells which of them are whole.
 #[test]
 fn a_mailbox_greets_in_its_own_language() {
