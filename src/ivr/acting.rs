@@ -68,8 +68,12 @@ impl Acting {
     fn done(self, cx: &mut Cx) -> Menu {
         let Some(visit) = &mut cx.visit else { return Menu::Over };
         let number = visit.at.map_or(0, |at| at + 1);
-        let goes_on = visit.owner.wishes.next_after || visit.play_all;
-        let next = goes_on.then(|| visit.next()).flatten();
+        let next = if visit.play_all {
+            // In one go is once.
+            visit.at.map(|at| at + 1).filter(|next| *next < visit.items.len())
+        } else {
+            visit.owner.wishes.next_after.then(|| visit.next()).flatten()
+        };
         if let Deed::Sweep = self.0 {
             for item in visit.items.iter_mut().filter(|item| item.heard) {
                 item.folder = Folder::Deleted;
