@@ -155,8 +155,7 @@ impl Conversation<'_> {
     }
 
     pub(super) async fn set_up(&self) -> bool {
-        let set_up =
-            |directory: &Directory, id: &MailboxId| directory.set_up(id, clock::seconds());
+        let set_up = |directory: &Directory, id: &MailboxId| directory.set_up(id, clock::seconds());
         self.on_disk("set up the mailbox", set_up).await.is_some()
     }
 

@@ -111,11 +111,7 @@ impl Sounds {
     }
 
     /// All of the parts in this very language, or nothing.
-    async fn all(
-        &self,
-        parts: &[Clip],
-        (language, codec): (&str, Codec),
-    ) -> Option<Vec<Phrase>> {
+    async fn all(&self, parts: &[Clip], (language, codec): (&str, Codec)) -> Option<Vec<Phrase>> {
         let mut sounds = vec![];
         for part in parts {
             let Clip::Sound { name, parts } = part else { return None };
