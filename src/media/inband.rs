@@ -70,8 +70,12 @@ struct Tones {
     block: Vec<f32>,
     /// For each of the eight pitches, twice the cosine of its step.
     steps: [f32; 8],
-    /// What the last block was, and the key that is held down.
+    /// What the last block was, how much the blocks in a row that were the same speak for it, and
+    /// how many they are.
     last: Option<char>,
+    evidence: u8,
+    blocks: u8,
+    /// The key that is held down.
     down: Option<char>,
     /// Blocks without it since.
     missed: u8,
@@ -82,7 +86,7 @@ impl Tones {
         let size = rate as usize * 102 / 8000;
         let steps = PITCHES.map(|hertz| step(hertz, rate));
         let block = Vec::with_capacity(size);
-        Self { rate, size, block, steps, last: None, down: None, missed: 0 }
+        Self { rate, size, block, steps, last: None, evidence: 0, blocks: 0, down: None, missed: 0 }
     }
 
     /// Hears audio; tells a key, and how many samples before the end of the audio its tone began.
@@ -92,8 +96,8 @@ impl Tones {
         let mut hear = |sample: i16| {
             left -= 1;
             if let Some(key) = self.sample(sample) {
-                // It was seen in two blocks, and may have begun in the one before.
-                found = Some((key, left + 3 * size));
+                // It was seen in so many blocks, and may have begun in the one before.
+                found = Some((key, left + (u64::from(self.blocks) + 1) * size));
             }
         };
         match audio {
@@ -111,9 +115,13 @@ impl Tones {
         if self.block.len() < self.size {
             return None;
         }
-        let seen = self.key();
+        let (seen, evidence) = self.key().unzip();
         self.block.clear();
-        let before = std::mem::replace(&mut self.last, seen);
+        if std::mem::replace(&mut self.last, seen) != seen {
+            (self.evidence, self.blocks) = (0, 0);
+        }
+        self.evidence = self.evidence.saturating_add(evidence.unwrap_or(0));
+        self.blocks = self.blocks.saturating_add(1);
         if let Some(down) = self.down {
             // A tone may waver; it has ended once it is gone for longer than that.
             self.missed = if seen == Some(down) { 0 } else { self.missed + 1 };
@@ -122,7 +130,7 @@ impl Tones {
             }
             self.down = None;
         }
-        if seen.is_none() || seen != before {
+        if self.evidence < PROOF {
             return None;
         }
         self.missed = 0;
@@ -130,8 +138,8 @@ impl Tones {
         seen
     }
 
-    /// The key whose tones are all that this block is.
-    fn key(&self) -> Option<char> {
+    /// The key whose tones are all that this block is, and how much it speaks for that.
+    fn key(&self) -> Option<(char, u8)> {
         let power: f32 = self.block.iter().map(|sample| sample * sample).sum();
         let count = ratio(self.size);
         if power < QUIETEST * QUIETEST * count {
@@ -139,8 +147,8 @@ impl Tones {
         }
         let powers = self.steps.map(|step| goertzel(&self.block, step));
         let (rows, columns) = powers.split_at(4);
-        let (row, low) = strongest(rows)?;
-        let (column, high) = strongest(columns)?;
+        let (row, low, below) = strongest(rows)?;
+        let (column, high, above) = strongest(columns)?;
         // A sine of power p over n samples has a Goertzel power of p·n/2.
         let share = (low + high) * 2.0 / (power * count);
         if share < SHARE || low > high * TWIST || high > low * TWIST {
@@ -151,15 +159,17 @@ impl Tones {
         let apart = (2.0 * PITCHES[row] - PITCHES[4 + column]).abs() > 100.0;
         let voiced = (apart && harmonic(PITCHES[row]) > low * HARMONIC)
             || harmonic(PITCHES[4 + column]) > high * HARMONIC;
-        (!voiced).then(|| char::from(KEYS[row][column]))
+        let evidence = if below.max(above) < CLEARLY_BESIDE { CLEAR } else { UNCLEAR };
+        (!voiced).then(|| (char::from(KEYS[row][column]), evidence))
     }
 }
 
-/// The strongest of four, if it stands out from the others.
-fn strongest(powers: &[f32]) -> Option<(usize, f32)> {
+/// The strongest of four, if it stands out from the others, and how strong the next is beside it.
+fn strongest(powers: &[f32]) -> Option<(usize, f32, f32)> {
     let (at, &most) = powers.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1))?;
-    let alone = powers.iter().enumerate().all(|(n, &other)| n == at || other < most * BESIDE);
-    alone.then_some((at, most))
+    let others = powers.iter().enumerate().filter(|&(n, _)| n != at);
+    let beside = others.map(|(_, &other)| other / most).fold(0.0, f32::max);
+    (beside < BESIDE).then_some((at, most, beside))
 }
 
 fn goertzel(samples: &[f32], step: f32) -> f32 {
@@ -187,8 +197,15 @@ const QUIETEST: f32 = 160.0;
 const SHARE: f32 = 0.8;
 /// One may be so much stronger than the other: 8 dB.
 const TWIST: f32 = 6.3;
-/// The others of its group are so much weaker: 9 dB.
+/// The others of its group are so much weaker: 9 dB,
 const BESIDE: f32 = 0.126;
+/// and 11 dB where there is no doubt: a sung vowel comes near to a key, and a key that is off its
+/// pitch near to a vowel.
+const CLEARLY_BESIDE: f32 = 0.08;
+/// Two blocks in a row are a key if one of them is clear, and else three.
+const PROOF: u8 = 5;
+const CLEAR: u8 = 3;
+const UNCLEAR: u8 = 2;
 /// A tone's double is so much weaker: 14 dB.
 const HARMONIC: f32 = 0.04;
 /// Blocks without the tone that end a press: a gap of 10 ms does not.
