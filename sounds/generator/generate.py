@@ -15,7 +15,8 @@ from pico import Pico
 ENGINES = {
     "en": lambda models: Kokoro(models, "af_heart", EnglishG2P(models)),
     "es": lambda models: Kokoro(models, "ef_dora", EspeakG2P("es", "Escuche bien el número.")),
-    "fr": lambda models: Kokoro(models, "ff_siwis", EspeakG2P("fr-fr", "Écoutez bien le numéro.")),
+    # Alone, this voice swallows the vowels of `trente et un` too.
+    "fr": lambda models: Kokoro(models, "ff_siwis", EspeakG2P("fr-fr", "Écoutez bien le numéro."), short=20),
     "it": lambda models: Kokoro(models, "if_sara", EspeakG2P("it", "Ascolti bene il numero.")),
     "pt": lambda models: Kokoro(models, "pf_dora", EspeakG2P("pt-br", "Escute bem o número.")),
     "de": lambda models: Pico(models, "de-DE"),

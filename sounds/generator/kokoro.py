@@ -16,7 +16,7 @@ import audio
 from models import Models
 
 SPEED = 0.95
-SHORT = 12  # phonemes; a prompt with fewer needs its neighbours
+SHORT = 12  # phonemes; a prompt with no more needs its neighbours
 PAUSE = 0.15  # seconds; the least that must part it from them
 PAUSE_WITHIN = 0.09  # where its voice stays up
 PAUSE_FLOOR = -38.0  # dB below the loudest frame
@@ -62,7 +62,7 @@ class EnglishG2P:
 class Kokoro:
     rate = 24_000
 
-    def __init__(self, models: Models, voice: str, g2p):
+    def __init__(self, models: Models, voice: str, g2p, short: int = SHORT):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         model = stretchable(onnx.load(models.kokoro())).SerializeToString()
@@ -71,6 +71,7 @@ class Kokoro:
         self._models = models
         self._voice = voice
         self._g2p = g2p
+        self._short = short
         self._styles = {}
 
     def say(self, text: str, phonemes: str | None = None, voice: str | None = None) -> np.ndarray:
@@ -78,7 +79,7 @@ class Kokoro:
         if phonemes[-1] not in ".,?!":
             phonemes += text[-1] if text[-1] in ".,?!" else "."
         style = self._style(voice or self._voice)
-        if len(phonemes) > SHORT:
+        if len(phonemes) > self._short:
             return self._speak(phonemes, style)
         before = self._g2p(self._g2p.before)
         if self._g2p.after is None:
