@@ -86,7 +86,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Some(fault) = parts.first().and_then(|answer| fault(answer)) {
+        // Only what follows on a request: a body may read like anything.
+        let answers = !self.begun.is_empty();
+        if let Some(fault) = parts.first().filter(|_| answers).and_then(|answer| fault(answer)) {
             self.refused = Some(fault);
             return Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()));
         }
@@ -120,4 +122,25 @@ fn fault(answer: &[u8]) -> Option<Fault> {
     };
     let says_nothing = b"\r\ncontent-length: 0\r\n";
     answer.windows(says_nothing.len()).any(|part| part == says_nothing).then_some(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_may_read_like_a_refusal() {
+        const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        for (answered, refused) in [(true, false), (false, true)] {
+            let (mut there, here) = tokio::io::duplex(1024);
+            let mut heard = Heard::new(here);
+            there.write_all(b"GET /v1/x HTTP/1.1\r\n").await.unwrap();
+            let _ = heard.read(&mut [0; 512]).await.unwrap();
+            if answered {
+                heard.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 47\r\n\r\n").await.unwrap();
+            }
+            heard.write_all(REFUSAL).await.unwrap();
+            assert_eq!(heard.refused().is_some(), refused);
+        }
+    }
 }
