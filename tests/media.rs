@@ -14,6 +14,7 @@ use afterbeep::media::{
     Codec, Config, Control, Direction, Ended, Event, Library, Media, OpenError, Port, Position,
     Recording, Rtcp, Sound, Speed, Stream, Take, wav,
 };
+use tokio::time::MissedTickBehavior;
 
 #[tokio::test]
 async fn a_caller_who_speaks_at_once_is_recorded_bit_by_bit() {
@@ -28,13 +29,11 @@ async fn a_caller_who_speaks_at_once_is_recorded_bit_by_bit() {
     caller.talk(&port, 0, 0..1);
     expect_played(&mut port).await;
     caller.talk(&port, 1, 1..6);
-    settle().await;
+    heard(&port, 6).await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
     // All at once it is more than what comes before a recording may be.
-    settle().await;
+    record(&mut port, take(file.path())).await;
     caller.talk(&port, 6, 6..40);
-    settle().await;
     port.stop_recording();
     let recording = expect_recorded(&mut port).await;
 
@@ -50,35 +49,35 @@ async fn a_caller_who_speaks_at_once_is_recorded_bit_by_bit() {
 
 #[tokio::test]
 async fn a_beep_is_sent_at_once_and_in_time_without_a_packet_from_the_caller() {
-    let (media, caller) = (media(), Caller::new());
-    let mut port = media.open().unwrap();
-    caller.answered_by(&mut port, Codec::Pcma);
-    let samples = tone(400);
-    let sound = |part: &[i16]| Arc::new(Sound::from_samples(part, 8000, Codec::Pcma));
-    let asked = Instant::now();
-    port.play(vec![sound(&samples[..1000]), sound(&samples[1000..])]);
-    let frames = caller.listen(20);
-    let lasted = asked.elapsed();
-    expect_played(&mut port).await;
+    let media = media();
+    undisturbed(async || {
+        let caller = Caller::new();
+        let mut port = media.open().unwrap();
+        caller.answered_by(&mut port, Codec::Pcma);
+        let samples = tone(400);
+        let sound = |part: &[i16]| Arc::new(Sound::from_samples(part, 8000, Codec::Pcma));
+        let asked = Instant::now();
+        port.play(vec![sound(&samples[..1000]), sound(&samples[1000..])]);
+        let frames = caller.listen(20);
+        let lasted = asked.elapsed();
+        expect_played(&mut port).await;
 
-    assert!(lasted > Duration::from_millis(340) && lasted < Duration::from_millis(600));
-    let heard: Vec<u8> = frames.iter().flat_map(|frame| frame[12..].to_vec()).collect();
-    let mut whole = Vec::new();
-    for frame in &frames {
-        assert_eq!(frame.len(), 172);
-        whole.push((frame[1], u16::from_be_bytes([frame[2], frame[3]]), timestamp(frame)));
-    }
-    assert_eq!(whole[0].0, 0x88, "the marker begins the talk spurt");
-    for pair in whole.windows(2) {
-        assert_eq!(pair[1].0, 8);
-        assert_eq!(pair[1].1, pair[0].1.wrapping_add(1));
-        assert_eq!(pair[1].2, pair[0].2.wrapping_add(160));
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("heard.alaw");
-    std::fs::write(&path, &heard).unwrap();
-    assert_eq!(heard.len(), samples.len());
-    assert_eq!(port.statistics().sent, 20);
+        let mut whole = Vec::new();
+        for frame in &frames {
+            assert_eq!(frame.len(), 172);
+            whole.push((frame[1] & 0x7f, u16::from_be_bytes([frame[2], frame[3]])));
+        }
+        assert_eq!(frames[0][1], 0x88, "the marker begins the talk spurt");
+        for pair in whole.windows(2) {
+            assert_eq!(pair[1], (8, pair[0].1.wrapping_add(1)));
+        }
+        assert_eq!(frames.iter().map(|frame| frame[12..].len()).sum::<usize>(), samples.len());
+        assert_eq!(port.statistics().sent, 20);
+        assert!(lasted > Duration::from_millis(340), "{lasted:?}");
+        let in_time = lasted < Duration::from_millis(600) && are_joined(&frames, 160);
+        in_time.then_some(()).ok_or(format!("a beep of 400 ms took {lasted:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -87,11 +86,10 @@ async fn disorder_is_put_in_order_and_losses_take_their_time() {
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     for n in [0, 1, 3, 2, 2, 4, 6, 7, 8, 9, 9, 10] {
         caller.send(&port, n, n);
     }
-    settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
     let mut recorded = samples(file.path());
@@ -110,13 +108,12 @@ async fn strangers_are_neither_heard_nor_answered() {
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     stranger.send(&port, 50, 50);
     caller.send(&port, 0, 0);
     caller.socket.send_to(b"\x80\x00", port_address(&port)).unwrap();
     stranger.talk(&port, 51, 51..60);
     caller.talk(&port, 1, 1..10);
-    settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
     let expected: Vec<i16> = (0..10).flat_map(|n| [Caller::sample(n); 160]).collect();
@@ -131,7 +128,7 @@ async fn a_flood_on_one_port_does_not_starve_another() {
     caller.answered_by(&mut port, Codec::Pcmu);
     other.answered_by(&mut flooded, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     let mut clock = tokio::time::interval(Duration::from_millis(10));
     for n in 0..50 {
         clock.tick().await;
@@ -140,7 +137,6 @@ async fn a_flood_on_one_port_does_not_starve_another() {
             flood.socket.send_to(&[0x80; 700], port_address(&flooded)).unwrap();
         }
     }
-    settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
     let expected: Vec<i16> = (0..50).flat_map(|n| [Caller::sample(n); 160]).collect();
@@ -154,7 +150,7 @@ async fn a_flood_of_nonsense_from_the_caller_himself_is_counted_and_harms_nothin
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     let to = port_address(&port);
     let nonsense: [Vec<u8>; 6] = [
         // Version 1; a header too short; an extension and padding that lie; a type that was not
@@ -181,11 +177,8 @@ async fn a_flood_of_nonsense_from_the_caller_himself_is_counted_and_harms_nothin
             sent += 1;
         }
         // As fast as it is taken: what no socket can hold, nobody can count.
-        while counted(&port) < sent {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until("all is counted", || counted(&port) == sent).await;
     }
-    settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
     let expected: Vec<i16> = (0..50).flat_map(|n| [Caller::sample(n); 160]).collect();
@@ -193,14 +186,14 @@ async fn a_flood_of_nonsense_from_the_caller_himself_is_counted_and_harms_nothin
     assert_eq!((port.statistics().received, counted(&port)), (50, sent));
 }
 
-/// Nobody waits for the socket here: what it cannot hold is lost.
 #[tokio::test]
 async fn a_steady_flood_from_the_callers_own_source_takes_no_frame_of_the_recording() {
     let (media, caller) = (media(), Caller::new());
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
+    let taken = |port: &Port| port.statistics().received + port.statistics().malformed;
     let mut clock = tokio::time::interval(Duration::from_millis(20));
     for n in 0..75 {
         clock.tick().await;
@@ -208,8 +201,11 @@ async fn a_steady_flood_from_the_callers_own_source_takes_no_frame_of_the_record
         for _ in 0..50 {
             caller.socket.send_to(&[0x40; 172], port_address(&port)).unwrap();
         }
+        // Who is in no hurry looks every 60 ms. A machine that stands still for longer is waited
+        // for: what its socket cannot hold is lost.
+        let sent = 51 * (u64::from(n) + 1);
+        until("the flood is taken", || taken(&port) + 4 * 51 >= sent).await;
     }
-    settle().await;
     port.stop_recording();
     expect_recorded(&mut port).await;
     let expected: Vec<i16> = (0..75).flat_map(|n| [Caller::sample(n); 160]).collect();
@@ -220,21 +216,24 @@ async fn a_steady_flood_from_the_callers_own_source_takes_no_frame_of_the_record
 #[tokio::test]
 async fn packets_are_as_long_as_the_caller_likes() {
     for millis in [10_u64, 20, 30, 40, 60] {
-        let (media, caller) = (media(), Caller::new());
-        let mut port = media.open().unwrap();
-        let mut stream = Stream::new(Some(caller.address()), Codec::Pcmu);
-        stream.ptime = Duration::from_millis(millis);
-        port.connect(stream);
-        let asked = Instant::now();
-        port.play(vec![Arc::new(Sound::silence(Duration::from_millis(240), Codec::Pcmu))]);
-        let frames = caller.listen(usize::try_from(240 / millis).unwrap());
-        assert!(asked.elapsed() > Duration::from_millis(240 - 3 * millis.max(20)), "{millis}");
-        for pair in frames.windows(2) {
-            assert_eq!(pair[0].len() as u64, 12 + 8 * millis, "{millis}");
-            let step = u32::try_from(8 * millis).unwrap();
-            assert_eq!(timestamp(&pair[1]), timestamp(&pair[0]).wrapping_add(step), "{millis}");
-        }
-        expect_played(&mut port).await;
+        let media = media();
+        undisturbed(async || {
+            let caller = Caller::new();
+            let mut port = media.open().unwrap();
+            let mut stream = Stream::new(Some(caller.address()), Codec::Pcmu);
+            stream.ptime = Duration::from_millis(millis);
+            port.connect(stream);
+            let asked = Instant::now();
+            port.play(vec![Arc::new(Sound::silence(Duration::from_millis(240), Codec::Pcmu))]);
+            let frames = caller.listen(usize::try_from(240 / millis).unwrap());
+            assert!(asked.elapsed() > Duration::from_millis(240 - 3 * millis.max(20)), "{millis}");
+            let length = usize::try_from(8 * millis).unwrap();
+            assert!(frames.iter().all(|frame| frame.len() == 12 + length), "{millis}");
+            expect_played(&mut port).await;
+            let joined = are_joined(&frames, u32::try_from(length).unwrap());
+            joined.then_some(()).ok_or(format!("packets of {millis} ms are not joined"))
+        })
+        .await;
     }
 }
 
@@ -250,7 +249,7 @@ async fn a_dual_stack_port_serves_an_ipv4_caller() {
     assert_eq!(caller.listen(1).len(), 1);
     expect_played(&mut port).await;
     caller.talk(&port, 0, 0..3);
-    settle().await;
+    heard(&port, 3).await;
     assert_eq!((port.statistics().received, port.statistics().strangers), (3, 0));
     port.play(vec![sound]);
     assert_eq!(caller.listen(1).len(), 1, "also once connected");
@@ -261,12 +260,17 @@ async fn after_a_silence_the_caller_may_come_back_from_another_port() {
     let (media, caller, rebound) = (media(), Caller::new(), Caller::new());
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
+    let sound = Arc::new(Sound::silence(Duration::from_millis(20), Codec::Pcmu));
+    port.play(vec![Arc::clone(&sound)]);
+    expect_played(&mut port).await;
     caller.talk(&port, 0, 0..3);
-    tokio::time::sleep(Duration::from_millis(1300)).await;
+    heard(&port, 3).await;
+    // Somebody is forgotten after a second, by a thread that may be slow.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     rebound.talk(&port, 3, 3..8);
-    settle().await;
+    heard(&port, 3 + 4).await;
     assert_eq!(port.statistics().received, 3 + 4, "one packet proves the new source");
-    port.play(vec![Arc::new(Sound::silence(Duration::from_millis(20), Codec::Pcmu))]);
+    port.play(vec![sound]);
     assert_eq!(rebound.listen(1).len(), 1);
 }
 
@@ -276,7 +280,7 @@ async fn a_key_ends_a_recording_without_dead_air() {
     let mut port = media.open().unwrap();
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     caller.talk(&port, 0, 0..10);
     for n in 10..15_u16 {
         let mut packet = Caller::header(101, n, 1600);
@@ -298,7 +302,7 @@ async fn a_key_heard_as_its_tone_ends_a_recording_without_it() {
     let mut port = media.open().unwrap();
     port.connect(Stream::new(Some(caller.address()), Codec::Pcmu));
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     caller.talk(&port, 0, 0..20);
     let wave = |hertz: f64, n: u16| (std::f64::consts::TAU * hertz * f64::from(n) / 8000.0).sin();
     for frame in 0..7_u16 {
@@ -311,7 +315,6 @@ async fn a_key_heard_as_its_tone_ends_a_recording_without_it() {
         Event::Key(key) => assert_eq!(key, '5'),
         other => panic!("{other:?}"),
     }
-    settle().await;
     port.stop_recording();
     let recorded = expect_recorded(&mut port).await.samples;
     // What was said is there but for a block, 12.75 ms, in which the tone may have begun.
@@ -324,9 +327,10 @@ async fn a_port_that_closes_says_goodbye_beside_the_audio_or_among_it() {
     for (rtcp, hears) in [(Rtcp::Beside(Some(reports.address())), &reports), (Rtcp::Mux, &caller)] {
         let mut port = media.open().unwrap();
         port.connect(Stream { rtcp, ..Stream::new(Some(caller.address()), Codec::Pcmu) });
-        caller.talk(&port, 0, 0..5);
         port.play(vec![Arc::new(Sound::silence(Duration::from_millis(20), Codec::Pcmu))]);
         expect_played(&mut port).await;
+        caller.talk(&port, 0, 0..5);
+        heard(&port, 5).await;
         assert_eq!(caller.listen(1)[0].len(), 172);
         drop(port);
         let report = &hears.listen(1)[0];
@@ -356,8 +360,8 @@ async fn a_recording_always_tells_its_end() {
     assert!(matches!(expect_recorded(&mut port).await.ended, Ended::Failed(_)));
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(Take { limit: Duration::from_millis(50), ..take(file.path()) });
-    settle().await;
+    let limit = Duration::from_millis(50);
+    record(&mut port, Take { limit, ..take(file.path()) }).await;
     caller.talk(&port, 0, 0..5);
     let recording = expect_recorded(&mut port).await;
     assert!(matches!(recording.ended, Ended::Limit));
@@ -366,27 +370,34 @@ async fn a_recording_always_tells_its_end() {
 
 #[tokio::test]
 async fn at_every_moment_all_but_half_a_second_is_on_disk() {
-    let (media, caller) = (media(), Caller::new());
-    let mut port = media.open().unwrap();
-    caller.answered_by(&mut port, Codec::Pcmu);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
-    let (mut said, mut late) = (Vec::new(), 0);
-    let mut clock = tokio::time::interval(Duration::from_millis(20));
-    for n in 0..75 {
-        clock.tick().await;
-        caller.send(&port, n, n);
-        said.push(Instant::now());
-        let owed = said.iter().filter(|said| said.elapsed() > Duration::from_millis(500)).count();
-        let there = wav::info(file.path()).map_or(0, |info| info.samples);
-        late += usize::from(there < owed as u64 * 160);
-    }
-    assert!(late < 15, "the machine may stand still for a moment, and no longer: {late} of 75");
-    written(file.path(), 75 * 160).await;
-    // The port goes without a word; its file is closed all the same.
-    drop(port);
-    settle().await;
-    assert_eq!(samples(file.path()).len(), 75 * 160);
+    let media = media();
+    undisturbed(async || {
+        let caller = Caller::new();
+        let mut port = media.open().unwrap();
+        caller.answered_by(&mut port, Codec::Pcmu);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        record(&mut port, take(file.path())).await;
+        let (mut said, mut late) = (Vec::new(), 0);
+        let mut clock = tokio::time::interval(Duration::from_millis(20));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for n in 0..75 {
+            clock.tick().await;
+            caller.send(&port, n, n);
+            said.push(Instant::now());
+            let long_ago = |said: &&Instant| said.elapsed() > Duration::from_millis(500);
+            let owed = said.iter().filter(long_ago).count();
+            let there = wav::info(file.path()).map_or(0, |info| info.samples);
+            late += usize::from(there < owed as u64 * 160);
+        }
+        let all = || wav::info(file.path()).is_ok_and(|info| info.samples == 75 * 160);
+        until("all is on disk", all).await;
+        // The port goes without a word; its file is closed all the same.
+        drop(port);
+        settle().await;
+        assert_eq!(samples(file.path()).len(), 75 * 160);
+        (late < 15).then_some(()).ok_or(format!("late {late} times of 75"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -404,7 +415,7 @@ async fn a_playback_that_was_stopped_does_not_tell_its_end() {
     let asked = Instant::now();
     port.play(vec![short]);
     expect_played(&mut port).await;
-    assert!(asked.elapsed() < Duration::from_millis(300));
+    assert!(asked.elapsed() < Duration::from_secs(30), "the end of the long one was told");
     let told = tokio::time::timeout(Duration::from_millis(100), port.next()).await;
     assert!(told.is_err(), "{told:?}");
 }
@@ -421,42 +432,55 @@ async fn a_listener_pauses_skips_and_hears_faster() {
     port.control(Control::Pause);
     let paused = expect_position(&mut port).await;
     assert!(paused.paused && paused.length == Duration::from_secs(10), "{paused:?}");
-    settle().await;
-    caller.drain();
-    settle().await;
-    assert_eq!(caller.drain(), 0, "nothing is sent in a pause");
+    let mut quiet = false;
+    for _ in 0..50 {
+        caller.drain();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        quiet = caller.drain() == 0;
+        if quiet {
+            break;
+        }
+    }
+    assert!(quiet, "nothing is sent in a pause");
 
     port.control(Control::Resume);
     port.control(Control::Forward(Duration::from_secs(8)));
     assert_eq!(expect_position(&mut port).await, Position { paused: false, ..paused });
     let forward = expect_position(&mut port).await;
-    // It may have gone on for a few frames in between.
+    // It may have gone on for some frames in between.
     let skipped = forward.at.abs_diff(paused.at);
-    assert!((8000..8200).contains(&skipped.as_millis()), "{skipped:?}");
+    assert!((8000..9500).contains(&skipped.as_millis()), "{skipped:?}");
     port.control(Control::Speed(Speed::FASTEST));
-    expect_position(&mut port).await;
-    let asked = Instant::now();
+    let fast = expect_position(&mut port).await;
+    let before = port.statistics().sent;
     expect_played(&mut port).await;
-    let left = forward.length.abs_diff(forward.at);
-    assert!(asked.elapsed() < left * 3 / 4, "twice as fast");
+    let left = fast.length.abs_diff(fast.at).as_millis() / 20;
+    let sent = u128::from(port.statistics().sent - before);
+    assert!(sent <= left * 3 / 4, "twice as fast: {sent} frames for {left}");
 }
 
 #[tokio::test]
 async fn a_key_silences_what_plays_within_two_frames() {
-    let (media, caller) = (media(), Caller::new());
-    let mut port = media.open().unwrap();
-    caller.answered_by(&mut port, Codec::Pcmu);
-    let sound = Arc::new(Sound::from_samples(&tone(10_000), 8000, Codec::Pcmu));
-    port.play(vec![sound]);
-    caller.listen(5);
-    port.stop_playing();
-    settle().await;
-    settle().await;
-    // One that was under way, and one that fades out in its first half.
-    let last = caller.rest();
-    assert!(last.len() <= 2, "{} frames", last.len());
-    let end = &last.last().unwrap()[12 + 80..];
-    assert!(end.iter().all(|&byte| byte | 0x80 == 0xff), "{end:?}");
+    let media = media();
+    undisturbed(async || {
+        let caller = Caller::new();
+        let mut port = media.open().unwrap();
+        caller.answered_by(&mut port, Codec::Pcmu);
+        let sound = Arc::new(Sound::from_samples(&tone(10_000), 8000, Codec::Pcmu));
+        port.play(vec![sound]);
+        caller.listen(5);
+        port.stop_playing();
+        settle().await;
+        settle().await;
+        // One that was under way, and one that fades out in its first half.
+        let last = caller.rest();
+        let Some(end) = last.last().filter(|_| last.len() <= 2) else {
+            return Err(format!("{} frames", last.len()));
+        };
+        let is_silent = end[12 + 80..].iter().all(|&byte| byte | 0x80 == 0xff);
+        is_silent.then_some(()).ok_or(format!("{end:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -488,12 +512,19 @@ async fn ports_run_out_and_come_back_after_a_rest() {
     let ports = [media.open().unwrap(), media.open().unwrap()];
     assert!(ports.iter().all(|port| port.number() % 2 == 0));
     assert!(matches!(media.open(), Err(OpenError::NoPorts)));
+    let given_back = Instant::now();
     drop(ports);
-    settle().await;
-    assert!(matches!(media.open(), Err(OpenError::NoPorts)), "they rest");
-    tokio::time::sleep(Duration::from_millis(1600)).await;
-    let port = media.open().unwrap();
-    assert_eq!((media.in_use(), port.number() % 2), (1, 0));
+    let port = loop {
+        match media.open() {
+            Ok(port) => break port,
+            Err(OpenError::NoPorts) => settle().await,
+            Err(other) => panic!("{other}"),
+        }
+        assert!(given_back.elapsed() < PATIENCE, "they come back");
+    };
+    assert!(given_back.elapsed() >= Duration::from_millis(1500), "they rest");
+    assert_eq!(port.number() % 2, 0);
+    until("the other one is free", || media.in_use() == 1).await;
 }
 
 #[test]
@@ -518,7 +549,7 @@ struct Caller {
 impl Caller {
     fn new() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { socket }
     }
 
@@ -630,16 +661,48 @@ fn tone(millis: usize) -> Vec<i16> {
     [0, 6364, 9000, 6364, 0, -6364, -9000, -6364].repeat(millis)
 }
 
-/// Waits until so many samples are in the file; a busy machine may take its time.
-async fn written(path: &Path, samples: u64) {
-    let there = || wav::info(path).map_or(0, |info| info.samples);
-    let all = async {
-        while there() < samples {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+/// Waits until something is so; a busy machine may take its time.
+async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until so many packets were heard.
+async fn heard(port: &Port, packets: u64) {
+    until("the packets are heard", || port.statistics().received >= packets).await;
+}
+
+/// Begins a recording: what comes once this returns belongs to it. A packet may be read before a
+/// command that was given earlier.
+async fn record(port: &mut Port, take: Take) {
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let Take { open, .. } = take;
+    let told = move || {
+        let _ = begun.send(());
+        open()
     };
-    let waited = tokio::time::timeout(Duration::from_secs(5), all).await;
-    assert!(waited.is_ok(), "{} samples of {samples}", there());
+    port.record(Take { open: Box::new(told), ..take });
+    begins.await.unwrap();
+}
+
+/// Tries again what takes its time: a machine that stands still in the midst of it spoils a try.
+async fn undisturbed(mut once: impl AsyncFnMut() -> Result<(), String>) {
+    let mut why = String::new();
+    for _ in 0..20 {
+        match once().await {
+            Ok(()) => return,
+            Err(spoilt) => why = spoilt,
+        }
+    }
+    panic!("{why}, twenty times");
+}
+
+/// Whether each packet begins where the one before it ends, by the RTP clock.
+fn are_joined(packets: &[Vec<u8>], step: u32) -> bool {
+    packets.windows(2).all(|pair| timestamp(&pair[1]) == timestamp(&pair[0]).wrapping_add(step))
 }
 
 fn samples(path: &Path) -> Vec<i16> {
@@ -671,7 +734,10 @@ async fn expect_recorded(port: &mut Port) -> Recording {
     }
 }
 
-/// Until the media thread has ticked a few times.
+/// Until the media thread has ticked a few times, if nothing keeps it.
 async fn settle() {
     tokio::time::sleep(Duration::from_millis(40)).await;
 }
+
+/// A machine may stand still, but not for so long.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! Calls whose audio is protected, against another implementation of SRTP.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,10 @@ use afterbeep::media::{
 use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
 
-use crate::{Caller, expect_played, expect_recorded, media, port_address, samples, settle, take};
+use crate::{
+    Caller, expect_played, expect_recorded, heard, media, port_address, record, samples, settle,
+    take, until,
+};
 
 /// A caller's side of the keys.
 struct Protected {
@@ -44,7 +48,7 @@ async fn only_what_is_genuine_is_heard_and_only_once() {
     let mut protected = Protected::secure(&mut port, 1, 2);
     caller.answered_by(&mut port, Codec::Pcmu);
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     let send = |packet: &[u8]| caller.socket.send_to(packet, port_address(&port)).unwrap();
     for n in 0..10 {
         let packet = protected.packet(n);
@@ -55,7 +59,7 @@ async fn only_what_is_genuine_is_heard_and_only_once() {
         send(&damaged);
         // In the clear.
         caller.send(&port, n, n + 50);
-        settle().await;
+        judged(&port, 4 * (u64::from(n) + 1)).await;
     }
     port.stop_recording();
     expect_recorded(&mut port).await;
@@ -73,12 +77,13 @@ async fn what_is_said_and_reported_is_protected_beside_the_audio_and_among_it() 
         let mut port = media.open().unwrap();
         let mut protected = Protected::secure(&mut port, 3, 4);
         port.connect(Stream { rtcp, ..Stream::new(Some(caller.address()), Codec::Pcmu) });
+        port.play(vec![Arc::new(Sound::silence(Duration::from_millis(40), Codec::Pcmu))]);
+        expect_played(&mut port).await;
         for n in 0..5 {
             let packet = protected.packet(n);
             caller.socket.send_to(&packet, port_address(&port)).unwrap();
         }
-        port.play(vec![Arc::new(Sound::silence(Duration::from_millis(40), Codec::Pcmu))]);
-        expect_played(&mut port).await;
+        heard(&port, 5).await;
         for frame in caller.listen(2) {
             assert_eq!(protected.opens.decrypt_rtp(&frame).unwrap().len(), 172);
         }
@@ -98,20 +103,46 @@ async fn another_key_in_mid_call_ends_the_one_before() {
     let mut port = media.open().unwrap();
     let mut before = Protected::secure(&mut port, 5, 6);
     caller.answered_by(&mut port, Codec::Pcmu);
-    let heard = |port: &Port| port.statistics().received;
-    caller.socket.send_to(&before.packet(1), port_address(&port)).unwrap();
-    settle().await;
-    assert_eq!(heard(&port), 1);
+    let to = port_address(&port);
+    let send = |packet: &[u8]| {
+        caller.socket.send_to(packet, to).unwrap();
+    };
+    let sent = Cell::new(0);
+    let next = || {
+        sent.set(sent.get() + 1);
+        sent.get()
+    };
+    // What comes with a command may be read before it is obeyed.
+    let until_heard = async |port: &Port, say: &mut dyn FnMut()| {
+        let so_far = port.statistics().received;
+        until("something is heard", || {
+            say();
+            port.statistics().received > so_far
+        })
+        .await;
+    };
+    until_heard(&port, &mut || send(&before.packet(next()))).await;
     let mut after = Protected::secure(&mut port, 5, 7);
-    caller.socket.send_to(&before.packet(2), port_address(&port)).unwrap();
-    caller.socket.send_to(&after.packet(3), port_address(&port)).unwrap();
-    settle().await;
-    assert_eq!(heard(&port), 2);
+    until_heard(&port, &mut || send(&after.packet(next()))).await;
+    judged(&port, sent.get().into()).await;
+    let so_far = port.statistics().received;
+    send(&before.packet(next()));
+    send(&after.packet(next()));
+    judged(&port, sent.get().into()).await;
+    assert_eq!(port.statistics().received, so_far + 1);
     // And back into the clear.
     port.secure(&Security::default());
-    caller.send(&port, 4, 4);
-    settle().await;
-    assert_eq!(heard(&port), 3);
+    until_heard(&port, &mut || {
+        let n = next();
+        caller.send(&port, n, n);
+    })
+    .await;
+}
+
+/// Waits until so many packets were let in or kept out.
+async fn judged(port: &Port, packets: u64) {
+    let judged = || port.statistics().received + port.statistics().strangers;
+    until("the packets are judged", || judged() >= packets).await;
 }
 
 #[tokio::test]
