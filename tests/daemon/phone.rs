@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,10 @@ pub struct Phone {
     pub rtp: UdpSocket,
     daemon: SocketAddr,
     call_id: u16,
+    /// The last request, for which an answer is awaited.
+    asked: Mutex<String>,
+    /// Requests outside of calls so far.
+    outside: AtomicU16,
 }
 
 /// A call that was answered.
@@ -58,9 +64,21 @@ impl Phone {
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket
         };
-        let (sip, rtp) = (socket(), socket());
-        let call_id = sip.local_addr().unwrap().port();
-        Self { sip, rtp, daemon: house.sip("UDP"), call_id }
+        // Ports come again, and with them what a server remembers of who had them before.
+        static NEXT: AtomicU16 = AtomicU16::new(10_000);
+        Self {
+            sip: socket(),
+            rtp: socket(),
+            daemon: house.sip("UDP"),
+            call_id: NEXT.fetch_add(1, Ordering::Relaxed),
+            asked: Mutex::default(),
+            outside: AtomicU16::new(0),
+        }
+    }
+
+    /// What its Call-IDs begin with.
+    pub fn id(&self) -> String {
+        self.call_id.to_string()
     }
 
     /// Calls and says what was answered, head and body; a refusal is acknowledged.
@@ -140,13 +158,21 @@ impl Phone {
 
     /// The same to anybody, with more header fields.
     pub fn request_to(&self, method: &str, to: &str, more: &str) -> String {
-        let head = self.head(method, "1", to, 1, "");
+        let number = self.outside.fetch_add(1, Ordering::Relaxed) + 1;
+        let head = self.head(method, &format!("{method}{number}"), to, number.into(), "");
         self.send(format!("{head}{more}Content-Length: 0\r\n\r\n"));
         self.answer(method)
     }
 
     pub fn send(&self, datagram: impl AsRef<[u8]>) {
-        self.sip.send_to(datagram.as_ref(), self.daemon).unwrap();
+        let datagram = datagram.as_ref();
+        let is_asked = !datagram.starts_with(b"SIP/2.0 ") && !datagram.starts_with(b"ACK ");
+        if let Ok(text) = std::str::from_utf8(datagram)
+            && is_asked
+        {
+            text.clone_into(&mut self.asked.lock().unwrap());
+        }
+        self.sip.send_to(datagram, self.daemon).unwrap();
     }
 
     pub fn sdp(&self, formats: &str, more: &str) -> String {
@@ -214,21 +240,36 @@ impl Phone {
         self.sip.local_addr().unwrap()
     }
 
-    /// The final answer to a request of this method.
+    /// The final answer to the request of this method that was sent last.
     fn answer(&self, method: &str) -> String {
-        let ours = |line: &str| line.starts_with("CSeq:") && line.ends_with(method);
+        let asked = self.asked.lock().unwrap().clone();
+        let number = asked.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap();
+        let ours = format!("CSeq: {} {method}", number.split(' ').next().unwrap());
+        let began = Instant::now();
+        self.sip.set_read_timeout(Some(AGAIN)).unwrap();
         loop {
-            let answer = self.hear();
-            if code(&answer) >= 200 && answer.lines().any(ours) {
+            let Some(answer) = self.heard() else {
+                assert!(began.elapsed() < PATIENCE, "no answer came to {asked}");
+                // What a full socket could not hold is lost.
+                if asked.starts_with(method) {
+                    self.sip.send_to(asked.as_bytes(), self.daemon).unwrap();
+                }
+                continue;
+            };
+            if code(&answer) >= 200 && answer.lines().any(|line| line == ours) {
                 return answer;
             }
         }
     }
 
     fn hear(&self) -> String {
+        self.heard().expect("nothing came")
+    }
+
+    fn heard(&self) -> Option<String> {
         let mut datagram = [0; 4096];
-        let size = self.sip.recv(&mut datagram).expect("no answer came");
-        String::from_utf8_lossy(&datagram[..size]).into_owned()
+        let size = received(&self.sip, &mut datagram)?;
+        Some(String::from_utf8_lossy(&datagram[..size]).into_owned())
     }
 
     fn head(&self, method: &str, branch: &str, to: &str, cseq: u32, tag: &str) -> String {
@@ -251,7 +292,23 @@ impl Call<'_> {
     /// Presses `#` as RFC 4733 does, and returns when the daemon has fallen silent: the beep is over.
     pub fn skip_to_the_end_of_the_beep(&mut self) {
         self.press_pound();
-        self.listen_until_silence();
+        self.until_the_beep_is_over();
+    }
+
+    fn until_the_beep_is_over(&self) {
+        let path = format!("{}/sounds/en/beep.wav", env!("CARGO_MANIFEST_DIR"));
+        let sound = Sound::read(path.as_ref(), Codec::Pcmu).unwrap();
+        let beep = sound.encoded();
+        // Its edges are faded, and what lies between is the same again and again.
+        let mut left = beep.len() - 4 * FRAME;
+        self.until_heard(&beep[FRAME..3 * FRAME], "the beep");
+        let (rtp, mut packet) = (&self.phone.rtp, [0; 2048]);
+        while left > 0 {
+            let size = received(rtp, &mut packet).expect("half a beep came");
+            left = left.saturating_sub(size - 12);
+        }
+        rtp.set_read_timeout(Some(SILENCE)).unwrap();
+        while received(rtp, &mut packet).is_some() {}
     }
 
     pub fn press_pound(&mut self) {
@@ -326,7 +383,7 @@ impl Call<'_> {
         rtp.set_read_timeout(Some(PATIENCE)).unwrap();
         while let Some(size) = received(rtp, &mut packet) {
             heard.extend(&packet[12..size]);
-            rtp.set_read_timeout(Some(SILENCE)).unwrap();
+            rtp.set_read_timeout(Some(LONG_SILENCE)).unwrap();
         }
         heard
     }
@@ -483,6 +540,10 @@ fn received(socket: &UdpSocket, packet: &mut [u8]) -> Option<usize> {
 /// The payload type of our RFC 4733 events, and the bit beside it that marks a new one.
 const EVENTS: u8 = 101;
 const MARKER: u8 = 0x80;
-/// Longer than a busy machine holds a packet back.
+/// After a sound that was heard nearly to its end.
 const SILENCE: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than a busy machine holds a packet back in the midst of sounds.
+const LONG_SILENCE: Duration = Duration::from_millis(1_500);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A request is sent again where no answer comes for so long.
+const AGAIN: Duration = Duration::from_secs(4);

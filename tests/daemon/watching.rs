@@ -80,7 +80,7 @@ fn the_calls_of_one_mailbox_are_watched_and_no_secret_is_shown() {
 
     // By caller, and by the beginning of the Call-ID.
     let phone = Phone::new(&house);
-    let id = phone.address().port().to_string();
+    let id = phone.id();
     let by_caller = Watching::new(&house, &["--caller", "12125550142", "--call", &id]);
     Phone::new(&house).call("1000").hang_up();
     phone.call("1000").hang_up();
