@@ -1,6 +1,6 @@
 //! Other people's programs: `SIPp`, baresip and linphone, from Debian's packages.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::house::House;
+use crate::mail::free_port;
 
 /// Plays one of the scenarios in `tests/daemon/sipp` to its end, where every message must be as it
 /// says. Sounds that it names lie in the house's directory.
@@ -44,7 +45,7 @@ pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) 
     }
 }
 
-/// Calls, speaks what is in the WAV file, and hangs up after so many seconds.
+/// Calls, speaks what is in the WAV file, and hangs up once so many seconds of it are recorded.
 pub fn baresip(house: &House, transport: &str, wav: &Path, seconds: u32) {
     baresip_as(house, transport, ("pcmu", ""), wav, seconds);
 }
@@ -69,11 +70,13 @@ fn baresip_as(
     let dir = house.dir.path().join("baresip");
     fs::create_dir(&dir).unwrap();
     let (first, last) = house.callers_ports();
+    let port = free_port();
     let config = format!(
         "sip_listen 127.0.0.1:0\nrtp_ports {first}-{last}\naudio_source aufile,{wav}\n\
          audio_player aufile,{heard}\nmodule_path {modules}\nmodule {module}.so\nmodule aufile.so\n\
          opus_stereo no\nopus_sprop_stereo no\nmodule srtp.so\nmodule dtls_srtp.so\n\
-         module_app account.so\nmodule_app menu.so\n",
+         module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
+         ctrl_tcp_listen 127.0.0.1:{port}\n",
         wav = wav.display(),
         heard = dir.join("heard.wav").display(),
         modules = modules().display(),
@@ -90,16 +93,45 @@ fn baresip_as(
     fs::write(dir.join("accounts"), account).unwrap();
     let target = house.sip(transport);
     let mut baresip = installed("baresip", "baresip-core");
+    let log = dir.join("log");
+    let output = File::create(&log).unwrap();
     baresip
-        .args(["-f", dir.to_str().unwrap(), "-t", &seconds.to_string()])
-        .args(["-e", &format!("/dial sip:1000@{target}")]);
-    let done = baresip.stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "baresip: {}\n{told}", done.status);
+        .args(["-f", dir.to_str().unwrap(), "-t", "300"])
+        .args(["-e", &format!("/dial sip:1000@{target}")])
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output);
+    let mut baresip = Client(baresip.spawn().unwrap());
+    until_recorded(house, seconds);
+    let mut control = None;
+    house.until("baresip listens", || {
+        control = TcpStream::connect(("127.0.0.1", port)).ok();
+        control.is_some()
+    });
+    let quit = json!({"command": "quit"}).to_string();
+    write!(control.unwrap(), "{}:{quit},", quit.len()).unwrap();
+    let status = baresip.0.wait().unwrap();
+    assert!(status.success(), "baresip: {status}\n{}", fs::read_to_string(log).unwrap());
+}
+
+/// Waits until so much of a call is on disk: a client may take its time to begin.
+fn until_recorded(house: &House, seconds: u32) {
+    house.until("it is recorded", || house.recorded() >= u64::from(seconds) * 1_000);
+}
+
+/// Gone when its test is over, however it ends.
+struct Client(Child);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The same by linphone, which checks by `ca` whom it calls by TLS.
-pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, seconds: u64) {
+pub fn linphone(house: &House, transport: &str, ca: Option<&Path>, wav: &Path, seconds: u32) {
     linphone_secured(house, transport, ca, "none", wav, seconds);
 }
 
@@ -110,7 +142,7 @@ pub fn linphone_secured(
     ca: Option<&Path>,
     media: &str,
     wav: &Path,
-    seconds: u64,
+    seconds: u32,
 ) {
     let home = house.dir.path().join("linphone");
     // It makes none of these itself.
@@ -134,14 +166,10 @@ pub fn linphone_secured(
     fs::write(home.join("linphonerc"), config).unwrap();
     let mut linphone = installed("linphonec", "linphone-cli");
     linphone.env("HOME", &home).arg("-c").arg(home.join("linphonerc"));
-    let mut linphone = linphone
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut types = linphone.stdin.take().unwrap();
-    let mut shows = BufReader::new(linphone.stdout.take().unwrap());
+    let linphone = linphone.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut linphone = Client(linphone.spawn().unwrap());
+    let mut types = linphone.0.stdin.take().unwrap();
+    let mut shows = BufReader::new(linphone.0.stdout.take().unwrap());
     writeln!(types, "soundcard use files\nplay {}", wav.display()).unwrap();
     writeln!(types, "record {}", home.join("heard.wav").display()).unwrap();
     // Its TLS knows names in certificates, and no addresses.
@@ -151,10 +179,10 @@ pub fn linphone_secured(
     while !told.contains("Media streams established") {
         assert!(shows.read_line(&mut told).unwrap() > 0, "linphone:\n{told}");
     }
-    thread::sleep(Duration::from_secs(seconds));
+    until_recorded(house, seconds);
     writeln!(types, "terminate\nquit").unwrap();
     shows.read_to_string(&mut told).unwrap();
-    assert!(linphone.wait().unwrap().success() && told.contains("ended (No error)"), "{told}");
+    assert!(linphone.0.wait().unwrap().success() && told.contains("ended (No error)"), "{told}");
 }
 
 /// baresip with its lamp on, told what to do over its control socket, where it tells what happens.

@@ -181,6 +181,18 @@ impl House {
         names(&self.mailbox().join("tmp"))
     }
 
+    /// Milliseconds of the message that mailbox 1000 is just being left, as far as they are on disk.
+    pub fn recorded(&self) -> u64 {
+        let tmp = self.mailbox().join("tmp");
+        let length = |name: String| {
+            let bytes = fs::read(tmp.join(name)).ok()?;
+            let rate = u32::from_le_bytes(bytes.get(24..28)?.try_into().unwrap());
+            (bytes.len() as u64 - 44).checked_mul(1_000)?.checked_div(2 * u64::from(rate))
+        };
+        let drafts = names(&tmp).into_iter().filter(|name| name.ends_with(".wav"));
+        drafts.filter_map(length).max().unwrap_or(0)
+    }
+
     /// Waits until something is so.
     pub fn until(&self, what: &str, so: impl FnMut() -> bool) {
         assert!(soon(so), "not within {PATIENCE:?}: {what}\n{}", self.log());

@@ -13,35 +13,35 @@ use crate::voice::{Law, Voice, loud_seconds_at, wav, write_wav};
 #[test]
 fn baresip_leaves_a_message_by_tcp() {
     let (house, _authority) = quick_house();
-    baresip(&house, "TCP", &speech(&house), 4);
+    baresip(&house, "TCP", &speech(&house), 3);
     assert_heard(&house);
 }
 
 #[test]
 fn baresip_leaves_a_message_by_tls() {
     let (house, _authority) = quick_house();
-    baresip(&house, "TLS", &speech(&house), 4);
+    baresip(&house, "TLS", &speech(&house), 3);
     assert_heard(&house);
 }
 
 #[test]
 fn linphone_leaves_a_message_by_udp() {
     let (house, _authority) = quick_house();
-    linphone(&house, "UDP", None, &speech(&house), 4);
+    linphone(&house, "UDP", None, &speech(&house), 3);
     assert_heard(&house);
 }
 
 #[test]
 fn linphone_leaves_a_message_by_tcp() {
     let (house, _authority) = quick_house();
-    linphone(&house, "TCP", None, &speech(&house), 4);
+    linphone(&house, "TCP", None, &speech(&house), 3);
     assert_heard(&house);
 }
 
 #[test]
 fn linphone_leaves_a_message_by_tls_and_checks_whom_it_calls() {
     let (house, authority) = quick_house();
-    linphone(&house, "TLS", Some(&authority.ca()), &speech(&house), 4);
+    linphone(&house, "TLS", Some(&authority.ca()), &speech(&house), 3);
     assert_heard(&house);
 }
 
@@ -73,14 +73,13 @@ fn quick_house() -> (House, Authority) {
 
 fn speech(house: &House) -> PathBuf {
     let wav = house.dir.path().join("said.wav");
-    write_wav(&wav, &Voice::new(Law::Mu, 6.0, 5).samples());
+    write_wav(&wav, &Voice::new(Law::Mu, 6.0, 5).samples().repeat(2));
     wav
 }
 
-/// Greeting and beep took what was said before.
 fn assert_heard(house: &House) {
     let messages = house.messages(1);
     let (rate, recorded) = wav(messages[0]["file"].as_str().unwrap().as_ref());
     let loud = loud_seconds_at(rate, &recorded);
-    assert!((1.5..3.6).contains(&loud), "{loud}");
+    assert!((2.0..11.0).contains(&loud), "{loud}");
 }
