@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[path = "store/deliver.rs"]
 mod deliver;
@@ -386,10 +386,9 @@ impl Home {
 
     async fn state_is_free(&self) {
         // The database's connections close in threads of their own.
-        for _ in 0..1000 {
-            if State::open(&self.0.path().join("state")).await.is_ok() {
-                break;
-            }
+        let began = Instant::now();
+        while let Err(error) = State::open(&self.0.path().join("state")).await {
+            assert!(began.elapsed() < Duration::from_secs(60), "{error}");
             tokio::task::yield_now().await;
         }
     }

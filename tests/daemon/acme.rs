@@ -40,6 +40,8 @@ impl Pebble {
         let run = |program: &str, arguments: &[&str]| {
             let mut command = installed(program, "pebble");
             command.args(arguments).env("PEBBLE_VA_NOSLEEP", "1").stdin(Stdio::null());
+            // By default it refuses every twentieth nonce, three of which in a row are a failure.
+            command.env("PEBBLE_WFE_NONCEREJECT", "0");
             command.stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap());
             command.spawn().unwrap()
         };

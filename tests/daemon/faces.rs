@@ -339,7 +339,7 @@ fn a_call_in_progress_is_seen_and_ended() {
     house.message();
     house.until("nobody calls", || calls()["calls"] == 0);
     assert_eq!(ask(web, "DELETE", &path, &root, "").0, 404);
-    assert!(house.log().contains("an administrator hung up"));
+    house.until("it is told", || house.log().contains("an administrator hung up"));
     assert!(house.ok(&["audit", "show"]).contains("call.hang_up"));
 }
 

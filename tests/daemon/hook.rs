@@ -1,6 +1,7 @@
 //! A receiver of webhooks that checks their signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -9,11 +10,14 @@ use std::thread;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
+use tempfile::NamedTempFile;
 
 /// What was posted here, signed by [`SECRET`].
 #[derive(Clone)]
 pub struct Sink {
     pub port: u16,
+    /// Where the secret stands.
+    pub secret: Arc<NamedTempFile>,
     had: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -29,7 +33,10 @@ pub const SECRET: &str = "only we two know";
 impl Sink {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let sink = Self { port: listener.local_addr().unwrap().port(), had: Arc::default() };
+        let secret = NamedTempFile::new().unwrap();
+        fs::write(secret.path(), SECRET).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let sink = Self { port, secret: Arc::new(secret), had: Arc::default() };
         let receiver = sink.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {

@@ -187,7 +187,8 @@ fn a_lamp_goes_along_with_a_mailbox_that_is_renumbered_and_is_let_go_with_one_th
     leave_in(&house, "1001");
     hear(&lamp, &["Voice-Message: 2/0 "]);
     hear(&subscriber, &["Voice-Message: 1/0 "]);
-    house.ok(&["mailbox", "remove", "1001", "--yes"]);
+    let remove = || house.run(&["mailbox", "remove", "1001", "--yes"]);
+    house.until("its last caller is gone", || remove().status.success());
     let over = "Subscription-State: terminated;reason=noresource";
     hear(&subscriber, &[over, "Messages-Waiting: no", "Voice-Message: 0/0 "]);
     hear(&lamp, &["Voice-Message: 1/0 "]);
@@ -257,14 +258,15 @@ pub fn quick(more: &str) -> House {
     house
 }
 
-/// Another program moves the one message to Old.
+/// Another program moves the one message to Old, where it is with its audio from the first moment.
 pub fn file_away(house: &House) {
     let audio = house.message();
     let old = house.mailbox().join("Old");
     fs::create_dir_all(&old).unwrap();
-    for file in [audio.with_extension("txt"), audio] {
-        fs::rename(&file, old.join(file.file_name().unwrap())).unwrap();
-    }
+    let text = audio.with_extension("txt");
+    fs::hard_link(&audio, old.join(audio.file_name().unwrap())).unwrap();
+    fs::rename(&text, old.join(text.file_name().unwrap())).unwrap();
+    fs::remove_file(audio).unwrap();
 }
 
 /// A lamp that is told over connections.

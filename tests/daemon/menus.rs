@@ -266,5 +266,5 @@ fn sipp_logs_in_by_info_and_deletes_a_message() {
     let house = House::new(MENUS);
     leave(&house, &Voice::new(Law::Mu, 3.0, 8), 3.0);
     sipp_with(&house, "menus-info.xml", "UDP", &["-s", "*981000"]);
-    assert_eq!(folders(&house), ["Deleted"]);
+    house.until("it is deleted", || folders(&house) == ["Deleted"]);
 }

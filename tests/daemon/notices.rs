@@ -333,12 +333,10 @@ pub fn mailing(port: u16, more: &str) -> House {
 }
 
 pub fn webhook(sink: &Sink) -> String {
-    let secret = std::env::temp_dir().join(format!("afterbeep-hook-{}", sink.port));
-    fs::write(&secret, crate::hook::SECRET).unwrap();
     format!(
         "[[notices.webhooks]]\nurl = 'http://127.0.0.1:{}/'\nallow_private = true\nsecret_file = '{}'\n",
         sink.port,
-        secret.display()
+        sink.secret.path().display()
     )
 }
 

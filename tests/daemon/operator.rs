@@ -144,13 +144,12 @@ fn the_log_as_json_says_what_happened_in_words() {
     call.say(&voice, 0..voice.len());
     call.hang_up();
     house.message();
+    let stored = "\"stored a message of 2.2 s for 1000@default\"";
+    house.until("it is told", || house.log().contains(stored));
     let log = house.log();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let said: Vec<String> = lines.map(|line| line["fields"]["message"].to_string()).collect();
-    assert!(
-        said.contains(&"\"stored a message of 2.2 s for 1000@default\"".to_owned()),
-        "{said:#?}"
-    );
+    assert!(said.contains(&stored.to_owned()), "{said:#?}");
     // Whose number it was is nobody's business.
     assert!(!log.contains("2125550142"), "{log}");
 }

@@ -2,7 +2,7 @@
 //! telephones.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::clients::Lamp;
 use crate::house::{House, soon};
 use crate::lamps::{TRUSTED, file_away, quick};
+use crate::mail::free_port;
 use crate::notices::leave;
 use crate::voice::{Law, Voice, write_wav};
 use crate::watching::Watching;
@@ -183,15 +184,4 @@ impl Drop for Kamailio {
 fn program() -> PathBuf {
     let place = Path::new("/usr/sbin/kamailio");
     if place.exists() { place.to_owned() } else { "kamailio".into() }
-}
-
-/// Free for UDP and TCP.
-fn free_port() -> u16 {
-    loop {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
