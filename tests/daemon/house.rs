@@ -189,7 +189,9 @@ impl House {
             let rate = u32::from_le_bytes(bytes.get(24..28)?.try_into().unwrap());
             (bytes.len() as u64 - 44).checked_mul(1_000)?.checked_div(2 * u64::from(rate))
         };
-        let drafts = names(&tmp).into_iter().filter(|name| name.ends_with(".wav"));
+        let drafts = names(&tmp)
+            .into_iter()
+            .filter(|name| name.rsplit_once('.').is_some_and(|(_, kind)| kind == "wav"));
         drafts.filter_map(length).max().unwrap_or(0)
     }
 

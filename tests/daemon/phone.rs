@@ -64,13 +64,11 @@ impl Phone {
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket
         };
-        // Ports come again, and with them what a server remembers of who had them before.
-        static NEXT: AtomicU16 = AtomicU16::new(10_000);
         Self {
             sip: socket(),
             rtp: socket(),
             daemon: house.sip("UDP"),
-            call_id: NEXT.fetch_add(1, Ordering::Relaxed),
+            call_id: NEXT_CALL.fetch_add(1, Ordering::Relaxed),
             asked: Mutex::default(),
             outside: AtomicU16::new(0),
         }
@@ -537,6 +535,8 @@ fn received(socket: &UdpSocket, packet: &mut [u8]) -> Option<usize> {
     }
 }
 
+/// Ports come again, and with them what a server remembers of who had them before; these do not.
+static NEXT_CALL: AtomicU16 = AtomicU16::new(10_000);
 /// The payload type of our RFC 4733 events, and the bit beside it that marks a new one.
 const EVENTS: u8 = 101;
 const MARKER: u8 = 0x80;
