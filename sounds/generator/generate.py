@@ -14,8 +14,8 @@ from pico import Pico
 # One line per language: what makes its engine. An engine has `rate` and `say(text, phonemes, voice)`.
 ENGINES = {
     "en": lambda models: Kokoro(models, "af_heart", EnglishG2P(models)),
-    "es": lambda models: Kokoro(models, "ef_dora", EspeakG2P("es", "Escuche bien el número.")),
-    # Alone, this voice swallows the vowels of `trente et un` too.
+    # Alone, these voices swallow vowels of `trente et un` or `carpeta ocho` too.
+    "es": lambda models: Kokoro(models, "ef_dora", EspeakG2P("es", "Escuche bien el número."), short=20),
     "fr": lambda models: Kokoro(models, "ff_siwis", EspeakG2P("fr-fr", "Écoutez bien le numéro."), short=20),
     "it": lambda models: Kokoro(models, "if_sara", EspeakG2P("it", "Ascolti bene il numero.")),
     "pt": lambda models: Kokoro(models, "pf_dora", EspeakG2P("pt-br", "Escute bem o número.")),
