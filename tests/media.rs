@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where anything fails")]
 
+#[path = "media/listening.rs"]
+mod listening;
 #[path = "media/secured.rs"]
 mod secured;
 

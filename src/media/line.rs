@@ -257,6 +257,20 @@ impl Line {
         }
     }
 
+    /// The payload type of audio of which nothing is needed but that it comes: a sound will go on
+    /// for a while, and a key comes as an event.
+    pub fn unheard(&self) -> Option<u8> {
+        let stream = self.stream.filter(|stream| stream.telephone_event.is_some())?;
+        let Playing::Sounds(player, _) = &self.playing else { return None };
+        let nobody_hears = matches!(self.intake, Intake::Deaf) && !self.source.is_open();
+        (nobody_hears && player.left() >= LONG).then_some(stream.payload_type)
+    }
+
+    /// Whether the audio that nobody needs is thinned out.
+    pub fn thin(&mut self, thins: bool) {
+        self.incoming.thin(thins);
+    }
+
     /// Takes a datagram.
     pub fn hear(
         &mut self,
@@ -510,7 +524,10 @@ impl Line {
     fn note(&mut self, packet: &Packet<'_>, now: Instant) {
         self.note_presence(now);
         match self.incoming.note(packet) {
-            Step::On { missing } => self.counters.lost.add(missing.into()),
+            Step::On { missing, unheard } => {
+                self.counters.lost.add(missing.into());
+                self.counters.received.add(unheard.into());
+            }
             Step::Found => self.counters.lost.take_back_one(),
             Step::Again => self.counters.duplicates.add(1),
         }
@@ -591,6 +608,9 @@ const LONGEST: u64 = 12;
 pub(super) const PACKETS_PER_FRAME: usize = 2;
 /// Room for a header and 60 ms of any codec: of Opus three frames, each far from so large.
 pub(super) const FRAME_PACKET: usize = rtp::HEADER + 960;
+/// The audio that nobody needs is thinned out while a sound goes on for so long, and all is there
+/// again well before it ends.
+const LONG: Duration = Duration::from_secs(1);
 /// After so much silence the caller may come back from another address: a NAT has forgotten, or an
 /// SBC has failed over.
 const OUT_OF_SIGHT: Duration = Duration::from_secs(1);

@@ -23,6 +23,7 @@ mod dtls;
 mod dtmf;
 mod export;
 pub mod file;
+mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 mod greeting;

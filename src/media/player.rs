@@ -175,6 +175,13 @@ impl Player {
         }
     }
 
+    /// How long it will play if nothing happens, in its sounds' own time.
+    pub fn left(&self) -> Duration {
+        let left =
+            if self.state == State::Playing { self.length.saturating_sub(self.at) } else { 0 };
+        codec::duration(left, self.sounds.codec.rate())
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.state == State::Stopped
     }

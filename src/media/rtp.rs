@@ -1,5 +1,7 @@
 //! RTP packets in and out (RFC 3550 §5.1).
 
+use super::filter::THINNED;
+
 /// One packet of a stream, borrowed from the datagram it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Packet<'a> {
@@ -54,6 +56,17 @@ pub(super) struct Incoming {
     received: u32,
     /// Packets expected and received when we last told (RFC 3550 A.3).
     told: (u32, u32),
+    thinning: Thinning,
+}
+
+/// Whether packets that do not come were kept from us by ourselves.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Thinning {
+    #[default]
+    No,
+    Yes,
+    /// Some were before the next one that comes.
+    Ended,
 }
 
 /// What a report says of the stream (RFC 3550 §6.4.1).
@@ -74,6 +87,8 @@ pub(super) enum Step {
     /// So many before it have not come, yet.
     On {
         missing: u16,
+        /// So many came, but we did not want to hear them.
+        unheard: u16,
     },
     /// It was thought lost.
     Found,
@@ -81,6 +96,15 @@ pub(super) enum Step {
 }
 
 impl Incoming {
+    /// From now on the filter drops some, or none any more.
+    pub fn thin(&mut self, thins: bool) {
+        self.thinning = match (thins, &self.thinning) {
+            (true, _) => Thinning::Yes,
+            (false, Thinning::No) => Thinning::No,
+            (false, _) => Thinning::Ended,
+        };
+    }
+
     pub fn note(&mut self, packet: &Packet<'_>) -> Step {
         let sequence = packet.sequence;
         let known = self.highest.filter(|_| self.ssrc == packet.ssrc);
@@ -99,11 +123,16 @@ impl Incoming {
         } else {
             (self.first, self.cycles, self.received, self.told) = (sequence, 0, 0, (0, 0));
         }
-        self.received = self.received.wrapping_add(1);
         self.ssrc = packet.ssrc;
         self.highest = Some(sequence);
         self.seen = self.seen.checked_shl(step.into()).unwrap_or(0) | 1;
-        Step::On { missing: goes_on.map_or(0, |_| step - 1) }
+        let between = goes_on.map_or(0, |_| step - 1);
+        let unheard = if self.thinning == Thinning::No { 0 } else { between.min(THINNED) };
+        if self.thinning == Thinning::Ended {
+            self.thinning = Thinning::No;
+        }
+        self.received = self.received.wrapping_add(1 + u32::from(unheard));
+        Step::On { missing: between - unheard, unheard }
     }
 
     pub fn ssrc(&self) -> u32 {
@@ -247,14 +276,38 @@ mod tests {
             let packet = Packet { payload_type: 0, sequence, timestamp: 0, ssrc, payload: &[] };
             incoming.note(&packet)
         };
-        assert_eq!(note(65_534, 1), Step::On { missing: 0 });
-        assert_eq!(note(1, 1), Step::On { missing: 2 });
+        let on = |missing| Step::On { missing, unheard: 0 };
+        assert_eq!(note(65_534, 1), on(0));
+        assert_eq!(note(1, 1), on(2));
         assert_eq!(note(65_535, 1), Step::Found);
         assert_eq!(note(65_535, 1), Step::Again);
         assert_eq!(note(1, 1), Step::Again);
-        assert_eq!(note(30_000, 1), Step::On { missing: 0 }, "a restart");
-        assert_eq!(note(5, 2), Step::On { missing: 0 }, "another stream");
-        assert_eq!(note(7, 2), Step::On { missing: 1 });
+        assert_eq!(note(30_000, 1), on(0), "a restart");
+        assert_eq!(note(5, 2), on(0), "another stream");
+        assert_eq!(note(7, 2), on(1));
+    }
+
+    #[test]
+    fn what_was_kept_from_us_is_not_lost() {
+        let mut incoming = Incoming::default();
+        let note = |incoming: &mut Incoming, sequence| {
+            let packet = Packet { payload_type: 0, sequence, timestamp: 0, ssrc: 7, payload: &[] };
+            incoming.note(&packet)
+        };
+        let on = |missing, unheard| Step::On { missing, unheard };
+        assert_eq!(note(&mut incoming, 6), on(0, 0));
+        incoming.thin(true);
+        assert_eq!(note(&mut incoming, 8), on(0, 1));
+        assert_eq!(note(&mut incoming, 9), on(0, 0));
+        assert_eq!(note(&mut incoming, 16), on(0, 6));
+        assert_eq!(note(&mut incoming, 25), on(2, 6), "17 and 24 were lost");
+        incoming.thin(false);
+        assert_eq!(note(&mut incoming, 30), on(0, 4), "the filter was there until just now");
+        assert_eq!(note(&mut incoming, 32), on(1, 0));
+        incoming.thin(false);
+        assert_eq!(note(&mut incoming, 34), on(1, 0));
+        let expected = Reception { ssrc: 7, fraction: 35, lost: 4, highest: 34 };
+        assert_eq!(incoming.reception(), Some(expected));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::filter;
 use super::guard::{self, Guard, Passed};
 use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
@@ -47,6 +48,8 @@ pub(super) struct Wire {
     pub patience: Patience,
     /// When more came than a call sends: its socket would be full before the next round.
     flooded: Option<Instant>,
+    /// The payload type of which the kernel keeps most packets from us.
+    thinned: Option<u8>,
 }
 
 /// Who can reach the RTP socket.
@@ -128,6 +131,7 @@ impl Wire {
             slot: Slot::None,
             patience: Patience::Tick,
             flooded: None,
+            thinned: None,
         }
     }
 
@@ -190,6 +194,7 @@ impl Wire {
     /// Takes the RTP socket from those that are heard at every tick while its line only records,
     /// and back. Where that fails, for want of memory, all stays as it is.
     pub fn settle(&mut self, index: usize, now: Instant, epoll: &Epoll, hurried: &mut usize) {
+        self.thin();
         let is_calm = self.flooded.is_none_or(|at| now.saturating_duration_since(at) >= CALM);
         let only_records = self.line.is_recording() && !self.line.is_playing() && is_calm;
         match (self.patience, only_records) {
@@ -202,6 +207,23 @@ impl Wire {
                 *hurried += 1;
             }
             (Patience::Tick | Patience::Round, _) => {}
+        }
+    }
+
+    /// Has the kernel keep from us what nobody needs to hear, or give it to us again.
+    fn thin(&mut self) {
+        let unheard = self.line.unheard();
+        if unheard == self.thinned {
+            return;
+        }
+        let done = match unheard {
+            Some(payload_type) => filter::attach(&self.pair.rtp, payload_type),
+            None => filter::detach(&self.pair.rtp),
+        };
+        // Without it, all is heard.
+        if done.is_ok() {
+            self.thinned = unheard;
+            self.line.thin(unheard.is_some());
         }
     }
 
