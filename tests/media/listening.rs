@@ -25,7 +25,7 @@ async fn while_a_sound_plays_keys_are_heard_nothing_is_lost_and_then_every_frame
         assert!(sent < 10_000, "nothing is kept from us");
     }
     let mut event = Caller::header(101, u16::try_from(sent).unwrap() + 2, 9);
-    event.extend([5, 0x80 | 10, 3, 0x20]);
+    event.extend([5, 0x8a, 3, 0x20]);
     caller.socket.send_to(&event, port_address(&port)).unwrap();
     assert!(matches!(port.next().await, Event::Key('5')));
 
