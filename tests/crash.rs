@@ -11,7 +11,8 @@ mod play;
 fn a_killed_process_loses_nothing_that_it_has_acknowledged() {
     let tally = play::crashes(20, 1, &["--exact", "worker", "--nocapture"]);
     assert_eq!(tally.crashes, 20);
-    assert!(tally.acknowledged > 100, "{tally:?}");
+    // Some thousands, as a rule; a slow disk says when.
+    assert!(tally.acknowledged > 40, "{tally:?}");
 }
 
 /// The process that is killed; as a test it does nothing.

@@ -59,7 +59,8 @@ fn leaves_a_message(codec: &str, rate: u32) {
     let (tone, all) = (pieces.iter().filter(is_tone).count(), pieces.len());
     assert!(all > 200 && (all / 2..all * 4 / 5).contains(&tone), "{tone} of {all}");
     let loud = pieces.iter().filter(|piece| loudness(piece) > 1000.0).count();
-    assert!(loud - tone < all / 10, "{loud} loud, of which {tone} are the tone");
+    // Two pieces of fifteen are edges, wherever a browser that was not given its time has cut.
+    assert!(loud - tone < all / 6, "{loud} loud, of which {tone} are the tone");
     house.until("its end is told", || house.log().contains("srtp=\"DTLS\""));
     let log = house.log();
     let over = log.lines().find(|line| line.contains("is over")).unwrap();
