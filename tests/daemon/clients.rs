@@ -31,7 +31,7 @@ pub fn sipp_with(house: &House, scenario: &str, transport: &str, more: &[&str]) 
         .args(["-i", "127.0.0.1", "-mi", "127.0.0.1", "-nostdin", "-trace_err"])
         .args(["-mp", &house.callers_ports().0.to_string()])
         .args(more)
-        .args(["-timeout", "120", "-timeout_error", &target.to_string()]);
+        .args(["-timeout", "600", "-timeout_error", &target.to_string()]);
     let done = sipp.stdin(Stdio::null()).output().unwrap();
     if !done.status.success() {
         let errors: String = fs::read_dir(house.dir.path())

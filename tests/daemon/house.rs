@@ -245,11 +245,13 @@ pub fn names(dir: &Path) -> Vec<String> {
 
 /// Whether it becomes so before patience ends.
 pub fn soon(mut so: impl FnMut() -> bool) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    let (began, mut tries) = (Instant::now(), 0);
+    // A machine that was frozen has let time pass, but has not tried.
+    while tries < TRIES || began.elapsed() < PATIENCE {
         if so() {
             return true;
         }
+        tries += 1;
         thread::sleep(Duration::from_millis(20));
     }
     false
@@ -266,4 +268,5 @@ fn free_ports() -> u16 {
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_afterbeep");
 /// How many ports one test has.
 const PORTS: u16 = 40;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(150);
+const TRIES: usize = 500;

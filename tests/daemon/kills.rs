@@ -1,5 +1,6 @@
 //! `kill -9` between a caller's BYE and the last word of the mail server, again and again.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::thread;
 use std::time::Duration;
@@ -76,8 +77,10 @@ impl Lamp {
         let mut told = vec![];
         loop {
             let mut bytes = [0; 2048];
-            let Ok((size, from)) = self.0.recv_from(&mut bytes) else {
-                panic!("no `{wanted}` came, but {told:#?}\n{}", house.log())
+            let (size, from) = match self.0.recv_from(&mut bytes) {
+                Ok(heard) => heard,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => panic!("no `{wanted}` came, but {told:#?}\n{}", house.log()),
             };
             let notify = String::from_utf8_lossy(&bytes[..size]).into_owned();
             // Who had this port before may still be sent audio.

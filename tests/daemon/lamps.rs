@@ -17,7 +17,7 @@ use crate::hook::Sink;
 use crate::house::House;
 use crate::mail;
 use crate::notices::{leave, leave_in, waiting, webhook};
-use crate::phone::{Phone, code};
+use crate::phone::{Phone, code, received};
 use crate::voice::{Law, Voice, write_wav};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -207,7 +207,7 @@ fn a_lamp_is_told_where_we_are_not_where_we_listen() {
     house.ok(&["mailbox", "add", "1000", "--mwi", &mwi]);
     let notify = loop {
         let mut datagram = [0; 4096];
-        let size = lamp.recv(&mut datagram).unwrap();
+        let size = received(&lamp, &mut datagram).unwrap();
         let text = String::from_utf8_lossy(&datagram[..size]).into_owned();
         // Who had this port before may still be sent audio.
         if text.starts_with("NOTIFY ") {

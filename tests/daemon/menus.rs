@@ -60,7 +60,7 @@ fn an_owner_hears_a_message_deletes_it_and_takes_it_back() {
     call.hears("counts/new");
     call.press('1');
     call.hears("position/first");
-    call.hears("digits/today");
+    call.hears("vm-received");
     call.press('1');
     let heard = call.hears_bytes(&voice.bytes[8_000..12_000]);
     assert!(heard.len() > 8_000);
@@ -157,7 +157,7 @@ fn a_greeting_that_was_recorded_by_telephone_greets_the_next_caller() {
     call.hears("menu/unavailable");
     call.press('1');
     call.hears("vm-rec-unv");
-    call.hears("beep");
+    call.hears_the_beep();
     call.say(&voice, 0..voice.len());
     call.press('#');
     call.hears("menu/accept");
@@ -193,7 +193,7 @@ fn a_message_is_forwarded_with_a_word_before_it_and_the_sender_keeps_a_copy() {
     call.hears("vm-extension");
     call.press('1');
     call.hears("vm-record-prepend");
-    call.hears("beep");
+    call.hears_the_beep();
     call.say(&Voice::new(Law::Mu, 2.0, 5), 0..frames(2.0));
     call.press('5');
     call.hears("vm-msgforwarded");
@@ -255,7 +255,7 @@ fn the_next_visit_goes_on_where_the_last_one_broke_off() {
     // It is heard now, and so among the old ones.
     call.press('1');
     call.press('1');
-    let heard = call.hears_bytes(&voice.bytes[48_000..49_000]);
+    let heard = call.hears_bytes(&voice.bytes[64_000..65_000]);
     let starts: Vec<u8> =
         voice.bytes[8_000..9_000].iter().map(|&b| if b == 0x7f { 0xff } else { b }).collect();
     assert!(!heard.windows(1_000).any(|window| window == starts), "it began anew");

@@ -35,14 +35,16 @@ impl Watching {
         whole.map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// `in INVITE`, `out 200`: each message of a call, in order.
+    /// `in INVITE`, `out 200`: each message of a call, in order. One that was sent again is one.
     pub fn ladder(&self) -> Vec<String> {
         let rung = |message: &Value| {
             let summary = message["summary"].as_str().unwrap();
             let first = summary.split(' ').next().unwrap();
             format!("{} {first}", message["direction"].as_str().unwrap())
         };
-        self.messages().iter().map(rung).collect()
+        let mut rungs: Vec<String> = self.messages().iter().map(rung).collect();
+        rungs.dedup();
+        rungs
     }
 }
 
