@@ -80,7 +80,7 @@ impl Lamp {
             let (size, from) = match self.0.recv_from(&mut bytes) {
                 Ok(heard) => heard,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(_) => panic!("no `{wanted}` came, but {told:#?}\n{}", house.log()),
+                Err(error) => panic!("{error}: no `{wanted}`, but {told:#?}\n{}", house.log()),
             };
             let notify = String::from_utf8_lossy(&bytes[..size]).into_owned();
             // Who had this port before may still be sent audio.
