@@ -189,22 +189,11 @@ impl Line {
     }
 
     /// Reads what the next frame will need of memory.
-    pub fn touch_mouth(&self) -> usize {
+    pub fn touch(&self) -> usize {
         let Playing::Sounds(player, _) = &self.playing else { return 0 };
         let stream = usize::from(self.stream.is_some()) + usize::from(self.lasts == self.sent);
         let count = self.outgoing.packets() ^ u32::from(self.counters.sent.count() == 0);
         stream + usize::try_from(count).unwrap_or_default() + player.touch()
-    }
-
-    /// Reads what the next packet will need of memory.
-    pub fn touch_ear(&self) -> usize {
-        let Intake::Recording(recorder, receipt) = &self.intake else { return 0 };
-        let told =
-            usize::from(receipt.is_told()) + usize::from(self.counters.received.count() == 0);
-        let stream = usize::from(self.stream.is_none()) + usize::from(self.source.is_open());
-        let clocks = usize::from(self.heard < self.silent_at);
-        let ssrc = usize::try_from(self.incoming.ssrc()).unwrap_or_default();
-        told + stream + clocks + ssrc + recorder.touch()
     }
 
     pub fn is_recording(&self) -> bool {

@@ -205,16 +205,6 @@ impl Recorder {
         self.tape.ready.pop_front()
     }
 
-    /// Reads what the next packet will need of memory.
-    pub fn touch(&self) -> usize {
-        let Self { jitter, hearing, tape, .. } = self;
-        let heard = usize::from(jitter.heard() < Some(self.started));
-        let tape = tape.piece.as_ref().map_or(0, Track::touch)
-            + usize::from(tape.key.is_none())
-            + usize::from(tape.meter.noise());
-        heard + tape + usize::from(hearing.rate() == 0)
-    }
-
     /// Ends the recording. Says how many of its samples belong to it; the last pieces can still be
     /// pulled.
     pub fn finish(&mut self, bound: Option<Bound>, now: Instant) -> u64 {

@@ -227,14 +227,11 @@ impl Shard {
 
     fn receive_unhurried(&mut self, first: u64, stride: u64, moment: &Moment, post: &mut Post) {
         let [first, stride] = [first, stride].map(|n| usize::try_from(n).unwrap_or(1));
-        let indexes = (first..self.wires.len()).step_by(stride);
-        let mut ahead = indexes.clone();
-        for (nth, index) in indexes.enumerate() {
-            if nth % AHEAD == 0 {
-                touch(&self.wires, ahead.by_ref().take(AHEAD), Wire::touch_ear);
-            }
-            let wire = self.wires[index].as_mut();
-            let Some(wire) = wire.filter(|wire| wire.patience == Patience::Round) else { continue };
+        let wires = self.wires.iter_mut().enumerate();
+        for (index, wire) in wires.skip(first).step_by(stride) {
+            let Some(wire) = wire.as_mut().filter(|wire| wire.patience == Patience::Round) else {
+                continue;
+            };
             wire.drain(ALL, self.bind, moment, post, &mut self.outbox);
             // While it is at hand.
             wire.look(self.tick, moment.now, self.bind, &mut self.outbox);
@@ -249,7 +246,8 @@ impl Shard {
         let mut nth = 0;
         due.retain(|&index| {
             if nth % AHEAD == 0 {
-                touch(&self.wires, ahead.by_ref().take(AHEAD), Wire::touch_mouth);
+                let wires = ahead.by_ref().take(AHEAD).filter_map(|n| self.wires.get(n)?.as_ref());
+                black_box(wires.map(|wire| wire.touch()).fold(0, usize::wrapping_add));
             }
             nth += 1;
             let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else {
@@ -396,16 +394,6 @@ impl Shard {
             self.wheel[usize::try_from(slot).unwrap_or_default()].push(index);
         }
     }
-}
-
-/// Fetches some lines' memory all at once, before one after another is worked on.
-fn touch(
-    wires: &[Option<Box<Wire>>],
-    some: impl Iterator<Item = usize>,
-    touch: impl Fn(&Wire) -> usize,
-) {
-    let wires = some.filter_map(|index| wires.get(index)?.as_deref());
-    black_box(wires.map(touch).fold(0, usize::wrapping_add));
 }
 
 /// Milliseconds of a tick.

@@ -34,17 +34,6 @@ impl Track {
         }
     }
 
-    /// Reads where it goes on.
-    pub fn touch(&self) -> usize {
-        match self {
-            Self::Law(_, bytes) => bytes.last().map_or(0, |&byte| byte.into()),
-            Self::Linear(samples) => {
-                samples.last().map_or(0, |sample| sample.unsigned_abs().into())
-            }
-            Self::Silence(_) => 0,
-        }
-    }
-
     /// What it takes of memory.
     pub fn bytes(&self) -> usize {
         match self {

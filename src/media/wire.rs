@@ -330,19 +330,10 @@ impl Wire {
 
     /// Reads what [`Self::send`] will need of memory. Nothing waits for what comes of it, so that
     /// the processor fetches for many lines at once.
-    pub fn touch_mouth(&self) -> usize {
-        self.touch() + self.line.touch_mouth()
-    }
-
-    /// The same for [`Self::drain`].
-    pub fn touch_ear(&self) -> usize {
-        self.touch() + self.line.touch_ear()
-    }
-
-    fn touch(&self) -> usize {
-        let free = usize::from(self.slot == Slot::None && self.guard.is_none());
+    pub fn touch(&self) -> usize {
+        let sends = usize::from(self.slot == Slot::Taken && self.guard.is_none());
         let socket = usize::try_from(self.pair.rtp.as_raw_fd()).unwrap_or_default();
-        free + socket + usize::from(self.reach == Reach::Source)
+        sends + socket + usize::from(self.reach == Reach::Source) + self.line.touch()
     }
 
     pub fn send(&mut self, tick: u64, bind: IpAddr) {
