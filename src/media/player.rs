@@ -186,7 +186,8 @@ impl Player {
     pub fn touch(&self) -> usize {
         let first = self.sounds.row.first().filter(|sound| self.at < sound.samples());
         let at = usize::try_from(self.at).unwrap_or_default();
-        let byte = |at| first.and_then(|sound| sound.encoded().get(at)).copied().unwrap_or_default();
+        let byte =
+            |at| first.and_then(|sound| sound.encoded().get(at)).copied().unwrap_or_default();
         [0, 64, 128].map(|on| usize::from(byte(at + on))).into_iter().sum()
     }
 
