@@ -188,14 +188,6 @@ impl Line {
         }
     }
 
-    /// Reads what the next frame will need of memory.
-    pub fn touch(&self) -> usize {
-        let Playing::Sounds(player, _) = &self.playing else { return 0 };
-        let stream = usize::from(self.stream.is_some()) + usize::from(self.lasts == self.sent);
-        let count = self.outgoing.packets() ^ u32::from(self.counters.sent.count() == 0);
-        stream + usize::try_from(count).unwrap_or_default() + player.touch()
-    }
-
     pub fn is_recording(&self) -> bool {
         matches!(self.intake, Intake::Recording(..))
     }

@@ -182,15 +182,6 @@ impl Player {
         codec::duration(left, self.sounds.codec.rate())
     }
 
-    /// Reads what the next frame will need of memory.
-    pub fn touch(&self) -> usize {
-        let first = self.sounds.row.first().filter(|sound| self.at < sound.samples());
-        let at = usize::try_from(self.at).unwrap_or_default();
-        let byte =
-            |at| first.and_then(|sound| sound.encoded().get(at)).copied().unwrap_or_default();
-        [0, 64, 128].map(|on| usize::from(byte(at + on))).into_iter().sum()
-    }
-
     pub fn is_stopped(&self) -> bool {
         self.state == State::Stopped
     }

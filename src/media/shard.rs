@@ -9,7 +9,6 @@
 //! 160 ms where the thread has many. There is something in nearly each, so nobody asks which. A
 //! thread whose calls all record sleeps so long.
 
-use std::hint::black_box;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -242,14 +241,7 @@ impl Shard {
     fn send_due(&mut self) {
         let slot = usize::try_from(self.tick % TICKS_PER_FRAME).unwrap_or_default();
         let mut due = std::mem::take(&mut self.wheel[slot]);
-        let mut ahead = due.clone().into_iter();
-        let mut nth = 0;
         due.retain(|&index| {
-            if nth % AHEAD == 0 {
-                let wires = ahead.by_ref().take(AHEAD).filter_map(|n| self.wires.get(n)?.as_ref());
-                black_box(wires.map(|wire| wire.touch()).fold(0, usize::wrapping_add));
-            }
-            nth += 1;
             let Some(wire) = self.wires.get_mut(index).and_then(Option::as_mut) else {
                 return false;
             };
@@ -408,8 +400,6 @@ const MANY: usize = 256;
 const CATCH_UP: u64 = 16;
 /// Ticks in which every line has had its look at the clock.
 const ROUND: u64 = 20;
-/// Lines whose memory is fetched before the first of them sends: as much as the nearest cache holds.
-const AHEAD: usize = 16;
 /// A slot of the wheel for each tick of a frame.
 const SLOTS: usize = 4;
 const EVENTS: usize = 512;

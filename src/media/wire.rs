@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -328,28 +327,20 @@ impl Wire {
         };
     }
 
-    /// Reads what [`Self::send`] will need of memory. Nothing waits for what comes of it, so that
-    /// the processor fetches for many lines at once.
-    pub fn touch(&self) -> usize {
-        let sends = usize::from(self.slot == Slot::Taken && self.guard.is_none());
-        let socket = usize::try_from(self.pair.rtp.as_raw_fd()).unwrap_or_default();
-        sends + socket + usize::from(self.reach == Reach::Source) + self.line.touch()
-    }
-
     pub fn send(&mut self, tick: u64, bind: IpAddr) {
-        let mut packet = [0; FRAME_PACKET + TRAILER];
         for _ in 0..PACKETS_PER_FRAME {
-            self.send_packet(tick, bind, &mut packet);
+            self.send_packet(tick, bind);
         }
         self.line.sent_frame();
     }
 
-    fn send_packet(&mut self, tick: u64, bind: IpAddr, packet: &mut [u8; FRAME_PACKET + TRAILER]) {
+    fn send_packet(&mut self, tick: u64, bind: IpAddr) {
+        let mut packet = [0; FRAME_PACKET + TRAILER];
         let part = packet.first_chunk_mut();
         let length = part.and_then(|part| self.line.frame(tick, part));
         let length = match &mut self.guard {
             None => length,
-            Some(guard) => length.and_then(|length| guard.seal(packet, length)),
+            Some(guard) => length.and_then(|length| guard.seal(&mut packet, length)),
         };
         if let Some(length) = length {
             let packet = &packet[..length];
