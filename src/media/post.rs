@@ -99,7 +99,7 @@ fn address_of(address: &SockaddrStorage) -> Option<SocketAddr> {
 
 /// Datagrams taken at once: more than come in the longest round, so that one call is enough to see
 /// that there are no more.
-pub(super) const HANDFUL: usize = 9;
+pub(super) const HANDFUL: usize = 8;
 /// No packet of ours is longer, and a longer one is cut.
 const DATAGRAM: usize = 2048;
 const LATEST: Duration = Duration::from_secs(1);
