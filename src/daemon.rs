@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -85,6 +85,7 @@ pub struct Daemon {
     live: Live,
     /// How long calls in progress may go on after the daemon was told to stop.
     drain: Duration,
+    hang_up: Signal,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -99,6 +100,8 @@ const FILES_A_CALL: usize = 4;
 
 impl Daemon {
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        // Who has certificates read again while a large spool is read has them read after that.
+        let hang_up = signal(SignalKind::hangup())?;
         let files = raise_file_limit();
         let options = spool::Options {
             at_once: true,
@@ -180,19 +183,18 @@ impl Daemon {
         })?;
         tasks.push(tokio::spawn(control));
         let drain = Duration::from_secs(config.sip.drain_seconds.into());
-        Ok(Self { stores, sip, http, shown, agent, live, drain, stop, tasks })
+        Ok(Self { stores, sip, http, shown, agent, live, drain, hang_up, stop, tasks })
     }
 
     /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
-    pub async fn serve(self) -> anyhow::Result<()> {
+    pub async fn serve(mut self) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                _ = hang_up.recv() => {
+                _ = self.hang_up.recv() => {
                     self.agent.reload().await;
                     if let Some(shown) = self.shown.clone() {
                         tokio::task::spawn_blocking(move || shown.reload());

@@ -63,9 +63,18 @@ impl House {
         self.start_as(program);
     }
 
-    pub fn start_as(&mut self, mut program: Command) {
+    pub fn start_as(&mut self, program: Command) {
+        self.begin(program);
+        self.until_it_serves();
+    }
+
+    /// Starts the daemon and returns at once.
+    pub fn begin(&mut self, mut program: Command) {
         program.stderr(File::create(&self.log).unwrap());
         self.child = Some(program.spawn().unwrap());
+    }
+
+    pub fn until_it_serves(&self) {
         let socket = self.dir.path().join("state/control.sock");
         self.until("the daemon serves", || UnixStream::connect(&socket).is_ok());
     }

@@ -57,6 +57,16 @@ fn a_hang_up_signal_reads_the_certificates_again() {
     assert!(house.runs());
 }
 
+#[test]
+fn a_hang_up_signal_during_the_start_ends_nothing() {
+    let mut house = House::empty("");
+    house.begin(house.command(&[]));
+    house.until("the spool is read", || house.log().contains("the spool holds"));
+    house.signal(Signal::SIGHUP);
+    house.until_it_serves();
+    assert!(house.runs());
+}
+
 /// A short greeting of the owner's own, no instructions, and TLS.
 fn quick_house() -> (House, Authority) {
     let authority = Authority::new();
