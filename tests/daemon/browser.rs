@@ -37,10 +37,12 @@ fn leaves_a_message(codec: &str, rate: u32) {
         own.certificate.display(),
         own.key.display(),
     ));
-    write_wav(&house.mailbox().join("unavail.wav"), &Voice::new(Law::Mu, 1.0, 4).samples());
+    // So long that the browser's next report, which may come 7.5 s after our first, still tells of
+    // it: of who has sent nothing for 8 s it tells nothing.
+    write_wav(&house.mailbox().join("unavail.wav"), &Voice::new(Law::Mu, 8.0, 4).samples());
     let said = house.dir.path().join("said.wav");
     write_wav(&said, &bursts(8_000));
-    let told = call(&house, codec, &said, 9);
+    let told = call(&house, codec, &said, 16);
     assert_eq!(told["state"], "connected", "{told}");
     // Greeting and beep came over, and so did reports, both ways.
     assert!(told["received"].as_u64().is_some_and(|packets| packets > 50), "{told}");
