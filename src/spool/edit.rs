@@ -111,6 +111,10 @@ pub(super) fn dispose(path: &Path, shred: bool) -> Result<(), Error> {
 }
 
 fn overwrite(path: &Path) -> io::Result<()> {
+    // What a link leads to is not ours.
+    if !path.symlink_metadata()?.is_file() {
+        return Ok(());
+    }
     let mut file = OpenOptions::new().write(true).open(path)?;
     let meta = file.metadata()?;
     if meta.nlink() > 1 {
@@ -155,7 +159,7 @@ pub(super) fn sidecar_of(message: &Message, files: &Files) -> Result<Sidecar, Er
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Sidecar::described(message));
         }
-        Ok(meta) if meta.len() <= LARGEST => {}
+        Ok(meta) if meta.is_file() && meta.len() <= LARGEST => {}
         Ok(_) => return Err(Error::NoSuchMessage(message.id)),
         Err(error) => return Err(Error::io("read", &files.sidecar)(error)),
     }
@@ -184,5 +188,23 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
             Err(Error::io("remove", path)(error))
         }
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_link_leads_to_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let [shared, link, own] = ["shared", "link", "own"].map(|name| dir.path().join(name));
+        fs::write(&shared, "kept").unwrap();
+        fs::write(&own, "gone").unwrap();
+        std::os::unix::fs::symlink(&shared, &link).unwrap();
+        dispose(&link, true).unwrap();
+        dispose(&own, true).unwrap();
+        assert_eq!(fs::read_to_string(&shared).unwrap(), "kept");
+        assert!(!own.exists() && link.symlink_metadata().is_err());
     }
 }
