@@ -126,8 +126,10 @@ fn encode(mailbox: &Mailbox, path: &Path) -> Result<Table, Error> {
 
 fn table(path: &Path) -> Result<Table, Error> {
     let io = |source| Error::Io { doing: "read", path: path.to_owned(), source };
-    if fs::metadata(path).map_err(io)?.len() > LARGEST {
-        return Err(Error::Unreadable { path: path.to_owned(), why: "it is too large".into() });
+    let meta = fs::metadata(path).map_err(io)?;
+    if meta.len() > LARGEST || !meta.is_file() {
+        let why = if meta.is_file() { "it is too large" } else { "it is no file" };
+        return Err(Error::Unreadable { path: path.to_owned(), why: why.into() });
     }
     let text = fs::read_to_string(path).map_err(io)?;
     text.parse().map_err(|error: toml::de::Error| Error::Unreadable {

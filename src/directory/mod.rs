@@ -98,8 +98,8 @@ impl Directory {
     /// calls until it is mended.
     pub fn open(root: &Path, state: &State) -> Result<(Self, Vec<String>), Error> {
         let mut table = Table::default();
-        let mut problems = vec![];
-        for (id, read) in read_all(root, &mailboxes(root)?) {
+        let (ids, mut problems) = mailboxes(root)?;
+        for (id, read) in read_all(root, &ids) {
             match read {
                 Ok((mailbox, unknown)) => {
                     problems.extend(unknown.iter().map(|key| {
@@ -442,13 +442,24 @@ fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
     if problems.is_empty() { Ok(mailbox) } else { Err(refuse(problems.join("; "))) }
 }
 
-fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
-    let mut ids = vec![];
-    for context in directories(root)? {
-        let numbers = directories(&root.join(&context))?;
-        ids.extend(numbers.iter().filter_map(|number| MailboxId::new(&context, number).ok()));
+/// Every mailbox's directory, and what is wrong with contexts that cannot be read.
+fn mailboxes(root: &Path) -> Result<(Vec<MailboxId>, Vec<String>), Error> {
+    let (mut ids, mut problems) = (vec![], vec![]);
+    // Every disk of its own has a `lost+found`, which only root may read.
+    for context in directories(root)?.iter().filter(|context| *context != "lost+found") {
+        match directories(&root.join(context)) {
+            Ok(numbers) => {
+                let found = numbers.iter().map(|number| MailboxId::new(context, number));
+                ids.extend(found.filter_map(Result::ok));
+            }
+            Err(error) => problems.push(format!(
+                "the mailboxes of context {} take no calls until the user that this runs as can \
+                 read their directory and it is started again: {error}",
+                context.escape_debug()
+            )),
+        }
     }
-    Ok(ids)
+    Ok((ids, problems))
 }
 
 type Read = Result<(Mailbox, Vec<String>), Error>;

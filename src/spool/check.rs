@@ -53,12 +53,15 @@ impl fmt::Display for Flaw {
 /// Checks every file below `root`, and tells how far it is after each mailbox. How many messages
 /// there are, and what is wrong with them.
 pub fn check(root: &Path, reader: Reader, gauge: &Gauge) -> Result<(usize, Vec<Flaw>), Error> {
-    let all = mailboxes(root)?;
+    let (all, closed) = mailboxes(root)?;
     let mut progress = Progress { of: all.len(), ..Progress::default() };
     let mut checked = Checked { reader, ids: HashMap::new(), flaws: vec![], messages: 0 };
+    for (context, error) in closed {
+        checked.flaw(root.join(context), What::Unreadable(error.to_string()));
+    }
     gauge.shows(progress);
     for mailbox in &all {
-        checked.mailbox(root, mailbox)?;
+        checked.mailbox(root, mailbox);
         progress.mailboxes += 1;
         progress.messages = checked.messages;
         gauge.shows(progress);
@@ -74,27 +77,34 @@ struct Checked {
 }
 
 impl Checked {
-    fn mailbox(&mut self, root: &Path, mailbox: &MailboxId) -> Result<(), Error> {
+    /// What lies in a directory; one that cannot be read is a flaw.
+    fn names(&mut self, dir: &Path) -> Vec<String> {
+        names(dir).unwrap_or_else(|error| {
+            self.flaw(dir.to_owned(), What::Unreadable(error.to_string()));
+            vec![]
+        })
+    }
+
+    fn mailbox(&mut self, root: &Path, mailbox: &MailboxId) {
         let home = root.join(mailbox.path());
-        for name in names(&home)? {
+        for name in self.names(&home) {
             let dir = home.join(&name);
             if !dir.is_dir() {
                 continue;
             }
             if name == "tmp" {
-                let left = names(&dir)?;
+                let left = self.names(&dir);
                 self.flaws.extend(
                     left.iter().map(|name| Flaw { path: dir.join(name), what: What::Leftover }),
                 );
             } else if Folder::named(&name).is_some() {
-                self.folder(&dir)?;
+                self.folder(&dir);
             }
         }
-        Ok(())
     }
 
-    fn folder(&mut self, dir: &Path) -> Result<(), Error> {
-        for (stem, lying) in listing(&names(dir)?) {
+    fn folder(&mut self, dir: &Path) {
+        for (stem, lying) in listing(&self.names(dir)) {
             let txt = dir.join(format!("{stem}.txt"));
             let Some(formats) = lying.formats else {
                 self.flaw(txt, What::NoAudio);
@@ -111,6 +121,10 @@ impl Checked {
             let fields = match fs::metadata(&txt) {
                 Ok(meta) if meta.len() > LARGEST => {
                     self.flaw(txt, What::TooLarge);
+                    continue;
+                }
+                Ok(meta) if !meta.is_file() => {
+                    self.flaw(txt, What::Unreadable("it is no file".to_owned()));
                     continue;
                 }
                 Ok(_) => match fs::read(&txt) {
@@ -132,7 +146,6 @@ impl Checked {
                 Ok(info) => self.sum(audio, info.data_at, fields.text_of("sha256")),
             }
         }
-        Ok(())
     }
 
     fn sum(&mut self, audio: PathBuf, data_at: u64, wanted: &str) {

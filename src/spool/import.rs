@@ -253,5 +253,9 @@ pub fn mailboxes_in(root: &Path) -> Result<Vec<(MailboxId, PathBuf)>, Error> {
         let path = root.join(id.path());
         (id, path)
     };
-    Ok(mailboxes(root)?.into_iter().map(with_path).collect())
+    let (all, closed) = mailboxes(root)?;
+    match closed.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(all.into_iter().map(with_path).collect()),
+    }
 }

@@ -152,7 +152,15 @@ pub(super) async fn sight(
         for (folder, dir, modified) in touched {
             let known = known.iter().filter(|known| known.folder == folder);
             let known = known.map(|known| (&known.stem, known)).collect();
-            folders.push(glance(folder, &dir, modified, &known, (spool.0.reader, depth, settle))?);
+            let how = (spool.0.reader, depth, settle);
+            let what = format!("folder {}", dir.display());
+            match glance(folder, &dir, modified, &known, how) {
+                Ok(glance) => {
+                    spool.is_open(&what);
+                    folders.push(glance);
+                }
+                Err(error) => spool.without(&what, error)?,
+            }
         }
         Ok::<_, Error>(Sight { mailbox, folders, known })
     });
@@ -229,7 +237,12 @@ fn glance(
             continue;
         };
         let sidecar = match fs::metadata(named("txt")) {
-            Ok(meta) => stamp(&meta),
+            Ok(meta) if meta.is_file() => stamp(&meta),
+            // Reading a pipe would wait for ever.
+            Ok(_) => {
+                glance.problems.push(format!("{} is no file", named("txt").display()));
+                continue;
+            }
             // A lone recording: its envelope is what the file itself tells.
             Err(_) if formats.best() == "wav" => {
                 let changed = meta.ctime().saturating_mul(1_000_000_000) + meta.ctime_nsec();

@@ -14,6 +14,7 @@
 //! ever overwritten, and what a crash leaves in `tmp` becomes a message at the next start.
 
 mod check;
+mod closed;
 mod copy;
 mod deliver;
 mod draft;
@@ -202,6 +203,8 @@ struct Inner {
     stuck: Mutex<Vec<Draft>>,
     /// Folders of messages that exist, which could not be synced.
     unsynced: Mutex<BTreeSet<PathBuf>>,
+    /// What could not be read, and was told of.
+    closed: Mutex<BTreeSet<String>>,
     _lock: Flock<File>,
 }
 
@@ -248,6 +251,7 @@ impl Spool {
             herald: OnceLock::new(),
             stuck: Mutex::default(),
             unsynced: Mutex::default(),
+            closed: Mutex::default(),
             _lock: lock,
         }));
         let found = scan::start(&spool, at_once).await?;
@@ -260,7 +264,7 @@ impl Spool {
     }
 
     fn exists(&self, message: &Message) -> bool {
-        self.audio_path(message).exists()
+        is_there(&self.audio_path(message))
     }
 
     /// A number for a message of ours whose own number another one has.
@@ -286,15 +290,16 @@ impl Spool {
     /// Reads every file of every mailbox again; how many messages there are, and how many differ
     /// from what the index knew.
     pub async fn reindex(&self, gauge: &Gauge) -> Result<(usize, usize), Error> {
-        let root = self.root().to_owned();
-        let all = blocking(move || scan::mailboxes(&root)).await??;
+        let looking = self.clone();
+        let all = blocking(move || scan::all_mailboxes(&looking)).await??;
         let mut progress = Progress { of: all.len(), ..Progress::default() };
         let mut differ = 0;
         gauge.shows(progress);
         let mut each = pin!(
             stream::iter(all)
                 .map(async |mailbox| {
-                    let looked = look::look(self, &mailbox, look::Depth::Anew).await?;
+                    let looked = look::look(self, &mailbox, look::Depth::Anew).await;
+                    let looked = scan::or_without(self, &mailbox, looked)?;
                     let differ = looked.found + looked.changed + looked.removed;
                     Ok::<_, Error>((differ, self.0.index.held(&mailbox)))
                 })
@@ -356,6 +361,11 @@ impl Drop for Inner {
 fn place(root: &Path) -> Result<String, Error> {
     let meta = std::fs::metadata(root).map_err(Error::io("read", root))?;
     Ok(format!("{} {}", meta.ino(), root.display()))
+}
+
+/// Whether a file is there, for all that is known.
+fn is_there(path: &Path) -> bool {
+    path.try_exists().unwrap_or_else(|error| error.kind() != io::ErrorKind::NotADirectory)
 }
 
 fn fresh_id(now_ms: u64) -> Result<MessageId, Error> {

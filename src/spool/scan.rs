@@ -12,11 +12,11 @@ use tracing::warn;
 
 use super::draft::{Draft, bring_home, forget, open};
 use super::edit::remove;
-use super::look::{Depth, Met, look, resolve, sight, touched};
+use super::look::{Depth, Looked, Met, look, resolve, sight, touched};
 use super::mend::mend;
 use super::publish::rename_into;
 use super::sidecar::Sidecar;
-use super::{Audio, Error, Progress, Spool, blocking, fresh_id};
+use super::{Audio, Error, Progress, Spool, blocking, fresh_id, is_there};
 use crate::mailbox::{Change, Counts, Formats, MailboxId, Message, Stem};
 use crate::state::Counter;
 
@@ -36,18 +36,15 @@ const SHORTEST: Duration = Duration::from_millis(200);
 /// Brings index and tree together: what a crash left half-done is finished, what the index does
 /// not know is read, and drafts become messages.
 pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> {
-    let (root, coming) = (spool.root().to_owned(), spool.clone());
+    let (listing, coming) = (spool.clone(), spool.clone());
     blocking(move || bring_strays_home(&coming)).await?;
-    let all = blocking(move || mailboxes(&root)).await??;
+    let all = blocking(move || all_mailboxes(&listing)).await??;
     forget_gone(spool, &all);
     let mut found = Found::default();
     let (looking, listed) = (spool.clone(), all.clone());
     let busy = blocking(move || with_drafts(&looking, &listed)).await??;
     for mailbox in &busy {
-        mend_one(spool, mailbox).await?;
-        for draft in drafts(spool, mailbox).await? {
-            complete(spool, mailbox, &draft)?;
-        }
+        or_without(spool, mailbox, tidy(spool, mailbox).await)?;
     }
     if at_once {
         spool.0.state.given(Counter::Message, spool.0.index.highest()).await?;
@@ -56,15 +53,38 @@ pub(super) async fn start(spool: &Spool, at_once: bool) -> Result<Found, Error> 
     } else {
         let (looking, listed) = (spool.clone(), all.clone());
         for mailbox in blocking(move || all_touched(&looking, &listed)).await?? {
-            found.unreadable += look_and_mend(spool, &mailbox).await?;
+            let looked = look_and_mend(spool, &mailbox).await;
+            found.unreadable += or_without(spool, &mailbox, looked)?;
         }
         spool.0.state.given(Counter::Message, spool.0.index.highest()).await?;
     }
     for mailbox in &busy {
-        recover(spool, mailbox, &mut found).await?;
+        let recovered = recover(spool, mailbox, &mut found).await;
+        or_without(spool, mailbox, recovered)?;
     }
     found.messages = spool.0.index.len();
     Ok(found)
+}
+
+/// Finishes what a crash left undone in `tmp`.
+async fn tidy(spool: &Spool, mailbox: &MailboxId) -> Result<(), Error> {
+    mend_one(spool, mailbox).await?;
+    for draft in drafts(spool, mailbox).await? {
+        complete(spool, mailbox, &draft)?;
+    }
+    Ok(())
+}
+
+/// One mailbox that cannot be read does not keep the others from anything.
+pub(super) fn or_without<T: Default>(
+    spool: &Spool,
+    mailbox: &MailboxId,
+    done: Result<T, Error>,
+) -> Result<T, Error> {
+    done.or_else(|error| {
+        spool.without(&format!("mailbox {mailbox}"), error)?;
+        Ok(T::default())
+    })
 }
 
 /// Reads the whole tree into an index that knows nothing; how many files cannot be read.
@@ -84,7 +104,7 @@ pub(super) async fn read_all(spool: &Spool, all: &[MailboxId]) -> Result<usize, 
         let mut each = std::pin::pin!(each);
         while let Some((mailbox, seen)) = each.next().await {
             progress.mailboxes += 1;
-            let Some(seen) = seen? else { continue };
+            let Some(seen) = or_without(spool, &mailbox, seen)? else { continue };
             let looked = resolve(spool, seen, Some(&mut met)).await?;
             progress.messages += looked.found;
             gauge.shows(progress);
@@ -101,11 +121,13 @@ pub(super) async fn read_all(spool: &Spool, all: &[MailboxId]) -> Result<usize, 
     drop(met);
     spool.0.index.is_filled().await?;
     for mailbox in &strange {
-        progress.messages += look(spool, mailbox, Depth::Changed).await?.found;
+        let looked: Looked =
+            or_without(spool, mailbox, look(spool, mailbox, Depth::Changed).await)?;
+        progress.messages += looked.found;
         gauge.shows(progress);
     }
     for mailbox in &broken {
-        unreadable += look_and_mend(spool, mailbox).await?;
+        unreadable += or_without(spool, mailbox, look_and_mend(spool, mailbox).await)?;
     }
     Ok(unreadable)
 }
@@ -134,7 +156,7 @@ async fn mend_one(spool: &Spool, mailbox: &MailboxId) -> Result<(), Error> {
 
 fn forget_gone(spool: &Spool, all: &[MailboxId]) {
     for mailbox in spool.0.index.mailboxes() {
-        if all.binary_search(&mailbox).is_err() {
+        if all.binary_search(&mailbox).is_err() && !is_there(&spool.0.layout.mailbox(&mailbox)) {
             spool.forget(&mailbox);
         }
     }
@@ -184,7 +206,8 @@ fn is_delivered(spool: &Spool, mailbox: &MailboxId, call: &str) -> Result<bool, 
 fn with_drafts(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error> {
     let mut busy = vec![];
     for mailbox in all {
-        if !names(&spool.0.layout.drafts(mailbox))?.is_empty() {
+        let drafts = names(&spool.0.layout.drafts(mailbox));
+        if !or_without(spool, mailbox, drafts)?.is_empty() {
             busy.push(mailbox.clone());
         }
     }
@@ -194,22 +217,51 @@ fn with_drafts(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error
 pub(super) fn all_touched(spool: &Spool, all: &[MailboxId]) -> Result<Vec<MailboxId>, Error> {
     let mut found = vec![];
     for mailbox in all {
-        if !touched(spool, mailbox, Depth::Changed)?.is_empty() {
+        let touched = touched(spool, mailbox, Depth::Changed);
+        if touched.is_ok() {
+            spool.is_open(&format!("mailbox {mailbox}"));
+        }
+        if !or_without(spool, mailbox, touched)?.is_empty() {
             found.push(mailbox.clone());
         }
     }
     Ok(found)
 }
 
+/// Every mailbox's directory, in order, but for contexts that cannot be read.
+pub(super) fn all_mailboxes(spool: &Spool) -> Result<Vec<MailboxId>, Error> {
+    let (all, closed) = mailboxes(spool.root())?;
+    let closed: BTreeMap<String, Error> = closed
+        .into_iter()
+        .map(|(context, error)| (format!("the context {context}"), error))
+        .collect();
+    spool.closed().retain(|what| !what.starts_with("the context ") || closed.contains_key(what));
+    for (what, error) in closed {
+        spool.without(&what, error)?;
+    }
+    Ok(all)
+}
+
+/// Contexts that cannot be read, and why.
+type Closed = Vec<(String, Error)>;
+
 /// Every mailbox's directory, in order.
-pub(super) fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
-    let mut ids = vec![];
+pub(super) fn mailboxes(root: &Path) -> Result<(Vec<MailboxId>, Closed), Error> {
+    let (mut ids, mut closed) = (vec![], vec![]);
     for context in names(root)? {
         let dir = root.join(&context);
-        if !dir.is_dir() {
+        // Every disk of its own has one, which only root may read.
+        if context == "lost+found" || !dir.is_dir() {
             continue;
         }
-        for number in names(&dir)? {
+        let numbers = match names(&dir) {
+            Ok(numbers) => numbers,
+            Err(error) => {
+                closed.push((context, error));
+                continue;
+            }
+        };
+        for number in numbers {
             if dir.join(&number).is_dir()
                 && let Ok(id) = MailboxId::new(&context, &number)
             {
@@ -218,7 +270,7 @@ pub(super) fn mailboxes(root: &Path) -> Result<Vec<MailboxId>, Error> {
         }
     }
     ids.sort();
-    Ok(ids)
+    Ok((ids, closed))
 }
 
 /// Names in `dir` that can be ours, sorted; none where there is no such directory.

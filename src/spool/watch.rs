@@ -19,8 +19,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::look::{Depth, look};
-use super::scan::{all_touched, mailboxes, names};
-use super::{Error, Spool, blocking};
+use super::scan::{all_mailboxes, all_touched, names, or_without};
+use super::{Error, Spool, blocking, is_there};
 use crate::mailbox::{Folder, MailboxId};
 
 /// Between two looks at all folders' times.
@@ -91,7 +91,7 @@ impl Spool {
                 }
                 hint = hinted.recv() => match hint {
                     Some(Some(mailbox)) => {
-                        due.entry(mailbox).or_insert_with(|| Instant::now() + GATHER);
+                        look_soon(&mut due, mailbox, Instant::now());
                     }
                     Some(None) => tick.reset_immediately(),
                     // The watcher has ended; the looks go on.
@@ -137,7 +137,11 @@ impl Spool {
                     due.entry(mailbox.clone()).or_insert_with(|| Instant::now() + LATER);
                 }
             }
-            Err(error) => warn!(%mailbox, "the folders of {mailbox} cannot be read: {error}"),
+            Err(error) => {
+                if let Err(error) = or_without(self, mailbox, Err::<(), _>(error)) {
+                    warn!(%mailbox, "the folders of {mailbox} cannot be read: {error}");
+                }
+            }
         }
     }
 
@@ -148,9 +152,9 @@ impl Spool {
             if let Some(watches) = &mut taken {
                 watches.add_contexts(&spool);
             }
-            let all = mailboxes(spool.root());
+            let all = all_mailboxes(&spool);
             let is_gone = |known: &MailboxId, all: &[MailboxId]| {
-                all.binary_search(known).is_err() && !spool.0.layout.mailbox(known).exists()
+                all.binary_search(known).is_err() && !is_there(&spool.0.layout.mailbox(known))
             };
             let mut gone = spool.0.index.mailboxes();
             gone.retain(|known| all.as_ref().is_ok_and(|all| is_gone(known, all)));
@@ -407,6 +411,12 @@ impl Watches {
     }
 }
 
+/// A mailbox may wait for a recording to be still: what else happens in it is seen before.
+fn look_soon(due: &mut HashMap<MailboxId, Instant>, mailbox: MailboxId, now: Instant) {
+    let soon = now + GATHER;
+    due.entry(mailbox).and_modify(|at| *at = soon.min(*at)).or_insert(soon);
+}
+
 /// Half of what the system allows: other programs watch too.
 fn most_watches() -> usize {
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_watches");
@@ -463,6 +473,16 @@ mod tests {
         assert_eq!((round.step(now).0, round.next), (all(20), None));
         round.begin(vec![], now);
         assert_eq!((round.step(now), round.next), ((vec![], vec![]), None));
+    }
+
+    #[test]
+    fn a_recording_that_is_not_yet_still_holds_up_nothing_else() {
+        let (now, jane): (_, MailboxId) = (Instant::now(), "1000".parse().unwrap());
+        let mut due = HashMap::from([(jane.clone(), now + LATER)]);
+        look_soon(&mut due, jane.clone(), now);
+        assert_eq!(due[&jane], now + GATHER);
+        look_soon(&mut due, jane.clone(), now + GATHER / 2);
+        assert_eq!(due[&jane], now + GATHER, "nor do those that follow");
     }
 
     /// A round over many mailboxes takes no watch away, or it would take them all in turn.

@@ -3,8 +3,11 @@
 use super::*;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
+use afterbeep::directory::Directory;
+use afterbeep::spool::{Gauge, check};
 use tokio::sync::broadcast::Receiver;
 use tokio::task::JoinHandle;
 
@@ -308,4 +311,69 @@ async fn thousands_of_messages_alike_in_everything_are_told_apart_for_good() {
     let (spool, _) = home.open().await;
     assert_eq!(who(&spool).await, first);
     home.close(spool).await;
+}
+
+/// Root may read everything: this runs as somebody else, and all threads that it starts.
+fn as_nobody<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    let run = move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(65_534));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(work());
+    };
+    std::thread::spawn(run).join().unwrap();
+}
+
+#[test]
+fn what_cannot_be_read_keeps_nobody_else_from_the_start() {
+    as_nobody(async || {
+        let home = Home::new();
+        let root = home.spool();
+        let mailboxes = ["default/1000", "default/2000", "default/3000", "default/4000", "sales/1"];
+        for mailbox in mailboxes {
+            let inbox = root.join(mailbox).join("INBOX");
+            fs::create_dir_all(&inbox).unwrap();
+            drop_pair(&inbox, "msg0000", 80);
+        }
+        let (spool, _) = home.open().await;
+        home.close(spool).await;
+        let closed = ["sales", "default/2000", "default/3000/INBOX", "lost+found"];
+        fs::create_dir(root.join("lost+found")).unwrap();
+        set_mode(&root, &closed, 0o000);
+        fs::write(home.mailbox().join("tmp"), "a file").unwrap();
+        fs::create_dir_all(root.join("default/4000/tmp/other.gone")).unwrap();
+        let pipe = home.inbox().join("pipe.txt");
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        wav(&home.inbox().join("pipe.wav"), 80);
+        let new = |spool: &Spool, id: &str| spool.counts(&id.parse().unwrap()).new;
+        let all = ["1000", "2000", "3000", "4000", "1@sales"];
+        let (spool, _) = home.open().await;
+        assert_eq!(all.map(|id| new(&spool, id)), [1; 5], "what is known is not forgotten");
+        spool.reindex(&Gauge::default()).await.unwrap();
+        assert_eq!(all.map(|id| new(&spool, id)), [1; 5]);
+        home.close(spool).await;
+        let (_, flaws) = check(&root, WAV, &Gauge::default()).unwrap();
+        let told: Vec<String> = flaws.iter().map(ToString::to_string).collect();
+        for closed in &closed[..3] {
+            assert!(told.iter().any(|flaw| flaw.contains(closed)), "{closed} in {told:?}");
+        }
+        let state = State::open(&home.0.path().join("state")).await.unwrap();
+        let (_, problems) = Directory::open(&root, &state).unwrap();
+        let told: Vec<bool> = problems.iter().map(|p| p.contains("/sales: ")).collect();
+        assert_eq!(told.iter().filter(|told| **told).count(), 1, "{problems:?}");
+        drop(state);
+        home.state_is_free().await;
+        fs::remove_file(home.0.path().join("state/index.db")).unwrap();
+        let (spool, _) = home.open().await;
+        assert_eq!(all.map(|id| new(&spool, id)), [1, 0, 0, 1, 0]);
+        set_mode(&root, &closed, 0o700);
+        spool.reindex(&Gauge::default()).await.unwrap();
+        assert_eq!(all.map(|id| new(&spool, id)), [1; 5]);
+        home.close(spool).await;
+    });
+}
+
+fn set_mode(root: &Path, dirs: &[&str], mode: u32) {
+    for dir in dirs {
+        fs::set_permissions(root.join(dir), fs::Permissions::from_mode(mode)).unwrap();
+    }
 }
