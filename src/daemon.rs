@@ -6,6 +6,7 @@ mod listening;
 mod notices;
 mod trace;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -18,8 +19,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::field::Field;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::call::Reception;
 use crate::call::live::Live;
@@ -423,8 +427,26 @@ pub fn log(log: &config::Log, as_configured: bool) -> anyhow::Result<()> {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match log.format {
-        LogFormat::Text => builder.init(),
+        LogFormat::Text => builder.fmt_fields(debug_fn(one_line).delimited(" ")).init(),
         LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Writes a field of an event; whatever a file or an error is called, it begins no line of its own.
+fn one_line(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        // Where the crate `log` was called is nobody's business.
+        name if name.starts_with("log.") => return Ok(()),
+        "message" => {}
+        name => write!(writer, "{name}=")?,
+    }
+    for letter in format!("{value:?}").chars() {
+        if letter.is_control() {
+            write!(writer, "{}", letter.escape_debug())?;
+        } else {
+            writer.write_char(letter)?;
+        }
     }
     Ok(())
 }
@@ -545,5 +567,28 @@ mod tests {
         assert_eq!(Share::of(1_024, 512), Share { calls: 154, sip: 137, http: 68 });
         assert_eq!(Share::of(0, 512), Share { calls: 0, sip: 1, http: 1 });
         assert!(Share::of(usize::MAX, 512).calls > 1_000_000);
+    }
+
+    #[test]
+    fn whatever_something_is_called_it_begins_no_line_of_the_log() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(Arc::new(log.reopen().unwrap()))
+            .fmt_fields(debug_fn(one_line).delimited(" "))
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let name = "evil\nERROR \x1b[31m forged\u{85}";
+            let _span = tracing::info_span!("call", id = %name).entered();
+            warn!(folder = name, path = %name, "{name} cannot be read");
+        });
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let name = r"evil\nERROR \u{1b}[31m forged\u{85}";
+        let expected = format!(
+            " WARN call{{id={name}}}: {name} cannot be read folder=\"{name}\" path={name}\n"
+        );
+        assert_eq!(log, expected);
     }
 }
