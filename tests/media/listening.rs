@@ -32,7 +32,7 @@ async fn while_a_sound_plays_keys_are_heard_nothing_is_lost_and_then_every_frame
     port.play(vec![Arc::new(Sound::from_samples(&tone(100), 8000, Codec::Pcmu))]);
     expect_played(&mut port).await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    port.record(take(file.path()));
+    record(&mut port, take(file.path())).await;
     caller.talk(&port, sent + 3, 0..40);
     accounted(&port, sent as u64 + 43).await;
     port.stop_recording();
@@ -44,11 +44,6 @@ async fn while_a_sound_plays_keys_are_heard_nothing_is_lost_and_then_every_frame
 
 /// Until so many packets are known to have come or not.
 async fn accounted(port: &Port, packets: u64) {
-    loop {
-        let told = port.statistics();
-        if told.received + told.lost == packets {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let told = || port.statistics();
+    until("all are accounted for", || told().received + told().lost == packets).await;
 }
