@@ -106,14 +106,14 @@ impl Checked {
     fn folder(&mut self, dir: &Path) {
         for (stem, lying) in listing(&self.names(dir)) {
             let txt = dir.join(format!("{stem}.txt"));
-            let Some(formats) = lying.formats else {
-                self.flaw(txt, What::NoAudio);
+            let audio = lying.formats.map(|formats| format!("{stem}.{}", formats.best()));
+            let Some(audio) = audio.map(|name| dir.join(name)).filter(|audio| audio.is_file())
+            else {
+                if lying.sidecar {
+                    self.flaw(txt, What::NoAudio);
+                }
                 continue;
             };
-            let audio = dir.join(format!("{stem}.{}", formats.best()));
-            if !audio.is_file() {
-                continue;
-            }
             if !lying.sidecar {
                 self.flaw(audio.clone(), What::NoSidecar);
             }

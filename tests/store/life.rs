@@ -118,3 +118,16 @@ async fn a_check_finds_what_is_not_whole() {
     assert_eq!(messages, 3);
     assert!(matches!(&whats[..], [What::Changed, What::NoAudio, What::SameId(_)]), "{whats:?}");
 }
+
+#[tokio::test]
+async fn what_is_no_file_is_no_audio() {
+    let home = Home::new();
+    let (spool, _) = home.open().await;
+    let message = leave(&spool, 800).await;
+    let audio = home.inbox().join(format!("{}.wav", message.stem));
+    fs::remove_file(&audio).unwrap();
+    fs::create_dir(audio).unwrap();
+    let (messages, flaws) = check(&home.spool(), WAV, &Gauge::default()).unwrap();
+    let whats: Vec<_> = flaws.into_iter().map(|flaw| flaw.what).collect();
+    assert!(matches!((messages, &whats[..]), (0, [What::NoAudio])), "{whats:?}");
+}
