@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::keys::{Keys, Way};
 use super::live::Line;
 use super::record::{End, Spoken};
+use super::speech::Fetched;
 use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
 use crate::ivr::{self, Command, Session};
@@ -53,6 +54,8 @@ pub(super) struct Conversation<'h> {
     pub(super) stream: Option<Stream>,
     /// What is being said now, for a codec that changes in the middle of it.
     pub(super) saying: Vec<Prompt>,
+    /// What will be wanted next.
+    pub(super) fetched: Option<Fetched>,
     /// How it ends, as far as is known.
     pub(super) end: End,
     pub(super) keys: Keys,
@@ -181,6 +184,7 @@ impl Conversation<'_> {
             Command::Keep => self.keep(),
             Command::Discard => self.discard().await,
             Command::HangUp => self.dialog.bye(),
+            Command::Fetch(id) => self.fetch(id).await,
             Command::Heard(id) => self.heard(id),
             // What callers never ask takes no room in their calls.
             question => return Some(Box::pin(self.answer(question)).await),
@@ -220,6 +224,7 @@ impl Conversation<'_> {
             | Command::Keep
             | Command::Discard
             | Command::HangUp
+            | Command::Fetch(_)
             | Command::Heard(_) => done(true),
         }
     }

@@ -365,6 +365,7 @@ impl Inner {
             source,
             stream,
             saying: vec![],
+            fetched: None,
             end: End::Here,
             keys: keys::Keys::default(),
             speed: Speed::default(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -22,6 +23,12 @@ const AT_ONCE: Duration = Duration::from_millis(200);
 const ONCE_MORE: Duration = Duration::from_secs(2);
 const SPEED_STEP: u16 = 25;
 const VOLUME_STEP: i8 = 6;
+
+/// A message on its way from the disk.
+pub(super) struct Fetched {
+    id: MessageId,
+    sound: JoinHandle<Option<Arc<Sound>>>,
+}
 
 impl Conversation<'_> {
     pub(super) async fn say(&mut self) -> Heard {
@@ -136,19 +143,40 @@ impl Conversation<'_> {
         self.house.sounds.contact(number, &self.mailbox.language, self.codec()).await
     }
 
-    async fn message(&self, id: MessageId) -> Option<Arc<Sound>> {
+    /// Reads a message while something else is heard.
+    pub(super) async fn fetch(&mut self, id: MessageId) {
+        let path = self.audio(id).await;
+        self.fetched = path.map(|path| Fetched { id, sound: self.reading(path) });
+    }
+
+    async fn message(&mut self, id: MessageId) -> Option<Arc<Sound>> {
+        let fetched = self.fetched.take().filter(|fetched| fetched.id == id);
+        if let Some(Fetched { sound, .. }) = fetched
+            && let Some(sound) = sound.await.ok().flatten()
+            && sound.codec() == self.codec()
+        {
+            return Some(sound);
+        }
+        self.read(self.audio(id).await?).await
+    }
+
+    async fn audio(&self, id: MessageId) -> Option<PathBuf> {
         let message = self.house.spool.get(&self.id, id).await.ok().flatten()?;
-        self.read(self.house.spool.audio_path(&message)).await
+        Some(self.house.spool.audio_path(&message))
     }
 
     async fn read(&self, path: PathBuf) -> Option<Arc<Sound>> {
+        self.reading(path).await.ok().flatten()
+    }
+
+    fn reading(&self, path: PathBuf) -> JoinHandle<Option<Arc<Sound>>> {
         let codec = self.codec();
-        let read = tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             Sound::read(&path, codec)
                 .inspect_err(|error| warn!("{} cannot be played: {error}", path.display()))
                 .ok()
-        });
-        read.await.ok().flatten().map(Arc::new)
+                .map(Arc::new)
+        })
     }
 
     pub(super) fn control(&mut self, control: Control) {

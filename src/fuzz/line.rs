@@ -95,7 +95,7 @@ impl Line {
                 assert!(!matters || self.pressed, "lost {lost:?}");
             }
             Command::HangUp => self.hung_up = true,
-            Command::Heard(_) => {}
+            Command::Fetch(_) | Command::Heard(_) => {}
             _ => {
                 self.passes_on(&command);
                 assert!(self.asked.is_none() && !self.playing, "two things at once: {command:?}");

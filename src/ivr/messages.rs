@@ -24,11 +24,13 @@ impl Announcing {
             cx.question(Command::Read(asked.clone()));
             return Menu::Reading(Reading { words, at, asked });
         };
+        let id = message.id;
         words.extend(envelope(message, (at, last), visit.owner.wishes));
         visit.at = Some(at);
         if cx.caller_gone() {
             return Menu::Over;
         }
+        cx.run(Command::Fetch(id));
         cx.play(words);
         Menu::Announcing(Self)
     }

@@ -108,6 +108,8 @@ pub enum Command {
     Read(Vec<u64>),
     /// By their numbers.
     Edit(Vec<u64>, Edit),
+    /// It will most likely be played next: its sound may be made ready while others are heard.
+    Fetch(MessageId),
     /// The owner hears it; nobody waits for it to be written down.
     Heard(MessageId),
     /// The mailboxes behind a number: one, or those of a list.

@@ -110,17 +110,18 @@ pub(super) fn each_piece(
                 out.extend(samples.drain(..).map(f32::from));
             })
         }
-        Kind::Linear(rate) => blocks(file, (rate, longest), sink, |&block, out| {
-            out.push(f32::from(i16::from_le_bytes(block)));
-        }),
+        Kind::Linear(rate) => linear(file, (rate, longest), sink),
         Kind::Contained => {
             // What is no WAV file after all is left to others, who say so better.
-            let wav49 = is_riff(&file).then(|| wav::info(path).ok()).flatten();
-            let Some(info) = wav49.filter(|info| info.format == wav::GSM) else {
+            let info = is_riff(&file).then(|| wav::info(path).ok()).flatten();
+            let Some(info) = info.filter(|info| is_plain(info) || info.format == wav::GSM) else {
                 let extension = extension(path).to_ascii_lowercase();
                 return decode(Box::new(file), &extension, longest, sink);
             };
             file.seek(SeekFrom::Start(info.data_offset))?;
+            if is_plain(&info) {
+                return linear(file.take(info.samples * 2), (info.rate, longest), sink);
+            }
             let bytes = info.samples / wav::GSM_SAMPLES * gsm::BLOCK as u64;
             let mut decoder = gsm::Decoder::default();
             blocks(file.take(bytes), (info.rate, longest), sink, |block, out| {
@@ -166,6 +167,20 @@ fn extension(path: &Path) -> &str {
 
 fn law(file: File, law: Law, longest: Duration, sink: &mut Sink<'_>) -> Result<(), SoundError> {
     blocks(file, (8000, longest), sink, |&[byte], out| out.push(f32::from(law.decoded(byte))))
+}
+
+/// What a recording of ours is, and of most others: a long one begins to play without a pause, for
+/// there is hardly anything to decode.
+fn is_plain(info: &Info) -> bool {
+    (info.format, info.channels, info.bits) == (wav::PCM, 1, 16)
+}
+
+fn linear(
+    source: impl Read,
+    bounds: (u32, Duration),
+    sink: &mut Sink<'_>,
+) -> Result<(), SoundError> {
+    blocks(source, bounds, sink, |&pair, out| out.push(f32::from(i16::from_le_bytes(pair))))
 }
 
 /// Decodes a stream of blocks; half a block at the end is none.

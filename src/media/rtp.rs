@@ -295,18 +295,18 @@ mod tests {
             incoming.note(&packet)
         };
         let on = |missing, unheard| Step::On { missing, unheard };
-        assert_eq!(note(&mut incoming, 6), on(0, 0));
+        assert_eq!(note(&mut incoming, 14), on(0, 0));
         incoming.thin(true);
-        assert_eq!(note(&mut incoming, 8), on(0, 1));
-        assert_eq!(note(&mut incoming, 9), on(0, 0));
-        assert_eq!(note(&mut incoming, 16), on(0, 6));
-        assert_eq!(note(&mut incoming, 25), on(2, 6), "17 and 24 were lost");
+        assert_eq!(note(&mut incoming, 16), on(0, 1));
+        assert_eq!(note(&mut incoming, 17), on(0, 0));
+        assert_eq!(note(&mut incoming, 32), on(0, 14));
+        assert_eq!(note(&mut incoming, 49), on(2, 14), "33 and 48 were lost");
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 30), on(0, 4), "the filter was there until just now");
-        assert_eq!(note(&mut incoming, 32), on(1, 0));
+        assert_eq!(note(&mut incoming, 54), on(0, 4), "the filter was there until just now");
+        assert_eq!(note(&mut incoming, 56), on(1, 0));
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 34), on(1, 0));
-        let expected = Reception { ssrc: 7, fraction: 35, lost: 4, highest: 34 };
+        assert_eq!(note(&mut incoming, 58), on(1, 0));
+        let expected = Reception { ssrc: 7, fraction: 22, lost: 4, highest: 58 };
         assert_eq!(incoming.reception(), Some(expected));
     }
 

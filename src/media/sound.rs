@@ -245,9 +245,15 @@ impl Encoder {
     }
 
     fn settle(&mut self, count: usize) {
-        #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-        self.samples.extend(self.output.drain(..count).map(|sample| sample.round() as i16));
+        self.samples.extend(self.output.drain(..count).map(nearest));
     }
+}
+
+/// Rounds half away from zero, as [`f32::round`] does, which is a call for each sample on
+/// processors of 2003.
+#[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
+fn nearest(sample: f32) -> i16 {
+    (sample + 0.5_f32.copysign(sample)) as i16
 }
 
 /// Lets an edge rise from silence, if it would click.
@@ -296,6 +302,31 @@ mod tests {
             let file = wav(spec(1, 8000, 16), samples);
             assert_eq!(Sound::read(file.path(), codec).unwrap().encoded(), heard, "{codec:?}");
         }
+    }
+
+    #[test]
+    fn a_recording_that_broke_off_plays_as_far_as_it_goes() {
+        let file = wav(spec(1, 8000, 16), (0..1600).map(|_| 0x1234));
+        let whole = Sound::read(file.path(), Codec::Pcmu).unwrap();
+        let mut bytes = std::fs::read(file.path()).unwrap();
+        // Its header knows of nothing yet.
+        (bytes[4..8].fill(0), bytes[40..44].fill(0));
+        bytes.push(0x34);
+        std::fs::write(file.path(), bytes).unwrap();
+        assert_eq!(Sound::read(file.path(), Codec::Pcmu).unwrap().encoded(), whole.encoded());
+    }
+
+    #[test]
+    #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
+    fn a_float_goes_to_the_nearest_sample() {
+        for sample in i16::MIN..=i16::MAX {
+            let sample = f32::from(sample);
+            assert_eq!(
+                [-0.5, -0.25, 0.0, 0.25, 0.5].map(|more| nearest(sample + more)),
+                [-0.5, -0.25, 0.0, 0.25, 0.5].map(|more| (sample + more).round() as i16)
+            );
+        }
+        assert_eq!([-32_769.0, 32_767.5, f32::NAN].map(nearest), [i16::MIN, i16::MAX, 0]);
     }
 
     #[test]

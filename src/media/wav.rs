@@ -25,6 +25,8 @@ pub struct Info {
     pub format: u16,
 }
 
+/// The format tag of plain samples.
+pub(super) const PCM: u16 = 1;
 /// The format tag of GSM 06.10 in the packing of Microsoft ("WAV49", Asterisk's `.WAV`).
 pub(super) const GSM: u16 = 0x31;
 /// Samples that one of its blocks decodes to.

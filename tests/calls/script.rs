@@ -287,6 +287,7 @@ pub fn shown(command: &Command) -> String {
             };
             format!("edit {} {edit}", numbered(numbers))
         }
+        Command::Fetch(id) => format!("fetch {}", named(*id)),
         Command::Heard(id) => format!("heard {}", named(*id)),
         Command::Find(number) => format!("find {number}"),
         Command::Search(keys) => format!("search {keys}"),

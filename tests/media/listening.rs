@@ -15,8 +15,8 @@ async fn while_a_sound_plays_keys_are_heard_nothing_is_lost_and_then_every_frame
     caller.talk(&port, 0, 0..2);
     loop {
         caller.talk(&port, sent + 2, 2..5);
-        caller.talk(&port, sent + 6, 6..10);
-        sent += 8;
+        caller.talk(&port, sent + 6, 6..18);
+        sent += 16;
         accounted(&port, sent as u64 + 2).await;
         let before = std::mem::replace(&mut lost, port.statistics().lost);
         if lost == before {
