@@ -3,7 +3,8 @@
 //! In the same run, in turns: a bare loop that drains as many sockets with epoll and recvmmsg
 //! every 5 ms, and every 100 ms, and throws everything away; the same with nothing more than the
 //! bytes of a recording written to files; and our ports recording the same streams. Then a bare
-//! loop that sends, and our ports playing. Then short calls, one after another: open, a beep, a
+//! loop that sends to where nobody reads, one that wakes a reader with each packet, and our ports
+//! playing to where nobody reads. Then short calls, one after another: open, a beep, a
 //! second of recording, close.
 //! `cargo bench --bench receive [streams] [seconds]`
 
@@ -61,8 +62,9 @@ fn main() {
         let secured = recording(streams, seconds, directory.path(), Some(suite));
         println!("{:13} {}", format!("{suite:?}"), runtime.block_on(secured));
     }
-    let bare = sending(streams, seconds);
+    let [bare, woken] = [false, true].map(|woken| sending(streams, seconds, woken));
     println!("bare sending  {bare}");
+    println!("to a reader   {woken}");
     let playing = runtime.block_on(playing(streams, seconds));
     println!("playing       {playing}");
     println!("ratio         {:.2}", playing.per_packet() / bare.per_packet());
@@ -166,14 +168,20 @@ fn drain(
     }
 }
 
-/// A loop that sends to as many, spread over the 20 ms of a frame, and does nothing else.
-fn sending(streams: usize, seconds: usize) -> Cost {
-    let listeners: Vec<_> = (0..streams).map(|_| loopback()).collect();
+/// A loop that sends to as many, spread over the 20 ms of a frame, and does nothing else. On one
+/// machine the sender pays for bringing the packets to their sockets, and for waking who waits.
+fn sending(streams: usize, seconds: usize, woken: bool) -> Cost {
+    let listeners: Arc<[_]> = (0..streams).map(|_| loopback()).collect();
     let targets: Vec<_> = listeners.iter().map(|socket| socket.local_addr().unwrap()).collect();
     let sockets: Vec<_> = (0..streams).map(|_| loopback()).collect();
     for (socket, target) in sockets.iter().zip(targets) {
         socket.connect(target).unwrap();
     }
+    let stop = Arc::new(AtomicBool::new(false));
+    let reader = woken.then(|| {
+        let (listeners, stop) = (Arc::clone(&listeners), Arc::clone(&stop));
+        thread::spawn(move || read(&listeners, &stop))
+    });
     let thread = thread::Builder::new().name("bare".to_owned());
     let sender = thread.spawn(move || {
         let before = cpu("bare");
@@ -189,8 +197,25 @@ fn sending(streams: usize, seconds: usize) -> Cost {
         cpu_since(&before, "bare")
     });
     let cpu = sender.unwrap().join().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    reader.map(thread::JoinHandle::join).transpose().unwrap();
     let call_seconds = (streams * seconds) as f64;
     Cost { cpu, packets: (streams * seconds * 50) as u64, lost: 0, call_seconds, memory: None }
+}
+
+/// Waits for each packet, as a client with few calls does.
+fn read(sockets: &[UdpSocket], stop: &AtomicBool) {
+    let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+    for (n, socket) in sockets.iter().enumerate() {
+        epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, n as u64)).unwrap();
+    }
+    let mut events = [EpollEvent::empty(); 64];
+    while !stop.load(Ordering::Relaxed) {
+        let count = epoll.wait(&mut events, 100_u8).unwrap();
+        for event in &events[..count] {
+            sockets[usize::try_from(event.data()).unwrap()].recv(&mut [0; 2048]).unwrap();
+        }
+    }
 }
 
 async fn recording(streams: usize, seconds: usize, directory: &Path, suite: Option<Suite>) -> Cost {
