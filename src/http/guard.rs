@@ -251,6 +251,14 @@ impl Guard {
         begun.map_err(|locked| Fault::Locked { until: locked.until })
     }
 
+    /// Whoever knocks at a door that is shut is counted too.
+    pub async fn note_failure(&self, from: IpAddr, door: Door, now: i64) -> Result<(), Fault> {
+        if let Ok(attempt) = self.attempt(from, door, now) {
+            attempt.wrong().await?;
+        }
+        Ok(())
+    }
+
     async fn turn(&self, origin: IpAddr) -> Option<Turn> {
         let seat = self.0.pending.enter(origin)?;
         let permit = Arc::clone(&self.0.checks).acquire_owned();

@@ -56,14 +56,25 @@ impl fmt::Display for Door {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Mailbox(Uuid),
+    /// A mailbox that there is not: its lock must not tell.
+    Nobody(Box<str>),
     /// An address, a network, or a caller.
     Source(Box<str>),
 }
 
 impl Subject {
+    fn source(text: &str) -> Self {
+        Self::Source(short(text))
+    }
+
+    fn nobody(name: &str) -> Self {
+        Self::Nobody(short(name))
+    }
+
     fn text(&self) -> String {
         match self {
             Self::Mailbox(uuid) => format!("mailbox {uuid}"),
+            Self::Nobody(name) => format!("nobody {name}"),
             Self::Source(source) => format!("source {source}"),
         }
     }
@@ -71,6 +82,7 @@ impl Subject {
     fn read(text: &str) -> Option<Self> {
         match text.split_once(' ')? {
             ("mailbox", uuid) => uuid.parse().ok().map(Self::Mailbox),
+            ("nobody", name) => Some(Self::Nobody(name.into())),
             ("source", source) => Some(Self::Source(source.into())),
             _ => None,
         }
@@ -79,10 +91,14 @@ impl Subject {
     /// How many wrong attempts are free.
     fn patience(&self) -> u32 {
         match self {
-            Self::Mailbox(_) => 5,
+            Self::Mailbox(_) | Self::Nobody(_) => 5,
             Self::Source(_) => 20,
         }
     }
+}
+
+fn short(text: &str) -> Box<str> {
+    text.chars().take(64).collect::<String>().into()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +138,7 @@ const FIRST_LOCK: i64 = 60;
 const LONGEST_LOCK: i64 = 86_400;
 /// So long after the last wrong attempt, or the lock that came of it, nothing is held against anybody.
 const FORGOTTEN: i64 = 86_400;
-/// Records that are kept; beyond them sources are forgotten, mailboxes are not.
+/// Records that are kept; beyond them all are forgotten but those of mailboxes.
 const MOST: usize = 100_000;
 
 type Key = (Subject, Door);
@@ -176,9 +192,25 @@ impl State {
         door: Door,
         now: i64,
     ) -> Result<Attempt, Locked> {
-        let source = Subject::Source(source.chars().take(64).collect::<String>().into());
         let mailbox = mailbox.map(|uuid| (Subject::Mailbox(uuid), door));
-        let keys: Vec<Key> = mailbox.into_iter().chain([(source, door)]).collect();
+        self.begin(mailbox.into_iter().chain([(Subject::source(source), door)]).collect(), now)
+    }
+
+    /// Counts a wrong attempt at a mailbox that there is not, which was counted for its source.
+    pub async fn turn_away(&self, name: &str, door: Door, now: i64) -> Result<(), Error> {
+        match self.begin(vec![(Subject::nobody(name), door)], now) {
+            Ok(attempt) => attempt.wrong().await.map(drop),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The lock that such attempts have brought about.
+    pub fn turned_away(&self, name: &str, door: Door, now: i64) -> Option<Locked> {
+        let record = self.0.attempts.records().get(&(Subject::nobody(name), door)).copied()?;
+        (record.until > now).then_some(Locked { until: record.until, source: false })
+    }
+
+    fn begin(&self, keys: Vec<Key>, now: i64) -> Result<Attempt, Locked> {
         let mut records = self.0.attempts.records();
         if records.len() >= MOST {
             records.retain(|_, record| record.is_worth_keeping(now));
@@ -235,7 +267,7 @@ impl Attempt {
                         record.until = 0;
                     }
                     Subject::Source(_) => drop(records.remove(key)),
-                    Subject::Mailbox(_) => {
+                    Subject::Mailbox(_) | Subject::Nobody(_) => {
                         records.remove(key);
                         if kept {
                             gone.push(key.clone());

@@ -51,25 +51,43 @@ async fn enter(
     headers: &HeaderMap,
     from: IpAddr,
 ) -> Result<Arc<Principal>, Problem> {
-    if let Some((id, pin)) = owner(headers)
-        && house.directory.find(&id).is_some()
+    let (claimed, now) = (owner(headers), (house.now)());
+    if let Some((id, pin)) = &claimed
+        && house.directory.find(id).is_some()
     {
         house.guard.pace(from)?;
-        let (source, now) = (origin(from).to_string(), (house.now)());
-        return match house.directory.log_in(&id, &pin, Door::Api, &source, now).await? {
+        let source = origin(from).to_string();
+        return match house.directory.log_in(id, pin, Door::Api, &source, now).await? {
             Login::Right => Ok(Arc::new(Principal {
                 context: Some(id.context().to_owned()),
                 mailbox: Some(id.number().to_owned()),
                 ..Principal::new(Kind::Owner, id.to_string(), Role::Editor)
             })),
-            Login::Locked(locked) => Err(Problem::locked(locked.until - now)),
+            Login::Locked(locked) => {
+                house.guard.refuse(pin, from).await?;
+                if !locked.source {
+                    house.guard.note_failure(from, Door::Api, now).await?;
+                }
+                Err(Problem::locked(locked.until - now))
+            }
             Login::Wrong { .. } | Login::NoPin | Login::NoSuchMailbox => {
-                house.guard.refuse(&pin, from).await?;
+                house.guard.refuse(pin, from).await?;
                 Err(Fault::Unknown.into())
             }
         };
     }
-    Ok(house.guard.enter(headers, from, Door::Api, (house.now)()).await?)
+    let entered = house.guard.enter(headers, from, Door::Api, now).await;
+    // Somebody's name may look like a mailbox; where it is nobody's either, it is shut as one is.
+    if let (Err(fault), Some((id, _))) = (&entered, claimed) {
+        let name = id.to_string();
+        if let Some(locked) = house.state.turned_away(&name, Door::Api, now) {
+            return Err(Problem::locked(locked.until - now));
+        }
+        if matches!(fault, Fault::Unknown) {
+            house.state.turn_away(&name, Door::Api, now).await?;
+        }
+    }
+    Ok(entered?)
 }
 
 /// A mailbox and its PIN, as user name and password.
