@@ -310,7 +310,8 @@ mod tests {
         let whole = Sound::read(file.path(), Codec::Pcmu).unwrap();
         let mut bytes = std::fs::read(file.path()).unwrap();
         // Its header knows of nothing yet.
-        (bytes[4..8].fill(0), bytes[40..44].fill(0));
+        bytes[4..8].fill(0);
+        bytes[40..44].fill(0);
         bytes.push(0x34);
         std::fs::write(file.path(), bytes).unwrap();
         assert_eq!(Sound::read(file.path(), Codec::Pcmu).unwrap().encoded(), whole.encoded());
