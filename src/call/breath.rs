@@ -106,7 +106,7 @@ mod tests {
             ("en", "vm-theperson digits/mid-1 digits/mid-0 digits/0 vm-isunavail | vm-intro"),
             ("en", "vm-incorrect | vm-password"),
             ("en", "letters/a digits/1 digits/2"),
-            ("de", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit digits/pound"),
+            ("de", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit keys/pound"),
             ("de", "vm-duration digits/2 vm-minutes"),
             ("es", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit digits/pound"),
         ] {

@@ -11,6 +11,9 @@ mod pt;
 #[derive(Debug)]
 pub struct Language {
     pub code: &'static str,
+    /// Where the sounds of keys at the end of a sentence are, if they say more than the digit:
+    /// German `die Taste vier`.
+    pub keys: Option<&'static str>,
     /// Counts that take the singular.
     pub singular: &'static [u32],
     pub message: Gender,

@@ -132,7 +132,7 @@ impl Voice {
             Prompt::Either(name, parts) => vec![Clip::either(*name, self.clips(parts))],
             Prompt::Digits(text) => spelled(text),
             Prompt::Number(n) => self.language.number(*n, None),
-            Prompt::Key(key) => character(*key).into_iter().map(sound).collect(),
+            Prompt::Key(key) => character(*key).into_iter().map(|name| self.key(name)).collect(),
             Prompt::Greeting(greeting) => vec![Clip::Greeting(*greeting)],
             Prompt::Name(mailbox) => {
                 let mut clips = vec![sound("vm-extension")];
@@ -150,6 +150,13 @@ impl Voice {
             Prompt::Category(name) => vec![sound(name.clone())],
             Prompt::Message { id, from } => vec![Clip::Message { id: *id, from: *from }],
             Prompt::Take => vec![Clip::Take],
+        }
+    }
+
+    fn key(&self, name: String) -> Clip {
+        match (self.language.keys, name.strip_prefix("digits/")) {
+            (Some(keys), Some(key)) => Clip::either(format!("{keys}/{key}"), vec![sound(name)]),
+            (Some(_) | None, _) => sound(name),
         }
     }
 

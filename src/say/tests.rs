@@ -43,6 +43,14 @@ fn a_number_is_spelled_as_it_is_dialled_and_only_its_end_falls() {
 }
 
 #[test]
+fn a_key_is_a_digit_or_has_a_sound_of_its_own() {
+    let keys = |language| "4#".chars().map(move |key| said(language, Prompt::Key(key)));
+    assert!(keys("en").eq(["4", "pound"]));
+    assert!(keys("de").eq(["keys/4", "keys/pound"]));
+    assert_eq!(parts(&voice("de").clips(&[Prompt::Key('4')])), "4");
+}
+
+#[test]
 fn numbers_in_six_languages() {
     let rows = [
         ("en", 0, "mid-0"),

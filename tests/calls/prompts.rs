@@ -121,6 +121,7 @@ fn everything(language: &str) -> Vec<Clip> {
     prompts.extend((0..1_440).map(|minutes| Prompt::DateTime(now + minutes * 60)));
     prompts.extend((1..200).map(|seconds| Prompt::Lasts(Duration::from_secs(seconds))));
     prompts.push(Prompt::Digits("0123456789*#abcdefghijklmnopqrstuvwxyz-+._@0".into()));
+    prompts.extend("0123456789*#".chars().map(Prompt::Key));
     for number in ["", "2001"] {
         let caller = CallerId { number: number.into(), ..CallerId::default() };
         prompts.push(Prompt::Caller(caller));

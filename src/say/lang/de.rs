@@ -4,6 +4,7 @@ use super::{Clock, Day, Gender, Language, Tens, Time};
 
 pub(super) const LANGUAGE: Language = Language {
     code: "de",
+    keys: Some("keys"),
     singular: &[1],
     message: Gender::Feminine,
     // ein Uhr

@@ -7,6 +7,7 @@ const ONES: &[u32] = &[1, 21, 31, 41, 51, 61, 71, 81, 91];
 
 pub(super) const LANGUAGE: Language = Language {
     code: "es",
+    keys: None,
     singular: &[1],
     message: Gender::Masculine,
     hour: Gender::Feminine,

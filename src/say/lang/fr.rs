@@ -4,6 +4,7 @@ use super::{Clock, Day, Gender, Language, Tens, Time};
 
 pub(super) const LANGUAGE: Language = Language {
     code: "fr",
+    keys: None,
     // zéro message, un message, deux messages.
     singular: &[0, 1],
     message: Gender::Masculine,

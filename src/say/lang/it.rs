@@ -4,6 +4,7 @@ use super::{Clock, Day, Gender, Language, Tens, Time};
 
 pub(super) const LANGUAGE: Language = Language {
     code: "it",
+    keys: None,
     singular: &[1],
     message: Gender::Masculine,
     hour: Gender::Feminine,

@@ -7,6 +7,7 @@ const FEMININE: &[u32] = &[1, 2, 21, 22, 31, 32, 41, 42, 51, 52, 61, 62, 71, 72,
 
 pub(super) const LANGUAGE: Language = Language {
     code: "pt",
+    keys: None,
     singular: &[1],
     message: Gender::Feminine,
     hour: Gender::Feminine,
