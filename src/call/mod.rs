@@ -343,7 +343,7 @@ impl Inner {
         if let Errand::Deposit { also } = &errand {
             callee.full &= also.iter().all(|id| self.is_full(id));
         }
-        let source = invite.source.ip().to_string();
+        let source = route::guesser(&invite, &self.config.sip);
         let Ok(dialog) = invite.answer(description).await else {
             return Err(End::Gone);
         };

@@ -137,6 +137,23 @@ pub(super) fn may_skip_pin(call: &Incoming, sip: &Sip) -> bool {
     matches!(origin(call, sip), Origin::Peer(peer) if peer.skip_pin)
 }
 
+/// Who tries a PIN, so that wrong ones are counted for whoever enters them: behind a PBX that vouches
+/// for its callers each of them, and not all for one.
+pub(super) fn guesser(call: &Incoming, sip: &Sip) -> String {
+    let address = call.source.ip();
+    let vouched = match origin(call, sip) {
+        Origin::Registrar(_) => true,
+        Origin::Peer(peer) => peer.may_assert(),
+        Origin::Stranger => false,
+    };
+    let number = caller(call, sip).number;
+    if vouched && !number.is_empty() {
+        format!("{number} by {address}")
+    } else {
+        address.to_string()
+    }
+}
+
 pub(super) fn is_from_trusted(call: &Incoming, sip: &Sip) -> bool {
     match origin(call, sip) {
         Origin::Registrar(_) => true,
@@ -463,6 +480,20 @@ mod tests {
         assert_eq!(number("10.0.0.5"), "+1555");
         let hidden = call("10.0.0.2", "sip:vm@h", &[("from", "<sip:anonymous@anonymous.invalid>")]);
         assert_eq!(caller(&hidden, &sip), CallerId::default());
+    }
+
+    #[test]
+    fn wrong_pins_behind_a_pbx_are_each_callers_own() {
+        let sip = rules(PEERS);
+        let says: &[_] = &[("asserted", "<sip:2001@x>")];
+        let guesser = |source| guesser(&call(source, "sip:*98@h", says), &sip);
+        assert_eq!(guesser("10.0.0.2"), "2001 by 10.0.0.2");
+        // Whoever may call himself anything would begin anew with every name.
+        for source in ["203.0.113.1", "10.0.0.1", "10.0.0.5"] {
+            assert_eq!(guesser(source), source);
+        }
+        let hidden = &[("from", "<sip:anonymous@anonymous.invalid>")];
+        assert_eq!(super::guesser(&call("10.0.0.2", "sip:*98@h", hidden), &sip), "10.0.0.2");
     }
 
     #[test]
