@@ -37,6 +37,13 @@ impl Greeting {
                 cx.listen(cx.policy.patience);
                 Menu::Screen(Screen { callee: self.callee })
             }
+            // The key that was told last wants time.
+            Event::PlaybackFinished
+                if !self.callee.takes_messages() && self.callee.exits.operator =>
+            {
+                cx.listen(cx.policy.patience);
+                Menu::Greeting(self)
+            }
             Event::PlaybackFinished | Event::TimedOut => self.done(cx),
             &Event::Key(key) => self.key(key, cx),
             Event::HungUp => Menu::Over,
@@ -46,10 +53,7 @@ impl Greeting {
 
     fn key(self, key: char, cx: &mut Cx) -> Menu {
         match cx.act(Place::Greeting, key) {
-            // Who skips the greeting must not go without knowing that nothing can be left.
-            Some(Act::Skip) if self.callee.full => {
-                return cx.leave(vec![Sound("vm-mailboxfull"), Sound("vm-goodbye")]);
-            }
+            Some(Act::Skip) if !self.callee.takes_messages() => return self.nothing_to_leave(cx),
             Some(Act::Skip) if !self.callee.screen => return self.done(cx),
             _ => {}
         }
@@ -62,6 +66,20 @@ impl Greeting {
         if self.callee.exits.extensions && key.is_ascii_digit() {
             return Dialling::enter(key, self.callee, cx);
         }
+        Menu::Greeting(self)
+    }
+
+    /// Who skips the greeting must not go without knowing that nothing can be left, and who can be
+    /// reached instead.
+    fn nothing_to_leave(self, cx: &mut Cx) -> Menu {
+        let full = self.callee.full.then_some(Sound("vm-mailboxfull"));
+        let mut words: Vec<Prompt> = full.into_iter().collect();
+        if !self.callee.exits.operator || cx.gives_up() {
+            words.push(Sound("vm-goodbye"));
+            return cx.leave(words);
+        }
+        words.extend(cx.offer(Place::Greeting, &[Act::Operator]));
+        cx.ask(words);
         Menu::Greeting(self)
     }
 
