@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -144,7 +145,7 @@ impl Conversation<'_> {
         let sent = self.copy(&message, &others, &CopyAs::Also).await;
         let own = [self.id.clone()];
         self.copy(&message, &own, &CopyAs::Sent).await;
-        sent == others.len()
+        sent.len() == others.len()
     }
 
     pub(super) async fn forward(
@@ -167,22 +168,23 @@ impl Conversation<'_> {
             intro: intro.map(Path::to_owned),
         };
         let sent = self.copy(&message, to, &how).await;
-        if sent > 0 {
+        if let Some(one) = sent.first() {
             let own = [self.id.clone()];
-            self.copy(&message, &own, &CopyAs::Sent).await;
+            // With what was said before it.
+            self.copy(if intro.is_some() { one } else { &message }, &own, &CopyAs::Sent).await;
         }
-        sent == to.len()
+        sent.len() == to.len()
     }
 
-    /// How many copies were made.
-    async fn copy(&self, message: &Message, to: &[MailboxId], how: &CopyAs) -> usize {
+    /// The copies that were made.
+    async fn copy(&self, message: &Message, to: &[MailboxId], how: &CopyAs) -> Vec<Arc<Message>> {
         let by = By::new(self.id.number(), clock::seconds());
-        let mut made = 0;
+        let mut made = vec![];
         for id in to {
             let Some(mailbox) = self.house.directory.find(id) else { continue };
             let copied = self.house.spool.copy(message, (id, mailbox.id), how.clone(), &by).await;
             match copied {
-                Ok(_) => made += 1,
+                Ok(copy) => made.push(copy),
                 Err(error) => {
                     error!(mailbox = %id, "a message could not be copied to {id}: {error}");
                 }
@@ -191,7 +193,7 @@ impl Conversation<'_> {
         made
     }
 
-    async fn publish(&mut self, marks: Marks) -> Option<std::sync::Arc<Message>> {
+    async fn publish(&mut self, marks: Marks) -> Option<Arc<Message>> {
         let mut draft = self.draft.take()?;
         self.level(draft.audio().to_owned()).await;
         let Marks { urgent, private } = marks;
