@@ -38,7 +38,7 @@ impl Conversation<'_> {
         if let (Ok(Login::Right), Some((id, mailbox))) = (&login, found) {
             info!(mailbox = %id, "the owner of {id} has logged in by telephone");
             self.line.tell(|call| call.mailbox = Some(id.clone()));
-            (self.id, self.mailbox) = (id, mailbox);
+            (self.id, self.mailbox, self.special) = (id, mailbox, None);
             return Some(self.house.owner(&self.id, &self.mailbox));
         }
         match login {

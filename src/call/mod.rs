@@ -377,6 +377,8 @@ impl Inner {
                 Box::new(move |now| Session::deposit(&callee, policy, now))
             }
             Errand::Visit { door, caller } => {
+                // Owners hear what they have recorded.
+                conversation.special = None;
                 Box::new(move |now| Session::visit(door, caller, policy, now))
             }
         };

@@ -2,12 +2,13 @@
 //! and by INFO, and what is heard compared with the prompts.
 
 use serde_json::Value;
+use std::fs;
 use std::path::Path;
 
 use crate::clients::sipp_with;
 use crate::house::{House, names};
 use crate::phone::{Call, Phone};
-use crate::voice::{Law, Voice, frames, wav_samples};
+use crate::voice::{Law, Voice, frames, wav_samples, write_wav};
 
 pub const MENUS: &str =
     "[deposit]\ninstructions = false\n[sip]\nprefixes = { '*98' = 'messages' }\n";
@@ -177,6 +178,32 @@ fn a_greeting_that_was_recorded_by_telephone_greets_the_next_caller() {
 }
 
 #[test]
+fn an_owner_hears_the_own_greeting_and_not_one_for_some_callers() {
+    let mut house = House::new(&MENUS.replace("[sip]", "star_login = 'everybody'\n[sip]"));
+    house.kill();
+    let rule = "\n[[greeting_rules]]\ngreeting = 'party'\n";
+    let settings = house.mailbox().join("mailbox.toml");
+    let before = fs::read_to_string(&settings).unwrap();
+    let [own, party] = [21, 22].map(|seed| Voice::new(Law::Mu, 2.0, seed));
+    write_wav(&house.mailbox().join("unavail.wav"), &own.samples());
+    write_wav(&house.mailbox().join("greeting-party.wav"), &party.samples());
+    fs::write(&settings, before + rule).unwrap();
+    house.start();
+    let phone = Phone::new(&house);
+    let mut call = phone.call("1000");
+    call.hears_bytes(&party.bytes[8_000..9_000]);
+    call.press('*');
+    call.hears("vm-password");
+    call.dial("4711#");
+    call.hears("vm-youhave");
+    call.dial("061");
+    call.hears("menu/record");
+    call.press('3');
+    call.hears_bytes(&own.bytes[8_000..9_000]);
+    call.request("BYE", "", "");
+}
+
+#[test]
 fn a_message_is_forwarded_with_a_word_before_it_and_the_sender_keeps_a_copy() {
     let house = House::new(MENUS);
     house.ok(&["mailbox", "add", "1001", "--pin", "4822", "--name", "Grace Hopper"]);
@@ -203,6 +230,10 @@ fn a_message_is_forwarded_with_a_word_before_it_and_the_sender_keeps_a_copy() {
     let seconds = wav_samples(file.as_ref()).len() / 8_000;
     assert!((4..=5).contains(&seconds), "{seconds}");
     assert_eq!(folders(&house), ["INBOX", "SENT"]);
+    // The sender's copy is what was sent, with the word before it.
+    let sent = house.mailbox().join("SENT");
+    let audio = names(&sent).into_iter().find(|name| name.ends_with(".wav")).unwrap();
+    assert_eq!(fs::read(sent.join(audio)).unwrap(), fs::read(file).unwrap());
 }
 
 #[test]
