@@ -4,7 +4,7 @@
 //! `I l` hour of twelve, `H k` hour of twenty-four, `M N` minute, `P p` half of the day, `S`
 //! seconds, `R` hour and minute, `T` with seconds, `Q q` the date as one would say it now. Of our
 //! own: `t` is the time of day as the mailbox wants it, `u` the same after "at", `o` the word after an
-//! hour.
+//! hour, `n` the minute as minutes are counted.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -108,6 +108,7 @@ impl<'l> Moment<'l> {
                 vec![sound(name)]
             }
             'M' => self.minute(minute, language.minute_zero),
+            'n' => language.number(minute, Some(language.minute)),
             'N' => self.minute(minute, Some("digits/hundred")),
             'P' | 'p' => vec![sound(if hour < 12 { "digits/a-m" } else { "digits/p-m" })],
             'S' => language.number(part(time.second()), None),

@@ -160,6 +160,17 @@ fn one_oclock_has_its_own_at() {
 }
 
 #[test]
+fn french_minutes_are_feminine() {
+    let at = |minute: i64| {
+        let at = 1_795_651_200 + 14 * 3600 + minute * 60;
+        names(&voice("fr").clips(&[Prompt::DateTime(at)]))
+    };
+    assert_eq!(at(1), "vm-received today at 14 hours 1F");
+    assert_eq!(at(21), "vm-received today at 14 hours 21F");
+    assert_eq!(at(22), "vm-received today at 14 hours 22");
+}
+
+#[test]
 fn asterisks_formats_are_understood() {
     let voice = Voice { date: Some("'vm-received' Q 'digits/at' kM x ' R".into()), ..voice("en") };
     let told = names(&voice.clips(&[Prompt::DateTime(voice.now)]));

@@ -22,8 +22,8 @@ pub(super) const LANGUAGE: Language = Language {
     at_one: false,
     days: ["A", "A d B", "'digits/le' d B", "'digits/le' d B Y"],
     clock: Clock::TwentyFour,
-    time_12: Time { minutes: "I o M p", full: "I o p" },
-    time_24: Time { minutes: "k o M", full: "k o" },
+    time_12: Time { minutes: "I o n p", full: "I o p" },
+    time_24: Time { minutes: "k o n", full: "k o" },
     minute_zero: None,
     minute_lead: None,
 };
