@@ -70,7 +70,7 @@ impl Acting {
         let number = visit.at.map_or(0, |at| at + 1);
         let next = if visit.play_all {
             // In one go is once.
-            visit.at.map(|at| at + 1).filter(|next| *next < visit.items.len())
+            visit.at.and_then(|at| visit.in_one_go(at + 1))
         } else {
             visit.owner.wishes.next_after.then(|| visit.next()).flatten()
         };

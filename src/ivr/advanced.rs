@@ -48,10 +48,13 @@ impl Advanced {
             }
             Act::DialOut => Dial::enter(cx),
             Act::Compose => recipients::compose(cx),
-            Act::PlayAll => {
-                visit.play_all = true;
-                Announcing::enter(0, cx)
-            }
+            Act::PlayAll => match visit.in_one_go(0) {
+                Some(first) => {
+                    visit.play_all = true;
+                    Announcing::enter(first, cx)
+                }
+                None => main_menu::enter(vec![Sound("vm-nomore")], cx),
+            },
             Act::DeleteHeard => Acting::sweep(cx),
             Act::MarkNew => Acting::file(Shelf::New, cx),
             Act::Order => {
@@ -73,13 +76,22 @@ impl Advanced {
         if cx.caller_gone() {
             return Menu::Over;
         }
-        said.extend(cx.offer(Place::Advanced, &possible(cx)));
+        said.extend(cx.offer(Place::Advanced, &told(cx)));
         cx.ask(said);
         Menu::Advanced(self)
     }
 }
 
-/// Only what can be done now is told.
+/// Only what can be done now is told: nobody can be answered whose number is not known.
+fn told(cx: &Cx) -> Vec<Act> {
+    let message = cx.visit.as_ref().and_then(|visit| visit.current());
+    let unknown = message.is_some_and(|message| message.envelope.caller.number.is_empty());
+    let mut acts = possible(cx);
+    acts.retain(|act| !(unknown && matches!(act, Act::Reply | Act::CallBack)));
+    acts
+}
+
+/// What a key does, or says why it does not.
 fn possible(cx: &Cx) -> Vec<Act> {
     let Some(visit) = &cx.visit else { return vec![] };
     let may = visit.owner.may;

@@ -59,8 +59,9 @@ pub(super) struct Dial(Entry);
 
 impl Dial {
     pub(super) fn enter(cx: &mut Cx) -> Menu {
-        let words = [Sound("vm-enter-num-to-call"), Sound("vm-then-pound")];
-        Menu::Dial(Self(Entry::ask(words.into(), MOST, cx).unhurried()))
+        let words = ["vm-enter-num-to-call", "vm-then-pound", "menu/cancel"].map(Sound);
+        let words = words.into_iter().chain([Prompt::Key('*')]).collect();
+        Menu::Dial(Self(Entry::ask(words, MOST, cx).unhurried()))
     }
 
     pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {

@@ -169,6 +169,7 @@ impl KeyMap {
                 card += &format!("     {more}\n");
             }
         }
+        card += ENTERING;
         card.trim_start().to_owned()
     }
 }
@@ -184,6 +185,13 @@ fn possible(place: Place) -> Vec<Act> {
     let usual = DEFAULT.iter().filter(|(of, _)| *of == place).flat_map(|(_, keys)| *keys);
     usual.map(|(_, act)| *act).collect()
 }
+
+/// Keys that make a number are the same everywhere.
+const ENTERING: &str = "
+While a number, a PIN or the letters of a name are entered
+  #  that is all
+  *  before anything else: cancel
+";
 
 /// What a telephone has.
 const KEYS: &str = "0123456789*#ABCD";

@@ -59,6 +59,7 @@ impl Opening {
                 said.extend(arrived(visit));
                 said
             }
+            Opened::Changed if visit.items.is_empty() => nothing(&visit.shelf),
             Opened::Changed => vec![Prompt::Shelf(visit.shelf.clone())],
         };
         enter(said, cx)
@@ -180,10 +181,15 @@ fn nothing(shelf: &Shelf) -> Vec<Prompt> {
 /// Everything, once.
 fn help(cx: &mut Cx) -> Menu {
     let Some(visit) = &cx.visit else { return Menu::Over };
-    let mut said = at_the_start_in_full(visit, cx);
-    if visit.at.is_some() {
-        said.extend(cx.offer(Place::Message, &after_a_message(visit)));
-    }
+    let said = if visit.at.is_some() {
+        let mut said = first_of_all(visit, Place::Message, &SERVICES, cx);
+        let mut acts = after_a_message(visit);
+        acts.retain(|act| !SERVICES.contains(act));
+        said.extend(cx.offer(Place::Message, &acts));
+        said
+    } else {
+        at_the_start_in_full(visit, cx)
+    };
     cx.ask(said);
     Menu::Main(Main)
 }
@@ -196,21 +202,28 @@ fn at_the_start(visit: &Visit, cx: &Cx) -> Vec<Prompt> {
 }
 
 fn at_the_start_in_full(visit: &Visit, cx: &Cx) -> Vec<Prompt> {
+    let acts = [&SERVICES[..], &[Act::Help, Act::Exit]].concat();
+    first_of_all(visit, Place::Main, &acts, cx)
+}
+
+/// How to hear the messages of this folder, and what else there is.
+fn first_of_all(visit: &Visit, place: Place, acts: &[Act], cx: &Cx) -> Vec<Prompt> {
     let mut said = vec![];
     if !visit.items.is_empty() {
         let keys = cx.keys();
-        let play = keys.offer(Place::Main, &[Act::Play]);
-        if keys.key(Place::Main, Act::Play) == Some('1') {
+        let play = keys.offer(place, &[Act::Play]);
+        if keys.key(place, Act::Play) == Some('1') {
             // "Press one for new messages"
             said.extend([Sound("vm-onefor"), Prompt::Shelf(visit.shelf.clone())]);
         } else {
             said.extend(play);
         }
     }
-    let acts = [Act::Folders, Act::Advanced, Act::Options, Act::Help, Act::Exit];
-    said.extend(cx.offer(Place::Main, &acts));
+    said.extend(cx.offer(place, acts));
     said
 }
+
+const SERVICES: [Act; 3] = [Act::Folders, Act::Advanced, Act::Options];
 
 /// Only what is possible now.
 fn after_a_message(visit: &Visit) -> Vec<Act> {

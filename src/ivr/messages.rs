@@ -118,8 +118,7 @@ fn finished(cx: &mut Cx) -> Menu {
     if !visit.play_all {
         return main_menu::enter(vec![], cx);
     }
-    let next = visit.at.map(|at| at + 1);
-    if let Some(next) = next.filter(|next| *next < visit.items.len()) {
+    if let Some(next) = visit.at.and_then(|at| visit.in_one_go(at + 1)) {
         return Announcing::enter(next, cx);
     }
     visit.play_all = false;

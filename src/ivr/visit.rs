@@ -101,6 +101,14 @@ impl Visit {
         (self.owner.wishes.wrap && !self.items.is_empty()).then_some(0)
     }
 
+    /// The next one from there where one plays after the other: what was deleted meanwhile does not.
+    pub fn in_one_go(&self, from: usize) -> Option<usize> {
+        let trash = self.shelf == Shelf::Filed(Folder::Deleted);
+        let plays = |item: &Item| trash || item.folder != Folder::Deleted;
+        let rest = self.items.get(from..)?;
+        rest.iter().position(plays).map(|at| from + at)
+    }
+
     pub fn previous(&self) -> Option<usize> {
         match self.at?.checked_sub(1) {
             Some(previous) => Some(previous),

@@ -232,8 +232,9 @@ fn a_message_is_forwarded_with_a_word_before_it_and_the_sender_keeps_a_copy() {
     assert_eq!(folders(&house), ["INBOX", "SENT"]);
     // The sender's copy is what was sent, with the word before it.
     let sent = house.mailbox().join("SENT");
-    let audio = names(&sent).into_iter().find(|name| name.ends_with(".wav")).unwrap();
-    assert_eq!(fs::read(sent.join(audio)).unwrap(), fs::read(file).unwrap());
+    let mut files = names(&sent).into_iter().map(|name| sent.join(name));
+    let audio = files.find(|file| file.extension().is_some_and(|e| e == "wav"));
+    assert_eq!(fs::read(audio.unwrap()).unwrap(), fs::read(file).unwrap());
 }
 
 #[test]

@@ -97,6 +97,9 @@ impl Place {
                 Some("every other key stops it and does what it does after a message")
             }
             Self::Recording => Some("before the tone, what accepts goes straight to it"),
+            Self::Recipients => {
+                Some("several numbers: with * between them; a list has a number too")
+            }
             _ => None,
         }
     }
