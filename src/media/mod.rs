@@ -38,6 +38,7 @@ mod keying;
 mod level;
 mod library;
 mod line;
+mod load;
 mod meter;
 mod phrase;
 mod player;
@@ -98,7 +99,7 @@ pub struct Config {
     pub ports: RangeInclusive<u16>,
     /// The address to listen on; `::` hears IPv4 too.
     pub bind: IpAddr,
-    /// Media threads; 0 is one for each core.
+    /// Media threads; 0 is one for each core. They are filled one after another.
     pub threads: usize,
     /// Threads that write recordings; 0 is two. More help only where the disk is slow and wide.
     pub writers: usize,
@@ -177,7 +178,8 @@ impl Media {
     pub fn open(&self) -> Result<Port, OpenError> {
         let Exchange { bind, rtp_timeout, first, ports, links, wall, chance, .. } = &*self.exchange;
         let pair = Pair::bind(*bind, ports)?.ok_or(OpenError::NoPorts)?;
-        let thread = links.iter().min_by_key(|link| link.load()).ok_or(OpenError::Overloaded)?;
+        let thread = load::choose(links.iter().map(|link| link.load()));
+        let thread = thread.and_then(|n| links.get(n)).ok_or(OpenError::Overloaded)?;
         let index = usize::from(pair.number - first) / 2;
         let (port, teller, counters) = Port::new(pair.number, index, Arc::clone(thread));
         let chance = ports::mix(chance.fetch_add(STEP, Ordering::Relaxed));
@@ -203,7 +205,7 @@ impl Media {
 
     /// How many calls have a port now.
     pub fn in_use(&self) -> usize {
-        self.exchange.links.iter().map(|link| link.load()).sum()
+        self.exchange.links.iter().map(|link| link.load().lines).sum()
     }
 }
 

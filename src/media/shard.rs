@@ -26,6 +26,7 @@ use nix::sys::time::TimeSpec;
 use super::command::{Bell, COMMANDS, Command, Way};
 use super::handshakes::{Handshakes, Peer};
 use super::line::{Line, TICKS_PER_FRAME};
+use super::load::{Effort, Load};
 use super::port::Told;
 use super::ports::Ports;
 use super::post::{Moment, Post};
@@ -40,6 +41,7 @@ use super::writer::Outbox;
 pub(super) struct Link {
     way: Way,
     lines: Arc<AtomicUsize>,
+    busy: Arc<AtomicUsize>,
 }
 
 struct Shard {
@@ -48,6 +50,8 @@ struct Shard {
     commands: Receiver<(usize, Command)>,
     bell: Arc<Bell>,
     lines: Arc<AtomicUsize>,
+    busy: Arc<AtomicUsize>,
+    effort: Effort,
     way: Way,
     handshakes: Handshakes,
     /// Who is heard at every tick.
@@ -74,7 +78,7 @@ impl Link {
         let (sender, commands) = sync_channel(COMMANDS);
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let bell = Arc::new(Bell { event, rung: AtomicBool::new(false) });
-        let lines = Arc::new(AtomicUsize::new(0));
+        let [lines, busy] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let way = Way { commands: sender, bell: Arc::clone(&bell) };
         let shard = Shard {
             ports,
@@ -82,6 +86,8 @@ impl Link {
             commands,
             bell,
             lines: Arc::clone(&lines),
+            busy: Arc::clone(&busy),
+            effort: Effort::new(),
             way: way.clone(),
             handshakes,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -93,12 +99,12 @@ impl Link {
             hurried: 0,
         };
         thread::Builder::new().name(name).spawn(move || shard.run())?;
-        Ok(Self { way, lines })
+        Ok(Self { way, lines, busy })
     }
 
-    /// How many lines the thread has.
-    pub fn load(&self) -> usize {
-        self.lines.load(Ordering::Relaxed)
+    pub fn load(&self) -> Load {
+        let [lines, busy] = [&self.lines, &self.busy].map(|count| count.load(Ordering::Relaxed));
+        Load { lines, busy }
     }
 
     /// Hands a line over; gives it back if the thread is behind with its commands.
@@ -145,6 +151,9 @@ impl Shard {
                 self.obey(index, command, &moment, &mut post);
             }
             self.outbox.flush();
+            if let Some(busy) = self.effort.tell(moment.now) {
+                self.busy.store(busy, Ordering::Relaxed);
+            }
         }
     }
 
