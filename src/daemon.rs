@@ -190,7 +190,8 @@ impl Daemon {
         Ok(Self { stores, sip, http, shown, agent, live, drain, hang_up, stop, tasks })
     }
 
-    /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates again.
+    /// Serves until SIGINT or SIGTERM. SIGHUP reads the certificates and the mailboxes' settings
+    /// again.
     pub async fn serve(mut self) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
@@ -200,6 +201,8 @@ impl Daemon {
                 _ = terminate.recv() => break,
                 _ = self.hang_up.recv() => {
                     self.agent.reload().await;
+                    let stores = self.stores.clone();
+                    tokio::task::spawn_blocking(move || stores.reread());
                     if let Some(shown) = self.shown.clone() {
                         tokio::task::spawn_blocking(move || shown.reload());
                     }

@@ -17,7 +17,7 @@ use super::talk::{Talk, info_key};
 use super::{Inner, route, secure};
 use crate::ivr::{self, Command, Session};
 use crate::mailbox::call::Stage;
-use crate::mailbox::{Envelope, Mailbox, MailboxId};
+use crate::mailbox::{Envelope, Mailbox, MailboxId, MessageId};
 use crate::media::{self, Codec, Direction, Ended, Port, Speed, Stream, Volume};
 use crate::pii::Pii;
 use crate::say::Prompt;
@@ -56,6 +56,8 @@ pub(super) struct Conversation<'h> {
     pub(super) saying: Vec<Prompt>,
     /// What will be wanted next.
     pub(super) fetched: Option<Fetched>,
+    /// The last message that was to be played, if it cannot be: it stays new.
+    pub(super) unplayable: Option<MessageId>,
     /// How it ends, as far as is known.
     pub(super) end: End,
     pub(super) keys: Keys,
@@ -185,6 +187,7 @@ impl Conversation<'_> {
             Command::Discard => self.discard().await,
             Command::HangUp => self.dialog.bye(),
             Command::Fetch(id) => self.fetch(id).await,
+            Command::Heard(id) if self.unplayable == Some(id) => {}
             Command::Heard(id) => self.heard(id),
             // What callers never ask takes no room in their calls.
             question => return Some(Box::pin(self.answer(question)).await),

@@ -366,6 +366,7 @@ impl Inner {
             stream,
             saying: vec![],
             fetched: None,
+            unplayable: None,
             end: End::Here,
             keys: keys::Keys::default(),
             speed: Speed::default(),

@@ -14,7 +14,7 @@ use super::driver::{Conversation, Heard};
 use crate::ivr::{self, Control};
 use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{MailboxId, MessageId};
-use crate::media::{self, Playback, Sound, Speed, Volume};
+use crate::media::{self, Codec, Playback, Sound, Speed, Volume};
 use crate::say::{Clip, Clock, Prompt, Voice};
 
 /// Within this the media thread tells where a playback is.
@@ -27,6 +27,7 @@ const VOLUME_STEP: i8 = 6;
 /// A message on its way from the disk.
 pub(super) struct Fetched {
     id: MessageId,
+    codec: Codec,
     sound: JoinHandle<Option<Arc<Sound>>>,
 }
 
@@ -39,7 +40,9 @@ impl Conversation<'_> {
                 phrases.extend(self.phrases_of(clip).await);
                 continue;
             };
-            match self.message(id).await {
+            let message = self.message(id).await;
+            self.unplayable = message.is_none().then_some(id);
+            match message {
                 Some(message) => {
                     phrases.push(Phrase::whole(message));
                     playback.from = from;
@@ -146,18 +149,16 @@ impl Conversation<'_> {
     /// Reads a message while something else is heard.
     pub(super) async fn fetch(&mut self, id: MessageId) {
         let path = self.audio(id).await;
-        self.fetched = path.map(|path| Fetched { id, sound: self.reading(path) });
+        let codec = self.codec();
+        self.fetched = path.map(|path| Fetched { id, codec, sound: self.reading(path) });
     }
 
     async fn message(&mut self, id: MessageId) -> Option<Arc<Sound>> {
-        let fetched = self.fetched.take().filter(|fetched| fetched.id == id);
-        if let Some(Fetched { sound, .. }) = fetched
-            && let Some(sound) = sound.await.ok().flatten()
-            && sound.codec() == self.codec()
-        {
-            return Some(sound);
+        let wanted = (id, self.codec());
+        match self.fetched.take().filter(|fetched| (fetched.id, fetched.codec) == wanted) {
+            Some(fetched) => fetched.sound.await.ok().flatten(),
+            None => self.read(self.audio(id).await?).await,
         }
-        self.read(self.audio(id).await?).await
     }
 
     async fn audio(&self, id: MessageId) -> Option<PathBuf> {

@@ -1,5 +1,7 @@
 //! What an operator does with whole mailboxes, and with the spool as a whole.
 
+use tracing::{info, warn};
+
 use super::{Reply, Stores};
 use crate::mailbox::MailboxId;
 use crate::mailbox::retention::Retention;
@@ -42,6 +44,15 @@ impl Stores {
         let Swept { expired, purged, mailboxes, halted } = swept;
         let halted = halted.map(|halt| halt.to_string());
         Ok(Reply::Swept { expired, purged, mailboxes, halted })
+    }
+
+    /// Takes what people have written into the mailboxes' settings.
+    pub fn reread(&self) {
+        let (changed, problems) = self.directory.reread();
+        for problem in problems {
+            warn!("{problem}");
+        }
+        info!(changed, "{changed} mailboxes were changed by hand");
     }
 
     /// Reads every message anew.

@@ -4,6 +4,7 @@
 //! their one reader and writer. A directory without one holds messages but takes no calls.
 
 mod file;
+mod hand;
 mod happening;
 pub mod import;
 mod owner;
@@ -102,11 +103,7 @@ impl Directory {
         for (id, read) in read_all(root, &ids) {
             match read {
                 Ok((mailbox, unknown)) => {
-                    problems.extend(unknown.iter().map(|key| {
-                        format!("mailbox {id}: mailbox.toml has a key that means nothing: {key}")
-                    }));
-                    let wrong = mailbox.problems().into_iter();
-                    problems.extend(wrong.map(|why| format!("mailbox {id}: {why}")));
+                    problems.extend(told(id, &mailbox, &unknown));
                     table.insert(id.clone(), mailbox);
                 }
                 Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -293,7 +290,7 @@ impl Directory {
         now: i64,
     ) -> Result<(), Error> {
         let _turn = self.turn();
-        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let kept = self.latest(id)?;
         let mut mailbox = self.changed(id, (*kept).clone(), settings, now)?;
         match pin.into() {
             // Also where it has none.
@@ -442,6 +439,13 @@ fn apply(mailbox: Mailbox, settings: &Settings) -> Result<Mailbox, Error> {
     if problems.is_empty() { Ok(mailbox) } else { Err(refuse(problems.join("; "))) }
 }
 
+/// What there is to tell people about what they wrote.
+fn told(id: &MailboxId, mailbox: &Mailbox, unknown: &[String]) -> Vec<String> {
+    let unknown =
+        unknown.iter().map(|key| format!("mailbox.toml has a key that means nothing: {key}"));
+    unknown.chain(mailbox.problems()).map(|why| format!("mailbox {id}: {why}")).collect()
+}
+
 /// Every mailbox's directory, and what is wrong with contexts that cannot be read.
 fn mailboxes(root: &Path) -> Result<(Vec<MailboxId>, Vec<String>), Error> {
     let (mut ids, mut problems) = (vec![], vec![]);
@@ -499,7 +503,7 @@ fn directories(dir: &Path) -> Result<Vec<String>, Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
@@ -511,7 +515,7 @@ mod tests {
         directory
     }
 
-    fn settings(value: &Value) -> Settings {
+    pub fn settings(value: &Value) -> Settings {
         value.as_object().unwrap().clone()
     }
 

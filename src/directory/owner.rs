@@ -28,7 +28,7 @@ impl Directory {
         now: i64,
     ) -> Result<(), Error> {
         let _turn = self.turn();
-        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let kept = self.latest(id)?;
         let mailbox = Mailbox { temporary_until: until, modified: now, ..(*kept).clone() };
         self.write(id, mailbox)
     }
@@ -36,7 +36,7 @@ impl Directory {
     /// The first visit is over, and need not be repeated.
     pub fn set_up(&self, id: &MailboxId, now: i64) -> Result<(), Error> {
         let _turn = self.turn();
-        let kept = self.find(id).ok_or_else(|| Error::NoSuchMailbox(id.clone()))?;
+        let kept = self.latest(id)?;
         self.write(id, Mailbox { set_up: true, modified: now, ..(*kept).clone() })
     }
 
@@ -112,6 +112,7 @@ impl Directory {
         let _turn = self.turn();
         match self.find(id) {
             Some(kept) if greeting == Greeting::Unavailable && kept.greeting.is_some() => {
+                let kept = self.latest(id)?;
                 self.write(id, Mailbox { greeting: None, ..(*kept).clone() })
             }
             Some(_) => {

@@ -65,7 +65,7 @@ fn an_owner_hears_a_message_deletes_it_and_takes_it_back() {
     call.press('1');
     let heard = call.hears_bytes(&voice.bytes[8_000..12_000]);
     assert!(heard.len() > 8_000);
-    house.until("the message is heard", || messages(&house)[0]["heard"] != Value::Null);
+    house.until("the message is heard", || messages(&house)[0]["heard"] == true);
     call.press('7');
     call.hears("vm-deleted");
     assert_eq!(folders(&house), ["Deleted", "INBOX"]);
@@ -82,6 +82,23 @@ fn an_owner_hears_a_message_deletes_it_and_takes_it_back() {
     call.press('#');
     call.hears("vm-goodbye");
     phone.expect("BYE");
+}
+
+#[test]
+fn a_message_that_cannot_be_played_is_told_and_stays_new() {
+    let house = House::new(MENUS);
+    leave(&house, &Voice::new(Law::Mu, 3.0, 4), 3.0);
+    fs::write(house.message(), "no sound at all").unwrap();
+    let phone = Phone::new(&house);
+    let mut call = logged_in(&phone);
+    call.hears("counts/new-one");
+    call.press('1');
+    call.hears("vm-received");
+    call.press('1');
+    call.hears("vm-notdone");
+    call.request("BYE", "", "");
+    assert_eq!(messages(&house)[0]["heard"], false);
+    assert_eq!(house.log().matches("cannot be played").count(), 1);
 }
 
 #[test]

@@ -58,6 +58,16 @@ fn a_hang_up_signal_reads_the_certificates_again() {
 }
 
 #[test]
+fn a_hang_up_signal_takes_what_was_written_into_a_mailbox_by_hand() {
+    let house = House::new("");
+    let path = house.mailbox().join("mailbox.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("say_duration = false", "say_duration = true")).unwrap();
+    house.signal(Signal::SIGHUP);
+    house.until("it is taken", || house.log().contains("changed by hand changed=1"));
+}
+
+#[test]
 fn a_hang_up_signal_during_the_start_ends_nothing() {
     let mut house = House::empty("");
     house.begin(house.command(&[]));
