@@ -65,7 +65,8 @@ pub(super) struct Wishes {
     settings: Wanted,
 }
 
-/// Every setting by the name that mailbox.toml gives it. Empty text takes an optional one away.
+/// The settings by the names that mailbox.toml gives them, but for `greeting_rules`. Empty text takes
+/// an optional one away.
 #[derive(Args, Serialize)]
 struct Wanted {
     /// The owner's full name
@@ -136,6 +137,22 @@ struct Wanted {
     #[arg(long, value_name = "UUID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     greeting: Option<String>,
+    /// It greets and takes no message
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    greeting_only: Option<bool>,
+    /// The directory finds its owner by name
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<bool>,
+    /// Times are told by so many hours: 12 or 24; else as the language has it
+    #[arg(long, value_parser = number)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<Value>,
+    /// How dates are told, in Asterisk's letters, such as ABdY HM; else as the language has it
+    #[arg(long, value_name = "LETTERS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    date_format: Option<String>,
     /// Write messages down
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -343,7 +360,24 @@ fn toml_text(settings: &BTreeMap<String, Value>) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        _wanted: Wanted,
+    }
+
+    #[test]
+    fn every_setting_has_a_flag_but_rules_and_what_owners_say_by_telephone() {
+        let command = Alone::command();
+        let flags: Vec<_> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        let mut without = crate::directory::settings();
+        without.retain(|setting| !flags.contains(&setting.as_str()));
+        assert_eq!(without, ["greeting_rules", "temporary_until"]);
+    }
 
     #[test]
     fn a_range_is_written_out() {
