@@ -94,6 +94,7 @@ pub struct Daemon {
     tasks: Vec<JoinHandle<()>>,
 }
 
+const HOUR: Duration = Duration::from_hours(1);
 const RETRY: Duration = Duration::from_secs(30);
 /// How long the last recordings may take to be stored.
 const STORING: Duration = Duration::from_secs(30);
@@ -181,6 +182,7 @@ impl Daemon {
         tasks.push(tokio::spawn(stores.spool.clone().watch()));
         let retention = config.messages.retention;
         tasks.push(tokio::spawn(sweep_nightly(stores.spool.clone(), retention)));
+        tasks.push(tokio::spawn(forget_attempts(stores.clone())));
         tasks.extend(notices::start(config, &stores, &agent, &stopped)?);
         let control = control::listen(&config.state, &stores).with_context(|| {
             format!("cannot make the control socket in {}", config.state.display())
@@ -379,9 +381,20 @@ fn limit(config: &Config, stores: &Stores) {
     });
 }
 
+/// Wrong PINs and passwords are held against nobody for ever.
+async fn forget_attempts(stores: Stores) {
+    let mut tick = tokio::time::interval(HOUR);
+    loop {
+        tick.tick().await;
+        if let Err(error) = stores.state.forget_attempts(control::unix_now()).await {
+            warn!("old wrong attempts could not be forgotten: {error}");
+        }
+    }
+}
+
 /// Lets go what is too old, once a day.
 async fn sweep_nightly(spool: Spool, retention: Retention) {
-    let mut tick = tokio::time::interval(Duration::from_secs(60 * 60));
+    let mut tick = tokio::time::interval(HOUR);
     let mut began = (Instant::now(), control::unix_now());
     loop {
         tick.tick().await;

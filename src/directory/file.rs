@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -57,7 +57,7 @@ pub(super) fn write(dir: &Path, mailbox: &Mailbox) -> Result<(), Error> {
     let mut settings = encode(mailbox, &path)?;
     match table(&path) {
         Ok(kept) => settings.extend(kept.into_iter().filter(|(key, _)| !known.contains(key))),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.is_missing() => {}
         // What cannot be read cannot be kept; it is not thrown away either.
         Err(error) => return Err(error),
     }

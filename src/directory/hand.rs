@@ -1,6 +1,5 @@
 //! What people write into the settings by hand.
 
-use std::io;
 use std::sync::Arc;
 
 use super::{Directory, Error, file, mailboxes, read_all};
@@ -50,12 +49,6 @@ impl Directory {
             }
         }
         (changed, problems)
-    }
-}
-
-impl Error {
-    fn is_missing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 

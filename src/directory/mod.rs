@@ -55,6 +55,13 @@ pub enum Error {
     State(#[from] state::Error),
 }
 
+impl Error {
+    /// Whether there is no such file.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// What became of a mailbox of another program's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -106,7 +113,7 @@ impl Directory {
                     problems.extend(told(id, &mailbox, &unknown));
                     table.insert(id.clone(), mailbox);
                 }
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.is_missing() => {}
                 Err(error) => problems.push(format!("mailbox {id} takes no calls: {error}")),
             }
         }

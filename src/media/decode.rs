@@ -175,6 +175,6 @@ impl MediaSource for Bounded {
 const PATIENCE: Duration = Duration::from_secs(60);
 const TAG: usize = 64 * 1024;
 const SPARE: u64 = 1 << 20;
-const RATES: std::ops::RangeInclusive<u32> = 4000..=384_000;
+pub(super) const RATES: std::ops::RangeInclusive<u32> = 4000..=384_000;
 const CHANNELS: std::ops::RangeInclusive<usize> = 1..=32;
 const SCALE: f32 = 32_768.0;

@@ -7,7 +7,7 @@ use std::path::Path;
 use ogg::{PacketWriteEndInfo, PacketWriter};
 use shine_rs::{Mp3Encoder, Mp3EncoderConfig, StereoMode};
 
-use super::codec::opus;
+use super::codec::{self, opus};
 use super::decode::SoundError;
 use super::greeting::Samples;
 use super::resample::Resampler;
@@ -152,8 +152,7 @@ fn resampled(samples: &[i16], from: u32, to: u32) -> Vec<i16> {
         resampler.push(&input, &mut output);
     }
     resampler.finish(&mut output);
-    #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-    output.into_iter().map(|sample| sample.round() as i16).collect()
+    output.into_iter().map(codec::nearest).collect()
 }
 
 /// Every decoder takes 16 kHz; MPEG-2.5, which 8 kHz would be, some do not. The library fills frames

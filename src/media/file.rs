@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::codec::g711::Law;
 use super::codec::{self, g722, gsm};
-use super::decode::{SoundError, decode};
+use super::decode::{RATES, SoundError, decode};
 use super::wav::{self, Info};
 
 /// A file's audio, its channels mixed to one.
@@ -44,8 +44,7 @@ pub fn read(path: &Path) -> Result<Pcm, SoundError> {
     let mut pcm = Pcm { samples: vec![], rate: 8000 };
     each_piece(path, LONGEST, &mut |rate, piece| {
         pcm.rate = rate;
-        #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-        pcm.samples.extend(piece.iter().map(|sample| sample.round() as i16));
+        pcm.samples.extend(piece.iter().copied().map(codec::nearest));
     })?;
     Ok(pcm)
 }
@@ -112,9 +111,12 @@ pub(super) fn each_piece(
         }
         Kind::Linear(rate) => linear(file, (rate, longest), sink),
         Kind::Contained => {
-            // What is no WAV file after all is left to others, who say so better.
+            // What is no WAV file after all, or lies about its rate, is left to others, who say so better.
             let info = is_riff(&file).then(|| wav::info(path).ok()).flatten();
-            let Some(info) = info.filter(|info| is_plain(info) || info.format == wav::GSM) else {
+            let is_ours = |info: &Info| {
+                RATES.contains(&info.rate) && (is_plain(info) || info.format == wav::GSM)
+            };
+            let Some(info) = info.filter(is_ours) else {
                 let extension = extension(path).to_ascii_lowercase();
                 return decode(Box::new(file), &extension, longest, sink);
             };

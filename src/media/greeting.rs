@@ -139,8 +139,7 @@ impl Intake {
     }
 
     fn keep(&mut self) {
-        #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-        self.samples.extend(self.output.drain(..).map(|sample| sample.round() as i16));
+        self.samples.extend(self.output.drain(..).map(codec::nearest));
     }
 }
 

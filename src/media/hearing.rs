@@ -4,7 +4,7 @@
 //! the codec where it can; a pause is the room's noise where its sender told of that, else silence.
 
 use super::codec::g711::Law;
-use super::codec::{Codec, g722, opus};
+use super::codec::{self, Codec, g722, opus};
 use super::comfort::Noise;
 use super::conceal;
 use super::jitter::Stretch;
@@ -262,9 +262,7 @@ impl Past {
 }
 
 fn rounded(samples: &[f32]) -> Vec<i16> {
-    #[expect(clippy::cast_possible_truncation, reason = "a float is clipped, which is wanted")]
-    let rounded = samples.iter().map(|sample| sample.round() as i16).collect();
-    rounded
+    samples.iter().copied().map(codec::nearest).collect()
 }
 
 /// Bytes of G.711 by which a loss is mended: 40 ms.

@@ -232,6 +232,12 @@ impl State {
         Ok(Attempt { state: self.clone(), keys })
     }
 
+    /// Takes what is held against nobody any more out of the database: names and sources come from
+    /// outside, and there are many.
+    pub async fn forget_attempts(&self, now: i64) -> Result<(), Error> {
+        prune(&self.0.pool, now).await
+    }
+
     /// Opens every door of a mailbox again.
     pub async fn forgive(&self, mailbox: Uuid) -> Result<(), Error> {
         let subject = Subject::Mailbox(mailbox);
@@ -382,6 +388,23 @@ mod tests {
         assert_eq!(state.locks(BOX, now + 1), [(Door::Api, now + 60)]);
         state.forgive(BOX).await.unwrap();
         assert!(state.attempt(Some(BOX), "y", Door::Api, now + 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_a_day_old_is_forgotten_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).await.unwrap();
+        let rows = async || -> i64 {
+            let rows = sqlx::query_scalar("SELECT count(*) FROM attempt").fetch_one(&state.0.pool);
+            rows.await.unwrap()
+        };
+        for n in 0..9 {
+            state.turn_away(&format!("{n}@default"), Door::Api, 5 + n).await.unwrap();
+        }
+        state.forget_attempts(FORGOTTEN + 10).await.unwrap();
+        assert_eq!(rows().await, 4);
+        state.forget_attempts(FORGOTTEN + 14).await.unwrap();
+        assert_eq!(rows().await, 0);
     }
 
     #[tokio::test]
