@@ -22,6 +22,8 @@ mod clients;
 mod desk;
 #[path = "daemon/dialogs.rs"]
 mod dialogs;
+#[path = "daemon/exits.rs"]
+mod exits;
 #[path = "daemon/faces.rs"]
 mod faces;
 #[path = "daemon/flood.rs"]

@@ -118,6 +118,7 @@ impl Conversation<'_> {
             seconds: since.elapsed().as_secs_f32(),
             statistics: self.port.statistics(),
             caller: self.envelope.caller.number.clone(),
+            mailbox: self.id.clone(),
         }
     }
 

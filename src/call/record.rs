@@ -65,8 +65,9 @@ pub(super) struct Spoken {
     pub srtp: &'static str,
     pub seconds: f32,
     pub statistics: Statistics,
-    /// Who was on the line in the end.
+    /// Who was on the line in the end, and whose mailbox it was about: an owner logs in late.
     pub caller: String,
+    pub mailbox: MailboxId,
 }
 
 impl Record {
@@ -104,8 +105,7 @@ impl Record {
 
     pub fn answered(&self, spoken: Spoken) {
         let Self { at, source, .. } = self;
-        let mailbox = self.mailbox.as_ref().map(ToString::to_string).unwrap_or_default();
-        let Spoken { end, codec, srtp, seconds, statistics, caller } = spoken;
+        let Spoken { end, codec, srtp, seconds, statistics, caller, mailbox } = spoken;
         let (caller, dialled) = (Pii(&caller), Pii(&self.dialled));
         let Statistics {
             received,
@@ -119,7 +119,7 @@ impl Record {
             ..
         } = statistics;
         info!(
-            record = "call", at, %source, %caller, %dialled, mailbox, %end,
+            record = "call", at, %source, %caller, %dialled, %mailbox, %end,
             waited = (self.began.elapsed().as_secs_f32() - seconds).max(0.0),
             seconds,
             codec = codec.name(),

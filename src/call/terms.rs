@@ -6,16 +6,30 @@ use std::time::Duration;
 
 use super::clock;
 use super::{Inner, route};
-use crate::config::{self, Menus, StarLogin};
-use crate::ivr::keys::{KeyMap, Style};
+use crate::config::{self, Config, Menus, StarLogin};
+use crate::ivr::keys::{Act, KeyMap, Place, Style};
 use crate::ivr::{Callee, Door, Exits, Policy};
 use crate::mailbox::greeting::Greeting;
 use crate::mailbox::{Level, Limits, Mailbox, MailboxId, MessageId};
 use crate::sip::Invite;
 
 /// What is wrong with the keys of a configuration.
-pub fn problems(menus: &Menus) -> Vec<String> {
-    keys(menus).err().unwrap_or_default()
+pub fn problems(config: &Config) -> Vec<String> {
+    let keys = match keys(&config.menus) {
+        Ok(keys) => keys,
+        Err(problems) => return problems,
+    };
+    let deposit = &config.deposit;
+    let means = |act: &Act| match act {
+        Act::Operator => deposit.operator.is_some(),
+        Act::LogIn => deposit.star_login != StarLogin::Nobody,
+        _ => true,
+    };
+    // It is told at the end of the greeting, and must not do anything else while that plays.
+    let person = keys.key(Place::Screen, Act::LeaveMessage).filter(|_| deposit.screen);
+    let taken = person.filter(|key| keys.act(Place::Greeting, *key).as_ref().is_some_and(means));
+    let told = |key| format!("screen: {key} does something else while the greeting plays");
+    taken.map(told).into_iter().collect()
 }
 
 /// The keys as the configuration has them.

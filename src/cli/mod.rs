@@ -197,9 +197,10 @@ impl Place {
                     let told: Vec<String> =
                         problems.iter().map(|problem| format!("\n  {problem}")).collect();
                     anyhow::anyhow!(
-                        "{} has {} problems:{}",
+                        "{} has {} problem{}:{}",
                         file.display(),
                         told.len(),
+                        if told.len() == 1 { "" } else { "s" },
                         told.concat()
                     )
                 })?

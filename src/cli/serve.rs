@@ -8,7 +8,7 @@ use crate::control::Stores;
 use crate::daemon::{self, Daemon};
 
 pub(super) async fn serve(config: Config) -> anyhow::Result<()> {
-    let problems = crate::call::terms::problems(&config.menus);
+    let problems = crate::call::terms::problems(&config);
     anyhow::ensure!(problems.is_empty(), "menus.keys: {}", problems.join("; "));
     Daemon::start(&config).await?.serve().await
 }
@@ -26,7 +26,7 @@ pub(super) fn check(place: &Place) -> anyhow::Result<ExitCode> {
     problems.extend(daemon::filter(&config.log.level).err().map(|error| told(&error)));
     problems.extend(daemon::certificates(&config.sip).check().err().map(|e| e.to_string()));
     problems.extend(daemon::https(&config).err().map(|error| error.to_string()));
-    let keys = crate::call::terms::problems(&config.menus);
+    let keys = crate::call::terms::problems(&config);
     problems.extend(keys.into_iter().map(|why| format!("menus.keys: {why}")));
     if config.spool.exists() && config.state.exists() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

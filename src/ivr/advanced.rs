@@ -76,7 +76,7 @@ impl Advanced {
         if cx.caller_gone() {
             return Menu::Over;
         }
-        said.extend(cx.offer(Place::Advanced, &told(cx)));
+        said.extend(cx.offer_unless_short(Place::Advanced, &told(cx)));
         cx.ask(said);
         Menu::Advanced(self)
     }

@@ -44,7 +44,7 @@ impl CallBack {
         let mut acts = vec![Act::Call];
         acts.extend(may_dial(cx).then_some(Act::OtherNumber));
         acts.push(Act::Cancel);
-        said.extend(cx.offer(Place::CallBack, &acts));
+        said.extend(cx.offer_unless_short(Place::CallBack, &acts));
         cx.ask(said);
         Menu::CallBack(self)
     }

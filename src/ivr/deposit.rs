@@ -54,7 +54,8 @@ impl Greeting {
     fn key(self, key: char, cx: &mut Cx) -> Menu {
         match cx.act(Place::Greeting, key) {
             Some(Act::Skip) if !self.callee.takes_messages() => return self.nothing_to_leave(cx),
-            Some(Act::Skip) if !self.callee.screen => return self.done(cx),
+            Some(Act::Skip) if self.callee.screen => return Screen { callee: self.callee }.ask(cx),
+            Some(Act::Skip) => return self.done(cx),
             _ => {}
         }
         if let Some(elsewhere) = exit(&self.callee, key, cx) {
@@ -126,6 +127,10 @@ impl Screen {
         if cx.gives_up() {
             return cx.goodbye();
         }
+        self.ask(cx)
+    }
+
+    fn ask(self, cx: &mut Cx) -> Menu {
         cx.ask(cx.offer(Place::Screen, &[Act::LeaveMessage]));
         Menu::Screen(self)
     }

@@ -12,6 +12,8 @@ pub(super) struct Entry {
     most: usize,
     /// How long to wait for another key.
     next: Duration,
+    /// So many keys are enough: of more, or `#`, hardly anything is waited for.
+    enough: usize,
 }
 
 /// How far an entry has come.
@@ -33,18 +35,24 @@ impl Entry {
         } else {
             cx.play(words);
         }
-        Self { text: String::new(), most, next: NEXT }
+        Self { text: String::new(), most, next: NEXT, enough: most }
     }
 
     /// One that began with a key.
     pub fn begun(key: char, most: usize, cx: &mut Cx) -> Self {
         cx.listen(NEXT);
-        Self { text: key.into(), most, next: NEXT }
+        Self { text: key.into(), most, next: NEXT, enough: most }
     }
 
     /// A number that somebody reads from a paper.
     pub fn unhurried(self) -> Self {
         Self { next: NEXT_OF_A_NUMBER, ..self }
+    }
+
+    /// One of which so many keys are asked for. Who ends it with `#` all the same, as any other, does
+    /// not say no to what comes next.
+    pub fn enough(self, enough: usize) -> Self {
+        Self { enough, ..self }
     }
 
     pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
@@ -53,7 +61,7 @@ impl Entry {
             Event::Key('#') | Event::TimedOut => self.whole(cx),
             Event::Key(key) => {
                 self.text.push(*key);
-                cx.listen(self.next);
+                cx.listen(if self.text.len() < self.enough { self.next } else { SOON });
                 if self.text.len() >= self.most { self.whole(cx) } else { Entered::Partly }
             }
             Event::PlaybackFinished => {
@@ -76,3 +84,5 @@ pub(super) const MOST: usize = 32;
 const FIRST: Duration = Duration::from_secs(10);
 const NEXT: Duration = Duration::from_secs(3);
 const NEXT_OF_A_NUMBER: Duration = Duration::from_secs(6);
+/// For a key that need not come.
+const SOON: Duration = Duration::from_millis(800);

@@ -1,6 +1,6 @@
 //! Finding somebody by the first letters of a name.
 
-use super::digits::{Entered, Entry};
+use super::digits::{Entered, Entry, MOST};
 use super::keys::{Act, Place};
 use super::main_menu;
 use super::recipients::{Post, are_full, chosen};
@@ -33,7 +33,7 @@ impl Directory {
     }
 
     fn ask(mut self, words: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        self.step = Step::Entering(Entry::ask(words, LETTERS, cx));
+        self.step = Step::Entering(Entry::ask(words, MOST, cx).enough(LETTERS));
         Menu::Directory(self)
     }
 
@@ -102,7 +102,8 @@ impl Directory {
             return self.ask(vec![Sound(said), Sound("dir-intro")], cx);
         };
         words.push(Prompt::Name(name.clone()));
-        words.extend(cx.offer(Place::Directory, &[Act::Select, Act::NextName, Act::Cancel]));
+        let acts = [Act::Select, Act::NextName, Act::Cancel];
+        words.extend(cx.offer_unless_short(Place::Directory, &acts));
         cx.ask(words);
         self.step = Step::Choosing(choice);
         Menu::Directory(self)

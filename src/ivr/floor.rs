@@ -180,10 +180,11 @@ impl Cx {
 
     /// The same, but left out for those who know the keys and have not yet hesitated.
     pub(super) fn offer_unless_short(&self, place: Place, acts: &[Act]) -> Vec<Prompt> {
-        if self.policy.keys.style == Style::Short && self.rounds == 0 {
-            return vec![];
-        }
-        self.offer(place, acts)
+        if self.is_short() { vec![] } else { self.offer(place, acts) }
+    }
+
+    pub(super) fn is_short(&self) -> bool {
+        self.policy.keys.style == Style::Short && self.rounds == 0
     }
 
     /// Says the last words, if anybody hears them.

@@ -47,7 +47,8 @@ impl How {
     }
 
     fn ask(self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        said.extend(cx.offer(Place::Forward, &[Act::WithIntro, Act::AsIs, Act::Cancel]));
+        let acts = [Act::WithIntro, Act::AsIs, Act::Cancel];
+        said.extend(cx.offer_unless_short(Place::Forward, &acts));
         cx.ask(said);
         Menu::How(self)
     }

@@ -1,6 +1,6 @@
 //! The owner's greetings: heard, recorded anew, erased, and given an end.
 
-use super::digits::{Entered, Entry};
+use super::digits::{Entered, Entry, MOST};
 use super::keys::{Act, Place};
 use super::options::Options;
 use super::recording::Purpose;
@@ -69,7 +69,7 @@ impl Greetings {
         said.push(Sound("vm-whichgreeting"));
         let acts = [Act::Unavailable, Act::Busy, Act::Name, Act::Temporary, Act::Return];
         let keys = cx.keys();
-        for (act, name) in acts.into_iter().zip(NAMES) {
+        for (act, name) in acts.into_iter().zip(NAMES).filter(|_| !cx.is_short()) {
             let key = keys.key(Place::Greetings, act);
             said.extend(key.into_iter().flat_map(|key| [Sound(name), Prompt::Key(key)]));
         }
@@ -125,7 +125,7 @@ impl OneGreeting {
         if !there(self.0, cx) {
             said.push(Sound("vm-nogreeting"));
         }
-        said.extend(cx.offer(Place::OneGreeting, &self.possible(cx)));
+        said.extend(cx.offer_unless_short(Place::OneGreeting, &self.possible(cx)));
         cx.ask(said);
         Menu::OneGreeting(self)
     }
@@ -193,7 +193,7 @@ pub(super) enum Expiring {
 
 impl Expiring {
     fn enter(cx: &mut Cx) -> Menu {
-        Menu::Expiring(Self::Entering(Entry::ask(vec![Sound("vm-tempdays")], 3, cx)))
+        Menu::Expiring(Self::Entering(Entry::ask(vec![Sound("vm-tempdays")], MOST, cx)))
     }
 
     pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {
@@ -206,18 +206,22 @@ impl Expiring {
             (Self::Entering(mut entry), event) => match entry.on(&event, cx) {
                 Entered::Partly => Menu::Expiring(Self::Entering(entry)),
                 Entered::Star => back.go(vec![], cx),
+                Entered::All(days) if days.is_empty() => back.go(vec![], cx),
                 Entered::All(days) => match days.parse() {
-                    Ok(days) => {
+                    Ok(days @ 0..=MOST_DAYS) => {
                         cx.question(Command::ExpireGreeting { days });
                         Menu::Expiring(Self::Asking)
                     }
-                    Err(_) => back.go(vec![], cx),
+                    _ => back.go(vec![Sound("vm-sorry")], cx),
                 },
             },
             (asking, _) => Menu::Expiring(asking),
         }
     }
 }
+
+/// As long as nobody plans ahead.
+const MOST_DAYS: u32 = 9_999;
 
 /// "For the unavailable greeting, press": in the order of the menu.
 const NAMES: [&str; 5] =

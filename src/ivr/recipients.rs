@@ -88,7 +88,8 @@ impl Recipients {
     }
 
     fn ask_how(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        said.extend(cx.offer(Place::Recipients, &[Act::ByNumber, Act::ByName, Act::Cancel]));
+        let acts = [Act::ByNumber, Act::ByName, Act::Cancel];
+        said.extend(cx.offer_unless_short(Place::Recipients, &acts));
         cx.ask(said);
         self.step = Step::How;
         Menu::Recipients(self)

@@ -135,6 +135,28 @@ fn a_broken_configuration_is_told_with_line_and_suggestion() {
 }
 
 #[test]
+fn keys_that_cannot_work_are_told_and_nothing_starts_with_them() {
+    let told = |config: &str| {
+        let house = House::empty(config);
+        let [check, serve] = ["check-config", "serve"].map(|what| house.run(&[what]));
+        assert_eq!((check.status.code(), serve.status.code()), (Some(1), Some(1)), "{config}");
+        let [check, serve] = [check, serve].map(|done| String::from_utf8(done.stderr).unwrap());
+        (check, serve)
+    };
+    let (check, serve) = told("[menus.keys]\nmessage = { '#' = 'next' }\nmain = { '5' = 'fly' }\n");
+    for why in ["main: `fly` means nothing there", "message: no key is left for exit"] {
+        assert!(check.contains(&format!("menus.keys: {why}")), "{check}");
+        assert!(serve.contains(why), "{serve}");
+    }
+    let person = "[deposit]\nscreen = true\noperator = '0'\n\
+                  [menus.keys]\nscreen = { '0' = 'leave-message' }\n\
+                  [sip]\ncalls_to = 'sip:{number}@pbx.example.com'\n";
+    let (check, _) = told(person);
+    assert!(check.contains("screen: 0 does something else while the greeting plays"), "{check}");
+    House::empty(&person.replace("screen = true\n", "")).ok(&["check-config"]);
+}
+
+#[test]
 fn the_log_as_json_says_what_happened_in_words() {
     let house = House::new("[log]\nformat = 'json'");
     let voice = Voice::new(Law::Mu, 2.2, 31);

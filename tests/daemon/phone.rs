@@ -343,12 +343,7 @@ impl Call<'_> {
     /// The same in another language.
     #[track_caller]
     pub fn hears_in(&self, language: &str, prompt: &str) -> Vec<u8> {
-        let path = format!("{}/sounds/{language}/{prompt}.wav", env!("CARGO_MANIFEST_DIR"));
-        let sound = Sound::read(path.as_ref(), Codec::Pcmu).unwrap();
-        let bytes = sound.encoded();
-        // From the middle: nothing else sounds like that.
-        let part = bytes.len() / 3..bytes.len() / 3 + (bytes.len() / 3).min(1_600);
-        self.until_heard(&bytes[part], prompt)
+        self.until_heard(&middle(language, prompt), prompt)
     }
 
     /// Listens until this has been heard.
@@ -511,6 +506,21 @@ impl Taken<'_> {
         ));
         assert_eq!(code(&phone.answer("BYE")), 200);
     }
+}
+
+/// Whether an English prompt is in what was heard.
+pub fn is_in(heard: &[u8], prompt: &str) -> bool {
+    let one_zeros = |bytes: &[u8]| bytes.iter().map(|&byte| one_zero(byte)).collect::<Vec<u8>>();
+    let (heard, part) = (one_zeros(heard), one_zeros(&middle("en", prompt)));
+    heard.windows(part.len()).any(|window| window == part)
+}
+
+/// From the middle of a prompt: nothing else sounds like that.
+fn middle(language: &str, prompt: &str) -> Vec<u8> {
+    let path = format!("{}/sounds/{language}/{prompt}.wav", env!("CARGO_MANIFEST_DIR"));
+    let sound = Sound::read(path.as_ref(), Codec::Pcmu).unwrap();
+    let bytes = sound.encoded();
+    bytes[bytes.len() / 3..bytes.len() / 3 + (bytes.len() / 3).min(1_600)].to_vec()
 }
 
 fn one_zero(byte: u8) -> u8 {

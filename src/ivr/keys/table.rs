@@ -96,7 +96,12 @@ impl Place {
             Self::Playing | Self::Paused => {
                 Some("every other key stops it and does what it does after a message")
             }
-            Self::Recording => Some("before the tone, what accepts goes straight to it"),
+            Self::Greeting => Some("logging in and the operator: only where callers may"),
+            Self::Recording => Some(
+                "before the tone, what accepts goes straight to it; the operator: only callers",
+            ),
+            Self::Advanced => Some("calls: only where the configuration allows them"),
+            Self::Review => Some("cancelling: only owners; the operator: only callers"),
             Self::Recipients => {
                 Some("several numbers: with * between them; a list has a number too")
             }
