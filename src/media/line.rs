@@ -1,5 +1,5 @@
-//! One call's way through the stages: in `source → rtp → jitter → (dtmf | recorder)`, out
-//! `player → rtp`. It owns no socket and no clock.
+//! One call's way through the stages: in `source → rtp → jitter → (dtmf | recorder)`, out by its
+//! [`Sender`]. It owns no socket and no clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,17 +10,18 @@ use super::comfort::PAYLOAD_TYPE as COMFORT_NOISE;
 use super::dtmf::Dtmf;
 use super::inband::Inband;
 use super::jitter::Arrival;
-use super::player::{Control, Playback, Player};
+use super::player::{Control, Playback};
 use super::port::{Counters, Ended, Rtcp, Stream, Take, Teller, Told};
-use super::press::Keys;
 use super::recorder::{Bound, Bounds, Head, Recorder};
 use super::rtcp::{self, Moment, REPORT, Reports, Wall};
-use super::rtp::{self, Incoming, Outgoing, Packet, Step};
+use super::rtp::{Incoming, Packet, Step};
+use super::sender::{FRAME_PACKET, Sender, rtp_time};
 use super::source::{self, Source, Verdict};
 use super::writer::{Outbox, Receipt};
 
 #[derive(Debug)]
 pub(super) struct Line {
+    sender: Sender,
     stream: Option<Stream>,
     source: Source,
     incoming: Incoming,
@@ -28,14 +29,9 @@ pub(super) struct Line {
     /// Listens for keys where they are not told as events.
     inband: Option<Box<Inband>>,
     intake: Intake,
-    outgoing: Outgoing,
     reports: Reports,
     /// Where the other side's reports come from, if not by the RTP port.
     reporter: Option<SocketAddr>,
-    playing: Playing,
-    /// The tick at which the last frame was sent, and the one at which it will have been heard.
-    sent: Option<u64>,
-    lasts: Option<u64>,
     heard: Option<Instant>,
     /// When silence will be told, if it is to be.
     silent_at: Option<Instant>,
@@ -51,18 +47,6 @@ enum Intake {
     /// A sound has just ended, and a recording may begin.
     Head(Box<Head>),
     Recording(Box<Recorder>, Arc<Receipt>),
-}
-
-#[derive(Debug)]
-enum Playing {
-    Nothing,
-    /// Asked for before the stream was agreed.
-    Waiting(Playback, u32),
-    Sounds(Player, u32),
-    Keys {
-        keys: Keys,
-        playback: u32,
-    },
 }
 
 /// What the owner of the socket must do about what was heard.
@@ -84,18 +68,15 @@ impl Line {
         chance: u64,
     ) -> Self {
         Self {
+            sender: Sender::new(chance),
             stream: None,
             source: Source::new(None),
             incoming: Incoming::default(),
             dtmf: Dtmf::default(),
             inband: None,
             intake: Intake::Deaf,
-            outgoing: Outgoing::new(chance),
             reports: Reports::new(wall, chance),
             reporter: None,
-            playing: Playing::Nothing,
-            sent: None,
-            lasts: None,
             heard: None,
             silent_at: None,
             rtp_timeout,
@@ -122,9 +103,8 @@ impl Line {
         } else if self.inband.is_none() || before != stream.codec {
             self.inband = Some(Box::new(Inband::new(stream.codec)));
         }
-        if let Playing::Waiting(playback, number) = &mut self.playing {
-            let (playback, number) = (std::mem::take(playback), *number);
-            self.play(playback, number);
+        if let Some(number) = self.sender.connect(&stream) {
+            self.played(number);
         }
         if changed { Ear::Open } else { Ear::AsBefore }
     }
@@ -133,59 +113,30 @@ impl Line {
         if let Intake::Head(_) = self.intake {
             self.intake = Intake::Deaf;
         }
-        let Some(stream) = self.stream else {
-            self.playing = Playing::Waiting(playback, number);
-            return;
-        };
-        let before = match &mut self.playing {
-            Playing::Sounds(player, _) => Some(player),
-            Playing::Nothing | Playing::Waiting(..) | Playing::Keys { .. } => None,
-        };
-        let player = Player::new(playback, stream.codec, before);
-        if player.is_finished() {
-            self.stop_playing();
-            self.played(number, stream.codec);
-        } else {
-            self.playing = Playing::Sounds(player, number);
+        if let Some(number) = self.sender.play(playback, number) {
+            self.played(number);
         }
     }
 
     pub fn control(&mut self, control: Control) {
-        let (Playing::Sounds(player, number), Some(stream)) = (&mut self.playing, self.stream)
-        else {
-            return;
-        };
-        let number = *number;
-        player.control(control);
-        self.teller.tell(Told::At(player.position(), number));
-        if player.is_finished() && !player.has_frame() {
-            self.playing = Playing::Nothing;
-            self.played(number, stream.codec);
+        if let Some((position, number)) = self.sender.control(control) {
+            self.teller.tell(Told::At(position, number));
+            if !self.sender.is_playing() {
+                self.sent_frame();
+            }
         }
     }
 
     pub fn stop_playing(&mut self) {
-        if let Playing::Sounds(player, _) = &mut self.playing {
-            player.stop();
-            if player.has_frame() {
-                return;
-            }
-        }
-        self.playing = Playing::Nothing;
+        self.sender.stop();
     }
 
-    /// Presses keys, which ends like a playback. Without a payload type agreed for them they are
-    /// not heard.
     pub fn press(&mut self, keys: &str, playback: u32) {
-        self.playing = Playing::Keys { keys: Keys::new(keys), playback };
+        self.sender.press(keys, playback);
     }
 
     pub fn is_playing(&self) -> bool {
-        match &self.playing {
-            Playing::Sounds(player, _) => player.has_frame(),
-            Playing::Keys { .. } => true,
-            Playing::Nothing | Playing::Waiting(..) => false,
-        }
+        self.sender.is_playing()
     }
 
     pub fn is_recording(&self) -> bool {
@@ -194,7 +145,7 @@ impl Line {
 
     /// The tick at which the last frame was sent.
     pub fn sent(&self) -> Option<u64> {
-        self.sent
+        self.sender.sent()
     }
 
     /// The codec agreed, or the one that will most likely be.
@@ -261,9 +212,8 @@ impl Line {
     /// for a while, and a key comes as an event.
     pub fn unheard(&self) -> Option<u8> {
         let stream = self.stream.filter(|stream| stream.telephone_event.is_some())?;
-        let Playing::Sounds(player, _) = &self.playing else { return None };
         let nobody_hears = matches!(self.intake, Intake::Deaf) && !self.source.is_open();
-        (nobody_hears && player.left() >= LONG).then_some(stream.payload_type)
+        (nobody_hears && self.sender.left() >= LONG).then_some(stream.payload_type)
     }
 
     /// Whether the audio that nobody needs is thinned out.
@@ -350,7 +300,7 @@ impl Line {
         if self.source.target().is_none_or(|target| target.ip() != from.ip()) {
             return self.counters.strangers.add(1);
         }
-        let (ours, theirs) = (self.outgoing.ssrc(), self.incoming.ssrc());
+        let (ours, theirs) = (self.sender.outgoing.ssrc(), self.incoming.ssrc());
         if !self.reports.hear(datagram, ours, theirs, now) {
             return self.counters.malformed.add(1);
         }
@@ -370,7 +320,7 @@ impl Line {
     ) -> Option<usize> {
         let codec = self.stream.filter(|_| self.reports.is_due(now))?.codec;
         let moment = Moment { now, timestamp: rtp_time(tick, codec) };
-        Some(self.reports.write(&moment, &mut self.incoming, &self.outgoing, datagram))
+        Some(self.reports.write(&moment, &mut self.incoming, &self.sender.outgoing, datagram))
     }
 
     /// Writes the last report, with a BYE.
@@ -381,78 +331,20 @@ impl Line {
         datagram: &mut [u8; REPORT],
     ) -> Option<usize> {
         let moment = Moment { now, timestamp: rtp_time(tick, self.stream?.codec) };
-        self.reports.farewell(&moment, &mut self.incoming, &self.outgoing, datagram)
+        self.reports.farewell(&moment, &mut self.incoming, &self.sender.outgoing, datagram)
     }
 
     /// Writes the frame for `tick` into `packet` and says how long it is, if one is to be sent.
     pub fn frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
-        let stream = self.stream?;
-        let player = match &mut self.playing {
-            Playing::Sounds(player, _) if player.has_frame() => player,
-            Playing::Keys { .. } => return self.key_frame(tick, packet),
-            Playing::Nothing | Playing::Waiting(..) | Playing::Sounds(..) => return None,
-        };
-        // Packets may be shorter or longer than the turn of the wheel: one is due once what was
-        // sent lasts no longer than that.
-        let spurt = self.lasts.is_none_or(|lasts| lasts < tick);
-        let begins = if spurt { tick } else { self.lasts.unwrap_or(tick) };
-        if begins >= tick + TICKS_PER_FRAME {
-            return None;
-        }
-        let ticks = packet_ticks(&stream);
-        let samples = ticks * u64::from(stream.codec.rate()) / TICKS_PER_SECOND;
-        let (head, audio) = packet.split_first_chunk_mut()?;
-        let length = player.fill(audio, samples);
-        self.lasts = Some(begins + ticks);
-        self.sent = Some(tick);
-        if !stream.direction.sends() || length == 0 {
-            return None;
-        }
-        *head = self.outgoing.header(stream.payload_type, rtp_time(begins, stream.codec), spurt);
-        self.outgoing.sent(length);
-        self.counters.sent.add(1);
-        Some(rtp::HEADER + length)
-    }
-
-    fn key_frame(&mut self, tick: u64, packet: &mut [u8; FRAME_PACKET]) -> Option<usize> {
-        let stream = self.stream?;
-        // One packet a turn, whatever the length of others.
-        if self.sent.replace(tick) == Some(tick) {
-            return None;
-        }
-        let Playing::Keys { keys, playback } = &mut self.playing else { return None };
-        let samples = u64::from(stream.codec.clock()) / FRAMES_PER_SECOND;
-        let pressed = keys.next(u32::try_from(samples).unwrap_or_default());
-        if keys.is_finished() {
-            // The gap after a key ends it: nothing is left to be sent.
-            let playback = *playback;
-            self.playing = Playing::Nothing;
-            self.played(playback, stream.codec);
-        }
-        let (Some(pressed), Some(events)) = (pressed, stream.telephone_event) else { return None };
-        let (head, rest) = packet.split_first_chunk_mut()?;
-        let payload = rest.first_chunk_mut()?;
-        *payload = pressed.payload;
-        // RFC 4733 §2.2.1: all packets of one event share its first timestamp.
-        let began = tick.saturating_sub(u64::from(pressed.frames_ago) * TICKS_PER_FRAME);
-        let first = pressed.frames_ago == 0;
-        *head = self.outgoing.header(events, rtp_time(began, stream.codec), first);
-        self.outgoing.sent(payload.len());
-        self.counters.sent.add(1);
-        Some(rtp::HEADER + payload.len())
+        let length = self.sender.frame(tick, packet)?;
+        self.counters.sent.set(self.sender.outgoing.packets().into());
+        Some(length)
     }
 
     /// The frame has left. If it was the last one, its playback is over, and a recording may begin.
     pub fn sent_frame(&mut self) {
-        let (Playing::Sounds(player, number), Some(stream)) = (&self.playing, self.stream) else {
-            return;
-        };
-        let number = *number;
-        if player.is_finished() {
-            self.playing = Playing::Nothing;
-            self.played(number, stream.codec);
-        } else if player.is_stopped() && !player.has_frame() {
-            self.playing = Playing::Nothing;
+        if let Some(number) = self.sender.over() {
+            self.played(number);
         }
     }
 
@@ -477,10 +369,6 @@ impl Line {
     }
 
     fn change(&mut self, codec: Codec, now: Instant) {
-        // What plays is encoded for the other codec: whoever agreed to this one plays it anew.
-        if let Playing::Sounds(..) = self.playing {
-            self.playing = Playing::Nothing;
-        }
         match &mut self.intake {
             Intake::Deaf => {}
             Intake::Head(head) => **head = Head::new(codec),
@@ -488,9 +376,9 @@ impl Line {
         }
     }
 
-    fn played(&mut self, playback: u32, codec: Codec) {
+    fn played(&mut self, playback: u32) {
         if let Intake::Deaf = self.intake {
-            self.intake = Intake::Head(Box::new(Head::new(codec)));
+            self.intake = Intake::Head(Box::new(Head::new(self.codec())));
         }
         self.teller.tell(Told::Played(playback));
     }
@@ -581,33 +469,6 @@ impl Line {
     }
 }
 
-/// RTP time, which wraps.
-fn rtp_time(tick: u64, codec: Codec) -> u32 {
-    let elapsed = tick * (u64::from(codec.clock()) / FRAMES_PER_SECOND / TICKS_PER_FRAME);
-    u32::try_from(elapsed & u64::from(u32::MAX)).unwrap_or_default()
-}
-
-/// How long the packets are that the other side is sent.
-fn packet_ticks(stream: &Stream) -> u64 {
-    let ticks = u64::try_from(stream.ptime.as_millis()).unwrap_or(0) * TICKS_PER_SECOND / 1000;
-    let ticks = ticks.clamp(SHORTEST, LONGEST);
-    if stream.codec.is_framed() {
-        return (ticks - ticks % TICKS_PER_FRAME).max(TICKS_PER_FRAME);
-    }
-    ticks - ticks % SHORTEST
-}
-
-/// The wheel turns in ticks of 5 ms, and a frame is 20 ms.
-pub(super) const TICKS_PER_FRAME: u64 = 4;
-const FRAMES_PER_SECOND: u64 = 50;
-const TICKS_PER_SECOND: u64 = FRAMES_PER_SECOND * TICKS_PER_FRAME;
-/// Packets that we send are of 10 to 60 ms.
-const SHORTEST: u64 = 2;
-const LONGEST: u64 = 12;
-/// Packets of one line in a turn of the wheel.
-pub(super) const PACKETS_PER_FRAME: usize = 2;
-/// Room for a header and 60 ms of any codec: of Opus three frames, each far from so large.
-pub(super) const FRAME_PACKET: usize = rtp::HEADER + 960;
 /// The audio that nobody needs is thinned out while a sound goes on for so long, and all is there
 /// again well before it ends.
 const LONG: Duration = Duration::from_secs(1);

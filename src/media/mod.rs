@@ -50,6 +50,7 @@ mod recorder;
 mod resample;
 mod rtcp;
 mod rtp;
+mod sender;
 mod shard;
 mod sound;
 mod source;

@@ -295,18 +295,18 @@ mod tests {
             incoming.note(&packet)
         };
         let on = |missing, unheard| Step::On { missing, unheard };
-        assert_eq!(note(&mut incoming, 14), on(0, 0));
+        assert_eq!(note(&mut incoming, 30), on(0, 0));
         incoming.thin(true);
-        assert_eq!(note(&mut incoming, 16), on(0, 1));
-        assert_eq!(note(&mut incoming, 17), on(0, 0));
-        assert_eq!(note(&mut incoming, 32), on(0, 14));
-        assert_eq!(note(&mut incoming, 49), on(2, 14), "33 and 48 were lost");
+        assert_eq!(note(&mut incoming, 32), on(0, 1));
+        assert_eq!(note(&mut incoming, 33), on(0, 0));
+        assert_eq!(note(&mut incoming, 64), on(0, 30));
+        assert_eq!(note(&mut incoming, 97), on(2, 30), "65 and 96 were lost");
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 54), on(0, 4), "the filter was there until just now");
-        assert_eq!(note(&mut incoming, 56), on(1, 0));
+        assert_eq!(note(&mut incoming, 102), on(0, 4), "the filter was there until just now");
+        assert_eq!(note(&mut incoming, 104), on(1, 0));
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 58), on(1, 0));
-        let expected = Reception { ssrc: 7, fraction: 22, lost: 4, highest: 58 };
+        assert_eq!(note(&mut incoming, 106), on(1, 0));
+        let expected = Reception { ssrc: 7, fraction: 13, lost: 4, highest: 106 };
         assert_eq!(incoming.reception(), Some(expected));
     }
 

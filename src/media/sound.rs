@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::g711::Law;
@@ -16,7 +17,7 @@ use super::resample::Resampler;
 #[derive(Debug)]
 pub struct Sound {
     codec: Codec,
-    encoded: Box<[u8]>,
+    encoded: Arc<[u8]>,
     /// Where each frame ends, if it has any.
     frames: Box<[u32]>,
     /// The samples again, where they cannot be told from any byte alone: for who wants them louder
@@ -103,6 +104,10 @@ impl Sound {
     /// As it is sent.
     pub fn encoded(&self) -> &[u8] {
         &self.encoded
+    }
+
+    pub(super) fn shared(&self) -> Arc<[u8]> {
+        Arc::clone(&self.encoded)
     }
 
     /// The frame of 20 ms that begins with a sample.

@@ -12,11 +12,12 @@ use super::filter;
 use super::guard::{self, Guard, Passed};
 use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
-use super::line::{Ear, FRAME_PACKET, Line, PACKETS_PER_FRAME};
+use super::line::{Ear, Line};
 use super::port::Rtcp;
 use super::ports::Ports;
 use super::post::{self, HANDFUL, Moment, Post};
 use super::rtcp::REPORT;
+use super::sender::{FRAME_PACKET, PACKETS_PER_FRAME};
 use super::source;
 use super::srtp::TRAILER;
 use super::writer::Outbox;
@@ -328,31 +329,29 @@ impl Wire {
     }
 
     pub fn send(&mut self, tick: u64, bind: IpAddr) {
+        let mut packet = [0; FRAME_PACKET + TRAILER];
         for _ in 0..PACKETS_PER_FRAME {
-            self.send_packet(tick, bind);
+            self.send_packet(tick, bind, &mut packet);
         }
         self.line.sent_frame();
     }
 
-    fn send_packet(&mut self, tick: u64, bind: IpAddr) {
-        let mut packet = [0; FRAME_PACKET + TRAILER];
+    fn send_packet(&mut self, tick: u64, bind: IpAddr, packet: &mut [u8; FRAME_PACKET + TRAILER]) {
         let part = packet.first_chunk_mut();
         let length = part.and_then(|part| self.line.frame(tick, part));
         let length = match &mut self.guard {
             None => length,
-            Some(guard) => length.and_then(|length| guard.seal(&mut packet, length)),
+            Some(guard) => length.and_then(|length| guard.seal(packet, length)),
         };
-        if let Some(length) = length {
-            let packet = &packet[..length];
-            // A packet that cannot leave now is late for ever.
-            let _ = match (&self.reach, self.line.target()) {
-                (Reach::Source, _) => self.pair.rtp.send(packet),
-                (Reach::Anyone, Some(target)) => {
-                    self.pair.rtp.send_to(packet, source::reachable(target, bind))
-                }
-                (Reach::Anyone, None) => Ok(0),
-            };
-        }
+        let Some(packet) = length.and_then(|length| packet.get(..length)) else { return };
+        // A packet that cannot leave now is late for ever.
+        let _ = if self.reach == Reach::Source {
+            self.pair.rtp.send(packet)
+        } else if let Some(target) = self.line.target() {
+            self.pair.rtp.send_to(packet, source::reachable(target, bind))
+        } else {
+            return;
+        };
     }
 
     pub fn set_reach(&mut self, ear: &Ear, bind: IpAddr) {

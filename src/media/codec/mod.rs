@@ -93,6 +93,14 @@ impl Codec {
         }
     }
 
+    /// The samples that so many encoded bytes stand for, where each stands for as many.
+    pub(super) fn samples_of(self, bytes: usize) -> u64 {
+        match self {
+            Self::G722 => bytes as u64 * 2,
+            Self::Pcmu | Self::Pcma | Self::Opus | Self::OpusNarrow => bytes as u64,
+        }
+    }
+
     /// Whether audio is packed in frames of 20 ms that cannot be cut.
     pub(super) const fn is_framed(self) -> bool {
         match self {

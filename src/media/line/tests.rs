@@ -3,6 +3,7 @@ use tokio::sync::mpsc::Receiver;
 use super::*;
 use crate::media::Sound;
 use crate::media::port::tests::{teller, told};
+use crate::media::sender::TICKS_PER_FRAME;
 use crate::media::writer::Pool;
 
 struct Call {
