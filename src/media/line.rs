@@ -348,7 +348,7 @@ impl Line {
         }
     }
 
-    /// What the clock alone brings about; called some ten times a second.
+    /// What the clock alone brings about; called some times a second.
     pub fn tick(&mut self, now: Instant, out: &mut Outbox) -> Ear {
         if let Intake::Recording(recorder, _) = &mut self.intake {
             recorder.tick(now);

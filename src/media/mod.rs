@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌ source ─ rtp ─┬─ dtmf ────────────────────────────▶ Event::Key
 //!  socket ──▶┤               └─ jitter ─ hearing ─ recorder ══▶ writer ─ wav ▶ Event::Recorded
-//!   (tick)   └ rtp ◀─ player ◀─ sounds (encoded once, shared) ───▶ Event::Played
+//!   (tick)   └ sender ◀─ player ◀─ sounds (encoded once, shared) ▶ Event::Played
 //! ```
 //!
 //! What plays is a [`Playback`]; its listener moves about in it, and makes it faster or louder, by
