@@ -146,7 +146,7 @@ impl Sender {
                 if self.sent.replace(tick) == Some(tick) {
                     return None;
                 }
-                return key_frame(keys, &agreed, &mut self.outgoing, tick, packet);
+                return key_frame(keys, agreed, &mut self.outgoing, tick, packet);
             }
             Playing::Nothing | Playing::Waiting(..) | Playing::Sounds(..) => return None,
         };
@@ -189,7 +189,7 @@ impl Sender {
 
 fn key_frame(
     keys: &mut Keys,
-    agreed: &Agreed,
+    agreed: Agreed,
     outgoing: &mut Outgoing,
     tick: u64,
     packet: &mut [u8; FRAME_PACKET],
