@@ -28,10 +28,11 @@ use crate::accept::accept;
 use crate::directory::{Directory, Imported, Settings, Sound};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
 use crate::spool::{self, Gauge, Options, Progress, Query, Reader, Spool};
+use crate::state::attempt::Subject;
 use crate::state::audit::Deed;
 use crate::state::{self, Counter, State, make_private};
 
-pub use words::{Command, MailboxLine, MessageLine, Reply, TraceFilter, TraceLine};
+pub use words::{Command, LockLine, MailboxLine, MessageLine, Reply, TraceFilter, TraceLine};
 
 /// What commands are about. The daemon holds it for its life, a command without a daemon for a
 /// moment.
@@ -217,9 +218,8 @@ impl Stores {
                 Reply::Done
             }
             Command::RemoveMailbox { mailbox } => self.remove(mailbox.parse()?).await?,
-            Command::UnlockMailbox { mailbox } => {
-                self.directory.unlock(&mailbox.parse()?).await?;
-                Reply::Done
+            Command::UnlockMailbox { .. } | Command::ListLocks | Command::OpenLock { .. } => {
+                self.tend_locks(command, now).await?
             }
             Command::ListMailboxes { context } => {
                 let all = self.directory.all().into_iter();
@@ -288,6 +288,40 @@ impl Stores {
                 self.list_messages(mailbox.parse()?, folder.as_deref()).await?
             }
         })
+    }
+
+    async fn tend_locks(&self, command: Command, now: i64) -> anyhow::Result<Reply> {
+        match command {
+            Command::ListLocks => return Ok(Reply::Locks { locks: self.locks(now) }),
+            Command::UnlockMailbox { mailbox } => self.directory.unlock(&mailbox.parse()?).await?,
+            Command::OpenLock { source } => anyhow::ensure!(
+                self.state.forgive_source(&source).await?,
+                "nothing is held against `{}`: `afterbeep lock list` shows who is shut out, and \
+                 `afterbeep mailbox unlock` opens a mailbox",
+                source.escape_debug()
+            ),
+            _ => {}
+        }
+        Ok(Reply::Done)
+    }
+
+    fn locks(&self, now: i64) -> Vec<LockLine> {
+        let owners = self.directory.all();
+        let who = |subject| match subject {
+            Subject::Mailbox(uuid) => {
+                let owner = owners.iter().find(|(_, mailbox)| mailbox.uuid == uuid);
+                owner.map_or_else(|| format!("mailbox {uuid}"), |(id, _)| format!("mailbox {id}"))
+            }
+            Subject::Nobody(name) => format!("no mailbox {name}"),
+            Subject::Source(source) => source.into(),
+        };
+        let shut = self.state.shut_out(now).into_iter();
+        shut.map(|(subject, door, until)| LockLine {
+            who: who(subject),
+            door: door.name().to_owned(),
+            until,
+        })
+        .collect()
     }
 
     fn show_mailbox(&self, id: MailboxId) -> anyhow::Result<Reply> {

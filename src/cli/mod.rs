@@ -5,6 +5,7 @@ mod call;
 mod demo;
 mod export;
 mod import;
+mod lock;
 mod mailbox;
 mod menu;
 mod messages;
@@ -56,6 +57,9 @@ enum Verb {
     /// Make and remove keys for the HTTP interfaces: bearer tokens, and what vendors' clients show
     #[command(subcommand)]
     Key(user::KeyVerb),
+    /// See who is shut out after too many wrong PINs or passwords, and let them try again
+    #[command(subcommand)]
+    Lock(lock::Verb),
     /// Name the organizations that contexts are
     #[command(subcommand)]
     Organization(organization::Verb),
@@ -160,6 +164,7 @@ fn perform(Cli { place, verb }: Cli) -> anyhow::Result<ExitCode> {
             Verb::Mailbox(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::User(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Key(verb) => verb.run(&mut operator(&config).await?).await,
+            Verb::Lock(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Organization(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Sound(verb) => verb.run(&mut operator(&config).await?).await,
             Verb::Outbox(verb) => verb.run(&mut operator(&config).await?).await,

@@ -50,6 +50,10 @@ pub enum Command {
     ListCredentials {
         kind: Kind,
     },
+    ListLocks,
+    OpenLock {
+        source: String,
+    },
     AddSound {
         context: String,
         uuid: Option<Uuid>,
@@ -137,6 +141,9 @@ pub enum Reply {
     },
     Credentials {
         credentials: Vec<Credential>,
+    },
+    Locks {
+        locks: Vec<LockLine>,
     },
     Sounds {
         sounds: Vec<Sound>,
@@ -234,6 +241,15 @@ pub struct MailboxLine {
     pub old: u32,
 }
 
+/// Who is shut out after too many wrong PINs or passwords.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LockLine {
+    pub who: String,
+    pub door: String,
+    /// Unix seconds.
+    pub until: i64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub struct MessageLine {
     pub id: String,
@@ -264,6 +280,7 @@ impl Command {
             Self::AddCredential { credential, .. } => {
                 ("credential.set", format!("{} {}", credential.kind, credential.name))
             }
+            Self::OpenLock { source } => ("lock.open", source.clone()),
             Self::RemoveCredential { kind, name } => {
                 ("credential.remove", format!("{kind} {name}"))
             }
@@ -284,6 +301,7 @@ impl Command {
             | Self::ListMailboxes { .. }
             | Self::ShowMailbox { .. }
             | Self::ListCredentials { .. }
+            | Self::ListLocks
             | Self::ListSounds { .. }
             | Self::ListOrganizations
             | Self::VerifyAudit

@@ -54,7 +54,7 @@ impl fmt::Display for Door {
 
 /// Whose attempts are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+pub enum Subject {
     Mailbox(Uuid),
     /// A mailbox that there is not: its lock must not tell.
     Nobody(Box<str>),
@@ -240,13 +240,37 @@ impl State {
 
     /// Opens every door of a mailbox again.
     pub async fn forgive(&self, mailbox: Uuid) -> Result<(), Error> {
-        let subject = Subject::Mailbox(mailbox);
-        self.0.attempts.records().retain(|(of, _), _| *of != subject);
+        self.forget(Subject::Mailbox(mailbox)).await.map(drop)
+    }
+
+    /// Opens every door to a source again; whether anything was held against it.
+    pub async fn forgive_source(&self, source: &str) -> Result<bool, Error> {
+        self.forget(Subject::source(source)).await
+    }
+
+    async fn forget(&self, subject: Subject) -> Result<bool, Error> {
+        let known = {
+            let mut records = self.0.attempts.records();
+            let before = records.len();
+            records.retain(|(of, _), _| *of != subject);
+            records.len() < before
+        };
         sqlx::query("DELETE FROM attempt WHERE subject = ?1")
             .bind(subject.text())
             .execute(&self.0.pool)
             .await?;
-        Ok(())
+        Ok(known)
+    }
+
+    /// Who is shut out of what, and until when; who comes in first leads.
+    pub fn shut_out(&self, now: i64) -> Vec<(Subject, Door, i64)> {
+        let records = self.0.attempts.records();
+        let shut = records.iter().filter(|(_, record)| record.until > now);
+        let mut shut: Vec<_> =
+            shut.map(|((of, door), record)| (of.clone(), *door, record.until)).collect();
+        drop(records);
+        shut.sort_by_cached_key(|(of, door, until)| (*until, of.text(), door.name()));
+        shut
     }
 
     /// Which doors of a mailbox are shut, and until when.

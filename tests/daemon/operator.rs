@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use afterbeep::state::State;
+use afterbeep::state::attempt::Door;
 use serde_json::Value;
 
 use crate::house::{House, PROGRAM, names};
@@ -69,6 +71,53 @@ fn manage_mailboxes(house: &House, called: impl Fn(&str, u16)) {
     assert!(!numbers.iter().any(|number| number.starts_with("2001")), "{list}");
     assert!(!house.run(&["mailbox", "add", "2000"]).status.success(), "it is there already");
     assert!(!house.run(&["mailbox", "show", "2001"]).status.success(), "it is gone");
+}
+
+#[test]
+fn who_is_shut_out_is_shown_and_let_in_with_a_daemon_and_without_one() {
+    let mut house = House::empty("");
+    house.ok(&["mailbox", "add", "1000"]);
+    let list = |house: &House| -> Vec<String> {
+        let list = house.ok(&["lock", "list"]);
+        let who = |line: &str| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ");
+        list.lines().map(who).collect()
+    };
+    assert_eq!(house.ok(&["lock", "list"]), "nobody is shut out\n");
+    guess(&house, &["192.0.2.1", "\u{1b}[31mred", "198.51.100.7"]);
+    let red = "api \\u{1b}[31mred";
+    let owner = "phone mailbox 1000@default";
+    assert_eq!(list(&house), [owner, red, "api 192.0.2.1", "api 198.51.100.7"]);
+    house.ok(&["lock", "open", "198.51.100.7"]);
+    house.start();
+    house.ok(&["lock", "open", "192.0.2.1"]);
+    assert_eq!(list(&house), [owner, red]);
+    let refused = house.run(&["lock", "open", "192.0.2.1"]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && told.contains("mailbox unlock"), "{told}");
+    house.ok(&["mailbox", "unlock", "1000"]);
+    house.kill();
+    assert_eq!(list(&house), [red]);
+}
+
+/// Wrong PINs for the mailbox, and wrong passwords of each source, until they are shut out.
+fn guess(house: &House, sources: &[&str]) {
+    let owner = fs::read_to_string(house.mailbox().join("mailbox.toml")).unwrap();
+    let uuid = owner.lines().find_map(|line| line.strip_prefix("uuid = ")).unwrap();
+    let mailbox = uuid.trim_matches('"').parse().ok();
+    // So that no lock is over before the test is.
+    let now = jiff::Timestamp::now().as_second() + 3600;
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let state = State::open(&house.dir.path().join("state")).await.unwrap();
+        while let Ok(attempt) = state.attempt(mailbox, "home", Door::Phone, now) {
+            attempt.wrong().await.unwrap();
+        }
+        for source in sources {
+            while let Ok(attempt) = state.attempt(None, source, Door::Api, now) {
+                attempt.wrong().await.unwrap();
+            }
+        }
+        state.close().await;
+    });
 }
 
 #[test]
