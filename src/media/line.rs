@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::codec::Codec;
 use super::comfort::PAYLOAD_TYPE as COMFORT_NOISE;
+use super::counters::Counters;
 use super::dtmf::Dtmf;
+use super::event::{Teller, Told};
 use super::inband::Inband;
 use super::jitter::Arrival;
 use super::player::{Control, Playback};
-use super::port::{Counters, Ended, Rtcp, Stream, Take, Teller, Told};
 use super::recorder::{Bound, Bounds, Head, Recorder};
+use super::recording::{Ended, Take};
 use super::rtcp::{self, Moment, REPORT, Reports, Wall};
 use super::rtp::{Incoming, Packet, Step};
 use super::sender::{FRAME_PACKET, Sender, rtp_time};
 use super::source::{self, Source, Verdict};
+use super::stream::{Rtcp, Stream};
 use super::writer::{Outbox, Receipt};
 
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::codec::Codec;
 use super::player::{Control, Playback, Player, Position};
-use super::port::Stream;
 use super::press::Keys;
 use super::rtp::{self, Outgoing};
+use super::stream::Stream;
 
 #[derive(Debug)]
 #[repr(align(64))]

@@ -24,10 +24,10 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 
 use super::command::{Bell, COMMANDS, Command, Way};
+use super::event::Told;
 use super::handshakes::{Handshakes, Peer};
 use super::line::Line;
 use super::load::{Effort, Load};
-use super::port::Told;
 use super::ports::Ports;
 use super::post::{Moment, Post};
 use super::rtcp::REPORT;

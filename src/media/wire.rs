@@ -13,13 +13,13 @@ use super::guard::{self, Guard, Passed};
 use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
 use super::line::{Ear, Line};
-use super::port::Rtcp;
 use super::ports::Ports;
 use super::post::{self, HANDFUL, Moment, Post};
 use super::rtcp::REPORT;
 use super::sender::{FRAME_PACKET, PACKETS_PER_FRAME};
 use super::source;
 use super::srtp::TRAILER;
+use super::stream::Rtcp;
 use super::writer::Outbox;
 
 /// The sockets of a call.

@@ -12,7 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::port::{Ended, Recording, Teller, Told};
+use super::event::{Teller, Told};
+use super::recording::{Ended, Recording};
 use super::track::Track;
 use super::wav::Tape;
 
@@ -277,7 +278,6 @@ mod tests {
 
     use super::*;
     use crate::media::codec::g711::Law;
-    use crate::media::port::tests::teller;
 
     struct Disk {
         outbox: Outbox,
@@ -289,7 +289,7 @@ mod tests {
     type Opening = Box<dyn FnOnce() -> io::Result<File> + Send>;
 
     fn disk(open: Opening) -> Disk {
-        let (teller, events) = teller();
+        let (teller, events) = Teller::new();
         let mut outbox = Pool::start(1).unwrap().outbox();
         let receipt = outbox.open(8000, teller, open);
         Disk { outbox, receipt, events, now: Instant::now() }

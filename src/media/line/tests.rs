@@ -2,7 +2,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::*;
 use crate::media::Sound;
-use crate::media::port::tests::{teller, told};
+use crate::media::event::tests::told;
 use crate::media::sender::TICKS_PER_FRAME;
 use crate::media::writer::Pool;
 
@@ -17,7 +17,7 @@ struct Call {
 
 impl Call {
     fn new() -> Self {
-        let (teller, events) = teller();
+        let (teller, events) = Teller::new();
         let now = Instant::now();
         let wall = Wall { at: now, unix: Duration::from_secs(1_700_000_000) };
         let line = Line::new(teller, Arc::default(), Duration::from_secs(30), wall, 7);
@@ -60,7 +60,7 @@ impl Call {
     fn counts(&self) -> [u64; 3] {
         let counters = &self.line.counters;
         [&counters.received, &counters.strangers, &counters.unknown]
-            .map(crate::media::port::Counter::count)
+            .map(crate::media::counters::Counter::count)
     }
 }
 
