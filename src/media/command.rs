@@ -9,11 +9,11 @@ use nix::sys::eventfd::EventFd;
 
 use super::keying::Security;
 use super::line::Line;
+use super::pair::Pair;
 use super::player::{Control, Playback};
 use super::recording::Take;
 use super::srtp::Keys;
 use super::stream::Stream;
-use super::wire::Pair;
 
 /// A way to one media thread, for whoever has something to tell it. Cheap to clone.
 #[derive(Debug, Clone)]

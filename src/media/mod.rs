@@ -42,6 +42,7 @@ mod library;
 mod line;
 mod load;
 mod meter;
+mod pair;
 mod phrase;
 mod player;
 mod port;
@@ -97,10 +98,10 @@ pub use stream::{Direction, Rtcp, Stream};
 
 use handshakes::Handshakes;
 use line::Line;
+use pair::Pair;
 use ports::Ports;
 use rtcp::Wall;
 use shard::Link;
-use wire::Pair;
 
 #[derive(Debug, Clone)]
 pub struct Config {

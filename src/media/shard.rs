@@ -28,13 +28,14 @@ use super::event::Told;
 use super::handshakes::{Handshakes, Peer};
 use super::line::Line;
 use super::load::{Effort, Load};
+use super::pair::Pair;
 use super::ports::Ports;
 use super::post::{Moment, Post};
 use super::rtcp::REPORT;
 use super::sender::TICKS_PER_FRAME;
 use super::source;
 use super::srtp::TRAILER;
-use super::wire::{ALL, MOST_PACKETS, Pair, Patience, Slot, Wire, readable};
+use super::wire::{ALL, MOST_PACKETS, Patience, Slot, Wire, readable};
 use super::writer::Outbox;
 
 /// A way to one media thread, which ends with it.

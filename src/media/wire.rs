@@ -1,35 +1,25 @@
 //! One call's line and its sockets: what the thread that owns them does with both.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use super::filter;
 use super::guard::{self, Guard, Passed};
 use super::handshakes::{Handshakes, Peer};
 use super::keying::{Fingerprint, Role, Security};
 use super::line::{Ear, Line};
-use super::ports::Ports;
-use super::post::{self, HANDFUL, Moment, Post};
+use super::pair::Pair;
+use super::post::{HANDFUL, Moment, Post};
 use super::rtcp::REPORT;
 use super::sender::{FRAME_PACKET, PACKETS_PER_FRAME};
 use super::source;
 use super::srtp::TRAILER;
 use super::stream::Rtcp;
 use super::writer::Outbox;
-
-/// The sockets of a call.
-#[derive(Debug)]
-pub(super) struct Pair {
-    pub number: u16,
-    pub rtp: UdpSocket,
-    /// For reports (RFC 3550 §11), unless they come and go with RTP.
-    pub rtcp: UdpSocket,
-}
 
 /// How often a line's RTP socket is drained.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,60 +55,6 @@ enum Reach {
 pub(super) enum Slot {
     None,
     Taken,
-}
-
-impl Pair {
-    /// Binds the next pair that is free, stepping over those that other programs hold.
-    pub fn bind(bind: IpAddr, ports: &Mutex<Ports>) -> io::Result<Option<Self>> {
-        let ports = || ports.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..TRIES {
-            let now = Instant::now();
-            let Some(number) = ports().take(now) else { return Ok(None) };
-            match Self::at(bind, number) {
-                Ok(pair) => return Ok(Some(pair)),
-                Err(error) => {
-                    ports().give_back(number, now);
-                    if error.kind() != io::ErrorKind::AddrInUse {
-                        return Err(error);
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Closes the sockets and lets the pair rest.
-    pub fn give_back(self, ports: &Mutex<Ports>) {
-        let number = self.number;
-        drop(self);
-        let mut ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
-        ports.give_back(number, Instant::now());
-    }
-
-    fn at(bind: IpAddr, number: u16) -> io::Result<Self> {
-        let audio = socket(SocketAddr::new(bind, number))?;
-        post::stamps(&audio);
-        // Twice what is usual, for a flood that comes between two rounds; taken only where it does.
-        let _ = audio.set_recv_buffer_size(BUFFER);
-        // Expedited forwarding (RFC 4594 §4.1): voice goes first where the network cares.
-        match bind {
-            IpAddr::V4(_) => audio.set_tos_v4(EXPEDITED)?,
-            IpAddr::V6(_) => audio.set_tclass_v6(EXPEDITED)?,
-        }
-        let reports = socket(SocketAddr::new(bind, number + 1))?;
-        post::stamps(&reports);
-        Ok(Self { number, rtp: audio.into(), rtcp: reports.into() })
-    }
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
-    let kind = Type::DGRAM.nonblocking().cloexec();
-    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    Ok(socket)
 }
 
 impl Wire {
@@ -384,12 +320,7 @@ pub(super) fn readable(index: usize, is_rtcp: u64) -> EpollEvent {
 pub(super) const MOST_PACKETS: usize = 32;
 /// No more come to a line in one tick unless something is wrong.
 const FEW_PACKETS: usize = 4;
-/// What Linux lets anybody have; it counts double.
-const BUFFER: usize = 212_992;
 /// All that such a socket can hold.
 pub(super) const ALL: usize = 1024;
-/// Ports that other programs may hold in a row.
-const TRIES: usize = 64;
 /// A socket that was flooded is drained at every tick for so long.
 const CALM: Duration = Duration::from_secs(1);
-const EXPEDITED: u32 = 46 << 2;
