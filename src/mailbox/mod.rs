@@ -309,6 +309,9 @@ pub enum NotifyEmail {
     Delete,
 }
 
+/// Seconds. Of a longer one the telephone, which holds a message in memory, plays nothing.
+pub const LONGEST_MESSAGE: u32 = 3600;
+
 /// What a mailbox may hold, after its own settings and the configuration's are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -321,7 +324,7 @@ impl Limits {
     /// The mailbox's own come first. Joined, they may not fit each other: the longest message is
     /// then longer than the shortest all the same, or every one would be thrown away.
     pub fn of(self, mailbox: &Mailbox) -> Self {
-        let max_seconds = mailbox.max_seconds.unwrap_or(self.max_seconds).max(1);
+        let max_seconds = mailbox.max_seconds.unwrap_or(self.max_seconds).clamp(1, LONGEST_MESSAGE);
         Self {
             max_messages: mailbox.max_messages.unwrap_or(self.max_messages),
             max_seconds,
@@ -430,6 +433,7 @@ mod tests {
             (None, Some(1), (0, 1)),
             (Some(300), None, (179, 180)),
             (None, Some(0), (0, 1)),
+            (None, Some(86_400), (2, 3600)),
         ] {
             let mut mailbox = Mailbox::new(Uuid::nil(), 1, 0);
             (mailbox.min_seconds, mailbox.max_seconds) = (min, max);
