@@ -106,7 +106,7 @@ impl Record {
     pub fn answered(&self, spoken: Spoken) {
         let Self { at, source, .. } = self;
         let Spoken { end, codec, srtp, seconds, statistics, caller, mailbox } = spoken;
-        let (caller, dialled) = (Pii(&caller), Pii(&self.dialled));
+        let (caller, dialled, mailbox) = (Pii(&caller), Pii(&self.dialled), mailbox.to_string());
         let Statistics {
             received,
             lost,
@@ -119,7 +119,7 @@ impl Record {
             ..
         } = statistics;
         info!(
-            record = "call", at, %source, %caller, %dialled, %mailbox, %end,
+            record = "call", at, %source, %caller, %dialled, mailbox, %end,
             waited = (self.began.elapsed().as_secs_f32() - seconds).max(0.0),
             seconds,
             codec = codec.name(),

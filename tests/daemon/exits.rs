@@ -103,4 +103,7 @@ fn short_menus_tell_their_keys_to_who_asks() {
     let heard = call.listen_until_silence();
     assert!(is_in(&heard, "vm-whichgreeting") && !is_in(&heard, "menu/of-busy"));
     call.hang_up();
+    // Also the owner's, who was nobody before the PIN.
+    let told = "a call to 1000@default is over";
+    house.until("both calls are told", || house.log().matches(told).count() == 2);
 }
