@@ -8,6 +8,8 @@
 mod prompts;
 #[path = "calls/script.rs"]
 mod script;
+#[path = "calls/sentences.rs"]
+mod sentences;
 #[path = "calls/storm.rs"]
 mod storm;
 

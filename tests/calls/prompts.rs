@@ -151,7 +151,7 @@ fn lacking(clip: &Clip, written: &BTreeSet<String>, missing: &mut BTreeSet<Strin
     }
 }
 
-fn listed(path: &str) -> BTreeSet<String> {
+pub fn listed(path: &str) -> BTreeSet<String> {
     let text = fs::read_to_string(path).unwrap();
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.map(|line| line.split('\t').next().unwrap().to_owned()).collect()
