@@ -127,10 +127,16 @@ fn menus() -> Vec<&'static str> {
 fn spoken(clip: &Clip, words: &BTreeSet<String>, names: &mut Vec<String>) {
     match clip {
         Clip::Sound { name, .. } if words.contains(name) => names.push(name.clone()),
-        Clip::Sound { parts, .. } => parts.iter().for_each(|part| spoken(part, words, names)),
+        Clip::Sound { parts, .. } => {
+            for part in parts {
+                spoken(part, words, names);
+            }
+        }
         Clip::Caller { number, extension, stranger, .. } => {
             let of = if number.len() < 6 { extension } else { stranger };
-            of.iter().for_each(|part| spoken(part, words, names));
+            for part in of {
+                spoken(part, words, names);
+            }
         }
         Clip::Greeting(_) | Clip::Name(..) | Clip::Message { .. } | Clip::Take => {}
     }
