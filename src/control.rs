@@ -398,6 +398,8 @@ impl Stores {
             caller_number: message.envelope.caller.number.clone(),
             caller_name: message.envelope.caller.name.clone(),
             heard: message.heard.is_some(),
+            urgent: message.urgent,
+            private: message.private,
             file: self.spool.audio_path(message),
         }
     }

@@ -260,6 +260,8 @@ pub struct MessageLine {
     pub caller_number: String,
     pub caller_name: String,
     pub heard: bool,
+    pub urgent: bool,
+    pub private: bool,
     pub file: PathBuf,
 }
 
