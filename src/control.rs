@@ -6,7 +6,7 @@
 mod keeping;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -306,12 +306,13 @@ impl Stores {
     }
 
     fn locks(&self, now: i64) -> Vec<LockLine> {
-        let owners = self.directory.all();
+        let owners = self.directory.all().into_iter().map(|(id, mailbox)| (mailbox.uuid, id));
+        let owners: HashMap<Uuid, MailboxId> = owners.collect();
         let who = |subject| match subject {
-            Subject::Mailbox(uuid) => {
-                let owner = owners.iter().find(|(_, mailbox)| mailbox.uuid == uuid);
-                owner.map_or_else(|| format!("mailbox {uuid}"), |(id, _)| format!("mailbox {id}"))
-            }
+            Subject::Mailbox(uuid) => match owners.get(&uuid) {
+                Some(id) => format!("mailbox {id}"),
+                None => format!("mailbox {uuid}"),
+            },
             Subject::Nobody(name) => format!("no mailbox {name}"),
             Subject::Source(source) => source.into(),
         };

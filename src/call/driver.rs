@@ -118,7 +118,8 @@ impl Conversation<'_> {
             seconds: since.elapsed().as_secs_f32(),
             statistics: self.port.statistics(),
             caller: self.envelope.caller.number.clone(),
-            mailbox: self.id.clone(),
+            // Nobody's, where nobody has logged in.
+            mailbox: (!self.mailbox.uuid.is_nil()).then(|| self.id.clone()),
         }
     }
 

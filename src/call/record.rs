@@ -67,7 +67,7 @@ pub(super) struct Spoken {
     pub statistics: Statistics,
     /// Who was on the line in the end, and whose mailbox it was about: an owner logs in late.
     pub caller: String,
-    pub mailbox: MailboxId,
+    pub mailbox: Option<MailboxId>,
 }
 
 impl Record {
@@ -106,7 +106,8 @@ impl Record {
     pub fn answered(&self, spoken: Spoken) {
         let Self { at, source, .. } = self;
         let Spoken { end, codec, srtp, seconds, statistics, caller, mailbox } = spoken;
-        let (caller, dialled, mailbox) = (Pii(&caller), Pii(&self.dialled), mailbox.to_string());
+        let (caller, dialled) = (Pii(&caller), Pii(&self.dialled));
+        let mailbox = mailbox.as_ref().map(ToString::to_string).unwrap_or_default();
         let Statistics {
             received,
             lost,

@@ -10,7 +10,8 @@ use crate::control::{Command, Operator, Reply};
 pub(super) enum Verb {
     /// List who is shut out, of what, and until when: callers, addresses, mailboxes
     List,
-    /// Let a caller, an address or a network try again at once; for a mailbox, `mailbox unlock`
+    /// Let a caller, an address, a network or a number without a mailbox try again at once; for a
+    /// mailbox, `mailbox unlock`
     Open {
         /// As `list` shows it
         source: String,

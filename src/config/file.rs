@@ -415,7 +415,7 @@ mod tests {
             "[media]\nthreads = 100000",
             "[media]\ncodecs = []",
             "[media]\ncodecs = ['g729']",
-            "[deposit]\nmax_seconds = 3601",
+            "[deposit]\nmax_seconds = 4000000000",
             "[deposit]\nsilence_level = 40000",
             "[http]\nmax_connections = 0",
         ] {

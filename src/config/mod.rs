@@ -15,7 +15,6 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::mailbox::LONGEST_MESSAGE;
 use crate::mailbox::retention::Retention;
 
 pub use file::{Problem, parse};
@@ -442,7 +441,7 @@ impl Config {
         refuse(self.deposit.is_unheard(), "deposit.level_dbfs", "is -40 to -10".into());
         refuse(max_messages == 0, "deposit.max_messages", "must be at least 1".into());
         for (value, key, most) in [
-            (max_seconds.into(), "deposit.max_seconds", LONGEST_MESSAGE.into()),
+            (max_seconds.into(), "deposit.max_seconds", A_DAY),
             (self.deposit.silence_seconds.into(), "deposit.silence_seconds", A_DAY),
             (self.deposit.silence_level.into(), "deposit.silence_level", 32_767),
             (self.sip.retry_after_seconds.into(), "sip.retry_after_seconds", A_DAY),

@@ -260,7 +260,9 @@ pub struct MessageLine {
     pub caller_number: String,
     pub caller_name: String,
     pub heard: bool,
+    #[serde(default)]
     pub urgent: bool,
+    #[serde(default)]
     pub private: bool,
     pub file: PathBuf,
 }

@@ -309,8 +309,8 @@ pub enum NotifyEmail {
     Delete,
 }
 
-/// Seconds. Of a longer one the telephone, which holds a message in memory, plays nothing.
-pub const LONGEST_MESSAGE: u32 = 3600;
+/// Seconds. The telephone, which holds a message in memory, plays nothing that is much longer.
+const LONGEST_MESSAGE: u32 = 3600;
 
 /// What a mailbox may hold, after its own settings and the configuration's are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! RTP packets in and out (RFC 3550 §5.1).
 
-use super::filter::THINNED;
+use super::filter;
 
 /// One packet of a stream, borrowed from the datagram it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,13 @@ impl Incoming {
         self.highest = Some(sequence);
         self.seen = self.seen.checked_shl(step.into()).unwrap_or(0) | 1;
         let between = goes_on.map_or(0, |_| step - 1);
-        let unheard = if self.thinning == Thinning::No { 0 } else { between.min(THINNED) };
+        let unheard = match (&self.thinning, goes_on) {
+            (Thinning::No, _) | (_, None) => 0,
+            (Thinning::Yes | Thinning::Ended, Some(highest)) => {
+                let kept_from_us = |n: &u16| !filter::passes(highest.wrapping_add(*n));
+                u16::try_from((1..step).filter(kept_from_us).count()).unwrap_or(between)
+            }
+        };
         if self.thinning == Thinning::Ended {
             self.thinning = Thinning::No;
         }
@@ -295,18 +301,19 @@ mod tests {
             incoming.note(&packet)
         };
         let on = |missing, unheard| Step::On { missing, unheard };
-        assert_eq!(note(&mut incoming, 30), on(0, 0));
+        assert_eq!(note(&mut incoming, 14), on(0, 0));
         incoming.thin(true);
-        assert_eq!(note(&mut incoming, 32), on(0, 1));
-        assert_eq!(note(&mut incoming, 33), on(0, 0));
-        assert_eq!(note(&mut incoming, 64), on(0, 30));
-        assert_eq!(note(&mut incoming, 97), on(2, 30), "65 and 96 were lost");
+        assert_eq!(note(&mut incoming, 16), on(0, 1));
+        assert_eq!(note(&mut incoming, 17), on(0, 0));
+        assert_eq!(note(&mut incoming, 32), on(0, 14));
+        assert_eq!(note(&mut incoming, 49), on(2, 14), "33 and 48 were lost");
+        assert_eq!(note(&mut incoming, 80), on(2, 28), "64 and 65 were lost");
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 102), on(0, 4), "the filter was there until just now");
-        assert_eq!(note(&mut incoming, 104), on(1, 0));
+        assert_eq!(note(&mut incoming, 86), on(1, 4), "81; the filter was there until just now");
+        assert_eq!(note(&mut incoming, 88), on(1, 0));
         incoming.thin(false);
-        assert_eq!(note(&mut incoming, 106), on(1, 0));
-        let expected = Reception { ssrc: 7, fraction: 13, lost: 4, highest: 106 };
+        assert_eq!(note(&mut incoming, 90), on(1, 0));
+        let expected = Reception { ssrc: 7, fraction: 23, lost: 7, highest: 90 };
         assert_eq!(incoming.reception(), Some(expected));
     }
 

@@ -284,7 +284,7 @@ impl Shard {
     }
 
     /// Lets the clock work on some of the lines that are in a hurry, so that each of them has its
-    /// turn every 200 ms.
+    /// turn every 100 ms.
     fn look_round(&mut self, now: Instant) {
         if self.hurried == 0 {
             return;
@@ -424,7 +424,7 @@ const MANY: usize = 256;
 /// Ticks that are made up for after a stall: 80 ms.
 const CATCH_UP: u64 = 16;
 /// Ticks in which every line has had its look at the clock.
-const ROUND: u64 = 40;
+const ROUND: u64 = 20;
 /// Lines whose state is fetched at once.
 const ABREAST: usize = 16;
 /// A slot of the wheel for each tick of a frame.

@@ -270,8 +270,9 @@ fn fade<'s>(edge: impl ExactSizeIterator<Item = &'s mut f32>) {
 const EDGE: Duration = Duration::from_millis(4);
 /// A step of so much, from silence, is heard: -42 dB.
 const CLICK: f32 = 256.0;
-/// No sound is longer: an hour is the longest message that anyone has asked for.
-pub(super) const LONGEST: Duration = Duration::from_hours(1);
+/// No sound is longer: no message is recorded for more than an hour, and none has an introduction
+/// that is longer when it is forwarded.
+pub(super) const LONGEST: Duration = Duration::from_hours(2);
 
 #[cfg(test)]
 mod tests {

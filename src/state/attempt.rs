@@ -4,7 +4,7 @@
 //! A stranger at one door does not lock the owner out of another; and since each door lets but one
 //! guess a day through in the end, all guesses together stay few.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -240,26 +240,35 @@ impl State {
 
     /// Opens every door of a mailbox again.
     pub async fn forgive(&self, mailbox: Uuid) -> Result<(), Error> {
-        self.forget(Subject::Mailbox(mailbox)).await.map(drop)
+        self.forget(&Subject::Mailbox(mailbox)).await
     }
 
-    /// Opens every door to a source again; whether anything was held against it.
-    pub async fn forgive_source(&self, source: &str) -> Result<bool, Error> {
-        self.forget(Subject::source(source)).await
-    }
-
-    async fn forget(&self, subject: Subject) -> Result<bool, Error> {
-        let known = {
-            let mut records = self.0.attempts.records();
-            let before = records.len();
-            records.retain(|(of, _), _| *of != subject);
-            records.len() < before
+    /// Opens every door again to a source, or to a number without a mailbox, as it is or as it is
+    /// shown, escaped; whether anything was held against it.
+    pub async fn forgive_source(&self, named: &str) -> Result<bool, Error> {
+        let is_meant = |subject: &&Subject| match subject {
+            Subject::Mailbox(_) => false,
+            Subject::Nobody(name) | Subject::Source(name) => {
+                **name == *named || name.escape_debug().eq(named.chars())
+            }
         };
+        let known: HashSet<Subject> = {
+            let records = self.0.attempts.records();
+            records.keys().map(|(subject, _)| subject).filter(is_meant).cloned().collect()
+        };
+        for subject in &known {
+            self.forget(subject).await?;
+        }
+        Ok(!known.is_empty())
+    }
+
+    async fn forget(&self, subject: &Subject) -> Result<(), Error> {
+        self.0.attempts.records().retain(|(of, _), _| of != subject);
         sqlx::query("DELETE FROM attempt WHERE subject = ?1")
             .bind(subject.text())
             .execute(&self.0.pool)
             .await?;
-        Ok(known)
+        Ok(())
     }
 
     /// Who is shut out of what, and until when; who comes in first leads.
@@ -285,7 +294,7 @@ impl State {
 impl Attempt {
     /// It was right: the mailbox's count begins anew, the source's is as before.
     pub async fn right(self) -> Result<(), Error> {
-        let mut gone = vec![];
+        let mut over = vec![];
         {
             let mut records = self.state.0.attempts.records();
             for key in &self.keys {
@@ -300,18 +309,14 @@ impl Attempt {
                     Subject::Mailbox(_) | Subject::Nobody(_) => {
                         records.remove(key);
                         if kept {
-                            gone.push(key.clone());
+                            over.push(key.clone());
                         }
                     }
                 }
             }
         }
-        for (subject, door) in gone {
-            sqlx::query("DELETE FROM attempt WHERE subject = ?1 AND door = ?2")
-                .bind(subject.text())
-                .bind(door.name())
-                .execute(&self.state.0.pool)
-                .await?;
+        for key in over {
+            gone(&self.state.0.pool, &key).await?;
         }
         Ok(())
     }
@@ -335,6 +340,10 @@ impl Attempt {
             .bind(record.until)
             .execute(&self.state.0.pool)
             .await?;
+            // Somebody has opened the door meanwhile: a restart must not shut it again.
+            if !self.state.0.attempts.records().contains_key(key) {
+                gone(&self.state.0.pool, key).await?;
+            }
         }
         Ok(shut)
     }
@@ -349,6 +358,15 @@ impl Attempt {
             }
         }
     }
+}
+
+async fn gone(pool: &SqlitePool, (subject, door): &Key) -> Result<(), Error> {
+    sqlx::query("DELETE FROM attempt WHERE subject = ?1 AND door = ?2")
+        .bind(subject.text())
+        .bind(door.name())
+        .execute(pool)
+        .await?;
+    Ok(())
 }
 
 /// What nobody needs any more, taken out of the database.

@@ -6,10 +6,10 @@ use crate::menus::{MENUS, leave};
 use crate::phone::{Call, Phone, is_in};
 use crate::voice::{Law, Voice, frames, write_wav};
 
-/// A daemon whose mailbox 1000 has a greeting of two seconds.
+/// A daemon whose mailbox 1000 has a greeting of four seconds.
 fn house(config: &str) -> (House, Voice) {
     let house = House::new(config);
-    let greeting = Voice::new(Law::Mu, 2.0, 61);
+    let greeting = Voice::new(Law::Mu, 4.0, 61);
     write_wav(&house.mailbox().join("unavail.wav"), &greeting.samples());
     (house, greeting)
 }
@@ -89,8 +89,8 @@ fn short_menus_tell_their_keys_to_who_asks() {
     let mut call = phone.call("*981000");
     call.hears("vm-password");
     call.dial("4711#");
-    let heard = call.listen_until_silence();
-    assert!(is_in(&heard, "vm-youhave") && is_in(&heard, "counts/new-one"));
+    let heard = [call.hears("vm-youhave"), call.listen_until_silence()].concat();
+    assert!(is_in(&heard, "counts/new-one"));
     assert!(!is_in(&heard, "vm-onefor"), "the keys were told");
     call.press('*');
     call.hears("vm-onefor");
@@ -100,8 +100,8 @@ fn short_menus_tell_their_keys_to_who_asks() {
     call.hears("vm-recipient");
     call.dial("*0");
     call.press('6');
-    let heard = call.listen_until_silence();
-    assert!(is_in(&heard, "vm-whichgreeting") && !is_in(&heard, "menu/of-busy"));
+    let heard = [call.hears("vm-whichgreeting"), call.listen_until_silence()].concat();
+    assert!(!is_in(&heard, "menu/of-busy"));
     call.hang_up();
     // Also the owner's, who was nobody before the PIN.
     let told = "a call to 1000@default is over";

@@ -83,11 +83,15 @@ fn who_is_shut_out_is_shown_and_let_in_with_a_daemon_and_without_one() {
         list.lines().map(who).collect()
     };
     assert_eq!(house.ok(&["lock", "list"]), "nobody is shut out\n");
-    guess(&house, &["192.0.2.1", "\u{1b}[31mred", "198.51.100.7"]);
+    guess(&house, &["192.0.2.1", "\u{1b}[31mred", "198.51.100.7", "o'brien by 192.0.2.1"]);
     let red = "api \\u{1b}[31mred";
     let owner = "phone mailbox 1000@default";
-    assert_eq!(list(&house), [owner, red, "api 192.0.2.1", "api 198.51.100.7"]);
+    assert_eq!(
+        list(&house),
+        [owner, red, "api 192.0.2.1", "api 198.51.100.7", "api o\\'brien by 192.0.2.1"]
+    );
     house.ok(&["lock", "open", "198.51.100.7"]);
+    house.ok(&["lock", "open", "o\\'brien by 192.0.2.1"]);
     house.start();
     house.ok(&["lock", "open", "192.0.2.1"]);
     assert_eq!(list(&house), [owner, red]);
