@@ -3,6 +3,7 @@ use tokio::sync::mpsc::Receiver;
 use super::*;
 use crate::media::Sound;
 use crate::media::event::tests::told;
+use crate::media::filter;
 use crate::media::sender::TICKS_PER_FRAME;
 use crate::media::writer::Pool;
 
@@ -74,6 +75,17 @@ fn stream(codec: Codec) -> Stream {
 
 fn sound(millis: u64) -> Playback {
     vec![Arc::new(Sound::silence(Duration::from_millis(millis), Codec::Pcmu))].into()
+}
+
+#[test]
+fn a_source_of_which_most_is_kept_from_us_stays_in_sight() {
+    let passed: Vec<u16> = (0..64).filter(|&number| filter::passes(number)).collect();
+    let apart = passed.windows(2).map(|two| two[1] - two[0]).max().unwrap();
+    let mut call = Call::connected();
+    assert_eq!(call.hears(0, &[0x10; 480]), Ear::Closed);
+    // The longest packets that are usual.
+    call.now += Duration::from_millis(60) * apart.into();
+    assert_eq!(call.line.tick(call.now, &mut call.outbox), Ear::AsBefore);
 }
 
 #[test]
