@@ -106,10 +106,14 @@ def write(path: Path, samples: np.ndarray) -> None:
     path.write_bytes(header(len(data)) + data)
 
 
+class NotAPrompt(ValueError):
+    pass
+
+
 def read(path: Path) -> np.ndarray:
-    """The samples of a file that `write` could have written; any other file is a ValueError."""
+    """The samples of a file that `write` could have written; any other file is `NotAPrompt`."""
     content = path.read_bytes()
     data = content[HEADER.size:]
     if content[:HEADER.size] != header(len(data)):
-        raise ValueError("is not mono PCM16 at 16 kHz with a 44-byte header")
+        raise NotAPrompt(f"{path} is not mono PCM16 at 16 kHz with a 44-byte header")
     return np.frombuffer(data, "<i2") / 32767

@@ -2,28 +2,41 @@
 """Checks sounds/<language>/ against sounds/prompts/<language>.tsv.
 
 Always: every file is there, its format, level, peak and silences. With --models also: each prompt is
-brought to telephone quality (8 kHz, mu-law) and read back by Whisper. A prompt of several words, and
-some sentences made of prompts, must be heard word for word; a single word, which no recogniser can be
-sure of, is only flagged. Other languages than English, which a small recogniser knows less well, are
-compared by their sounds, as espeak-ng would say them: what sounds alike (`nouveau message`, `nouveaux
-messages`) was heard, what sounds nearly so is flagged, and all else is a fault. In these, a word that
-is misheard alone, as callers never hear it, is read back in its sentence.
+brought to telephone quality (8 kHz, mu-law) and given to Whisper, and must be understood, in the first
+of three ways that succeeds:
+
+alone: Whisper, which may write whatever it likes, writes its words. English is compared word for word,
+other languages by their sounds, as espeak-ng would say them (`nouveau message`, `nouveaux messages`).
+in a sentence: a prompt of one or two words, as callers hear it, in a sentence that the server joins;
+Whisper must write the whole sentence.
+among all prompts: as a telephone recogniser is given a grammar, Whisper is held to what the language's
+prompts say, all of them, and its own text must be the likeliest, end included: alone, or, of one or two
+words, after what precedes it in a sentence, among all prompts of one or two words.
+
+The last way proves that a caller who knows what may come can tell a prompt from every other. It does not
+prove each word of a long prompt, nor that it sounds well: it is told, so that somebody listens. Noise in
+place of a prompt, or another prompt, is refused.
 
 --sentences reads back sentences of each kind that the server joins, until every prompt is in one
 (sounds/prompts/sentences.tsv), and tells how many are heard word for word. They fail nothing.
 """
 
 import argparse
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import audio
 import prompts
-from listener import Ear, Listener
+from listener import How, Listener
 from models import Models
 from prompts import Prompt
 from reading import words
+
+if TYPE_CHECKING:
+    from ear import Ear
 
 # Prompts one after the other, as callers hear them; a number stands for its digits.
 SENTENCES = [
@@ -68,21 +81,22 @@ def signal_faults(language: str) -> list[str]:
     return found
 
 
-def check(prompt: Prompt, language: str, listener: Listener | None) -> tuple[list[str], list[str]]:
-    """Faults, which fail the check, and flags, which do not."""
+def check(prompt: Prompt, language: str, listener: Listener | None) -> tuple[list[str], How | None]:
+    """What is wrong with a prompt, and how it was understood."""
     try:
         samples = audio.read(prompt.path(language))
-    except (OSError, ValueError) as error:
-        return [str(error)], []
-    wrong, flags = faults(samples), []
-    misheard = listener and listener.misheard(prompt, samples)
-    if misheard:
-        what, is_fault = misheard
-        (wrong if is_fault else flags).append(str(what))
-    return wrong, flags
+        wrong = faults(samples)
+        if listener is None:
+            return wrong, None
+        how, heard = listener.understood(prompt, samples)
+    except (OSError, audio.NotAPrompt) as error:
+        return [str(error)], None
+    if how is not How.ALONE:
+        print(f"{how.value}: {prompt.name}: {heard}", flush=True)
+    return wrong + [f"not understood: {heard}"] * (how is How.NOT), how
 
 
-def sentence_faults(listed: list[Prompt], language: str, ear: Ear) -> list[str]:
+def sentence_faults(listed: list[Prompt], language: str, ear: "Ear") -> list[str]:
     """What is not understood of the sentences made of prompts."""
     by_name = {prompt.name: prompt for prompt in listed}
     found = []
@@ -99,7 +113,10 @@ def sentence_faults(listed: list[Prompt], language: str, ear: Ear) -> list[str]:
 
 
 def tell_sentences(listener: Listener, language: str) -> None:
-    heard = listener.sentences()
+    try:
+        heard = listener.sentences()
+    except (OSError, audio.NotAPrompt) as error:
+        raise SystemExit(f"FAIL {error}") from error
     for each in heard:
         if each.likeness < 1:
             print(f"{each.likeness:.2f} {each}")
@@ -119,24 +136,26 @@ def main() -> None:
     language = options.language
     if options.sentences and not options.models:
         arguments.error("--sentences needs --models")
+    if options.models:
+        from ear import Ear
     ear = options.models and Ear(Models(options.models.resolve()), options.ear, language)
     listener = ear and Listener(ear, language)
     if options.sentences:
         return tell_sentences(listener, language)
     listed = prompts.load(language)
-    failed = signal_faults(language)
-    flagged = []
+    failed, understood = signal_faults(language), Counter()
     for prompt in listed:
         if options.only and prompt.name not in options.only:
             continue
-        wrong, flags = check(prompt, language, listener)
+        wrong, how = check(prompt, language, listener)
         failed += [f"{prompt.name}: {fault}" for fault in wrong]
-        flagged += [f"{prompt.name}: {flag}" for flag in flags]
+        understood[how] += 1
     if ear and not failed and not options.only and language == "en":
         failed = sentence_faults(listed, language, ear)
-    print("\n".join([f"FLAG {line}" for line in flagged] + [f"FAIL {line}" for line in failed]))
-    only = f" ({listener.only_in_sentences} words only heard in a sentence)" if listener else ""
-    print(f"{language}: {len(listed)} prompts, {len(failed)} faults, {len(flagged)} flags{only}")
+    for line in failed:
+        print("FAIL", line)
+    told = "; understood: " + ", ".join(f"{understood[how]} {how.value}" for how in How) if listener else ""
+    print(f"{language}: {understood.total()} prompts, {len(failed)} faults{told}")
     raise SystemExit(bool(failed))
 
 

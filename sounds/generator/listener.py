@@ -1,46 +1,22 @@
-"""Whisper, by telephone: reads prompts back, alone and in sentences."""
+"""Tells how prompts are understood by telephone: alone, in sentences, among all."""
 
 from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import resample_poly
 
 import audio
 import prompts
 import sentences
-from models import Models
+from grammar import Grammar, is_short
 from prompts import Prompt
 from reading import Reading
 
-NEARLY = 0.75  # of the sounds, in their order
-TRIED = 2  # sentences for a word that is misheard alone
+if TYPE_CHECKING:
+    from ear import Ear
 
-
-def telephone(samples: np.ndarray) -> np.ndarray:
-    """Speech after a narrow-band mu-law call, at 16 kHz again."""
-    narrow = np.clip(resample_poly(samples, 1, 2), -1, 1)
-    compressed = np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256)
-    compressed = np.round(compressed * 127) / 127
-    return resample_poly(np.sign(compressed) * np.expm1(np.abs(compressed) * np.log(256)) / 255, 2, 1)
-
-
-class Ear:
-    """Whisper, on one thread."""
-
-    def __init__(self, models: Models, size: str, language: str):
-        from faster_whisper import WhisperModel
-
-        self._model = WhisperModel(str(models.whisper(size)), device="cpu", compute_type="int8", cpu_threads=1)
-        self._language = language
-
-    def hear(self, samples: np.ndarray) -> str:
-        quiet = np.zeros(audio.RATE // 2)
-        sound = np.concatenate([quiet, telephone(samples), quiet]).astype(np.float32)
-        segments, _ = self._model.transcribe(
-            sound, language=self._language, beam_size=5, without_timestamps=True,
-            condition_on_previous_text=False, chunk_length=max(8, len(sound) // audio.RATE + 4),
-        )
-        return " ".join(segment.text.strip() for segment in segments)
+TRIED = 2  # sentences for a short prompt that is misheard alone
 
 
 @dataclass(frozen=True)
@@ -53,31 +29,53 @@ class Heard:
         return f"said {self.said!r}, heard {self.heard!r}"
 
 
+class How(Enum):
+    """How a prompt was understood."""
+
+    ALONE = "alone"
+    IN_SENTENCE = "in a sentence"
+    AMONG_ALL = "among all prompts"
+    NOT = "not"
+
+
 class Listener:
-    def __init__(self, ear: Ear, language: str):
+    def __init__(self, ear: "Ear", language: str):
         self._ear = ear
         self._language = language
         listed = prompts.load(language)
         self._by_name = {prompt.name: prompt for prompt in listed}
         self._reading = Reading(language, listed)
+        self._grammar = Grammar(listed, self._reading, ear.tokens, ear.end)
         self._sentences = sentences.load(language)
-        self.only_in_sentences = 0
 
-    def misheard(self, prompt: Prompt, samples: np.ndarray) -> tuple[Heard, bool] | None:
-        """What was heard instead of a prompt, and whether that is a fault."""
+    def understood(self, prompt: Prompt, samples: np.ndarray) -> tuple[How, Heard]:
+        """How a prompt was understood, and what was heard of it alone."""
         alone = self._read_back(prompt.text, samples)
         if alone.likeness == 1:
-            return None
-        is_word = len(prompt.text.split()) == 1
-        if is_word and self._language != "en":
-            of_it = [names for names in self._sentences if prompt.name in names]
-            if any(self.sentence(names).likeness == 1 for names in of_it[:TRIED]):
-                self.only_in_sentences += 1
-                return None
-        return alone, alone.likeness < NEARLY and not is_word
+            return How.ALONE, alone
+        of_it = [names for names in self._sentences if prompt.name in names][:TRIED] if is_short(prompt) else []
+        if any(self.sentence(names).likeness == 1 for names in of_it):
+            return How.IN_SENTENCE, alone
+        if self._grammar.accepts(prompt, self._ear.following(samples)):
+            return How.AMONG_ALL, alone
+        if any(self._accepted(prompt, names) for names in of_it):
+            return How.AMONG_ALL, alone
+        return How.NOT, alone
+
+    def _accepted(self, prompt: Prompt, names: list[str]) -> bool:
+        """Whether it is the likeliest there, the sentence being heard as far as the prompt, or the one after a first."""
+        at = names.index(prompt.name)
+        names = names[:max(at + 1, 2)]
+        before, after = (" ".join(part.text for part in self._parts(some))
+                         for some in (names[:at], names[at + 1:]))
+        sound = sentences.joined(self._parts(names), self._language)
+        return self._grammar.accepts(prompt, self._ear.following(sound), (before, after))
+
+    def _parts(self, names: list[str]) -> list[Prompt]:
+        return [self._by_name[name] for name in names]
 
     def sentence(self, names: list[str]) -> Heard:
-        parts = [self._by_name[name] for name in names]
+        parts = self._parts(names)
         return self._read_back(" ".join(part.text for part in parts), sentences.joined(parts, self._language))
 
     def sentences(self) -> list[Heard]:

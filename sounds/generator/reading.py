@@ -48,6 +48,10 @@ class Reading:
         return max(1.0 if sounds == other else min(0.999, difflib.SequenceMatcher(None, sounds, other).ratio())
                    for other in readings)
 
+    def sounds(self, said: str) -> str:
+        """The same for texts that cannot be told apart."""
+        return words(said) if self._language == "en" else self._sounds(said, str)
+
     def _sounds(self, text: str, read) -> str:
         """The phonemes of a text, with its figures read by `read`."""
         plain = re.sub(r"[^\w ']", " ", read(text).lower().replace("’", "'"))

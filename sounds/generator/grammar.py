@@ -1,0 +1,87 @@
+"""The closed set of what prompts say, as a telephone recogniser is given a grammar."""
+
+import re
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+
+from prompts import Prompt
+from reading import Reading
+
+MARKS = ".,:;?!¿¡ "
+SHORT = 2  # words; what a sentence may be given in place of a prompt with no more
+BATCH = 8  # beginnings that are looked at together
+
+Tokens = tuple[int, ...]
+
+
+class Grammar:
+    """Texts by their sounds, as prompts that sound alike cannot be told apart, with the spellings of each."""
+
+    def __init__(self, listed: list[Prompt], reading: Reading, tokens: Callable[[str], Tokens], end: int):
+        self._reading, self._tokens, self._end = reading, tokens, end
+        self._all, self._short = {}, {}
+        for prompt in listed:
+            for texts in [self._all] + [self._short] * is_short(prompt):
+                texts.setdefault(reading.sounds(prompt.text), set()).update(_spellings(prompt))
+
+    def accepts(self, prompt: Prompt, following: Callable, around: tuple[str, str] = ("", "")) -> bool:
+        """Whether the likeliest text is its own: of all prompts' alone, of all short ones' in its sentence.
+
+        `following` tells of beginnings, given the sound, how likely each token is after each of theirs.
+        """
+        before, after = around
+        sounds_of = {
+            (*self._tokens(form), self._end): sounds
+            for sounds, spellings in (self._short if before or after else self._all).items()
+            for spelling in spellings
+            for form in _forms(before, spelling, after)
+        }
+        return sounds_of[likeliest(sounds_of, following)] == self._reading.sounds(prompt.text)
+
+
+def likeliest(texts: Iterable[Tokens], following: Callable) -> Tokens:
+    """The likeliest of all texts: none is likelier than its beginning, so the less likely need no look."""
+    after: dict[Tokens, set[int]] = {}
+    for text in texts:
+        for at, token in enumerate(text):
+            after.setdefault(text[:at], set()).add(token)
+    begun = [(0.0, ())]
+    while (best := begun[0][1]) in after:
+        looked_at = [heappop(begun) for _ in range(min(BATCH, len(begun)))]
+        whole = [each for each in looked_at if each[1] not in after]
+        looked_at = [each for each in looked_at if each[1] in after]
+        paths = [_only_way(text, after) for _, text in looked_at]
+        for (cost, text), path, logs in zip(looked_at, paths, following(paths), strict=True):
+            cost -= sum(logs[at][path[at]] for at in range(len(text), len(path)))
+            for token in after[path]:
+                heappush(begun, (cost - logs[len(path)][token], (*path, token)))
+        for each in whole:
+            heappush(begun, each)
+    return best
+
+
+def _only_way(text: Tokens, after: dict[Tokens, set[int]]) -> Tokens:
+    """As far as it goes on without a choice, but for its end."""
+    while len(after[text]) == 1:
+        longer = (*text, *after[text])
+        if longer not in after:
+            break
+        text = longer
+    return text
+
+
+def is_short(prompt: Prompt) -> bool:
+    return len(prompt.text.split()) <= SHORT
+
+
+def _spellings(prompt: Prompt) -> set[str]:
+    bare = prompt.text.strip(MARKS)
+    return {bare, bare[0].lower() + bare[1:]}
+
+
+def _forms(before: str, text: str, after: str) -> set[str]:
+    """As a sentence, with a full stop and without."""
+    sentence = re.sub(f"[{MARKS}]+", " ", f"{before} {text} {after}") if before or after else text
+    sentence = sentence.strip(MARKS)
+    sentence = f" {sentence[0].upper()}{sentence[1:]}"
+    return {sentence, f"{sentence}."}
