@@ -224,14 +224,8 @@ impl Line {
         self.incoming.thin(thins);
     }
 
-    /// Takes a datagram.
-    pub fn hear(
-        &mut self,
-        datagram: &[u8],
-        from: SocketAddr,
-        now: Instant,
-        out: &mut Outbox,
-    ) -> Ear {
+    /// Takes a datagram. What it brings to a recording waits for [`Line::hand_over`].
+    pub fn hear(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Ear {
         if self.is_mux() && rtcp::is_rtcp(datagram) {
             self.hear_report(datagram, from, now);
             return Ear::AsBefore;
@@ -292,7 +286,7 @@ impl Line {
                 Intake::Recording(recorder, _) => recorder.comfort(packet.payload),
             }
         }
-        self.keep(&packet, speech, now, out);
+        self.keep(&packet, speech, now);
         ear
     }
 
@@ -424,7 +418,7 @@ impl Line {
         }
     }
 
-    fn keep(&mut self, packet: &Packet<'_>, speech: bool, now: Instant, out: &mut Outbox) {
+    fn keep(&mut self, packet: &Packet<'_>, speech: bool, now: Instant) {
         let arrival = match &mut self.intake {
             Intake::Deaf => return,
             Intake::Head(head) => head.push(packet, speech, now),
@@ -435,11 +429,19 @@ impl Line {
             Arrival::Excess => self.counters.excess.add(1),
             Arrival::InOrder | Arrival::Early | Arrival::Duplicate => {}
         }
-        self.hand_over(now, out);
+    }
+
+    /// Gives a recording what its next piece will stand on.
+    pub fn lend(&mut self, out: &mut Outbox) {
+        if let Intake::Recording(recorder, _) = &mut self.intake
+            && recorder.wants_sheet()
+        {
+            recorder.refill(out.sheet());
+        }
     }
 
     /// Hands pieces that are ready to the writer, and ends a recording that has come to its bounds.
-    fn hand_over(&mut self, now: Instant, out: &mut Outbox) {
+    pub fn hand_over(&mut self, now: Instant, out: &mut Outbox) {
         let Intake::Recording(recorder, receipt) = &mut self.intake else { return };
         while let Some(piece) = recorder.pull() {
             // Its end may have been told already: then the disk has failed.

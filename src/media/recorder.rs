@@ -1,7 +1,7 @@
 //! Ordered audio to pieces of a recording, with its end: a limit, a silence, a key.
 //!
 //! G.711 stays encoded here; the writer decodes it. A piece leaves when it is full or old, so
-//! that a crash costs less than half a second.
+//! that a crash costs less than a second.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -55,6 +55,9 @@ pub(super) enum Bound {
 struct Reel {
     rate: u32,
     piece: Option<Track>,
+    /// For the next piece, so that each is not asked of the allocator by one thread and given back
+    /// by another.
+    sheet: Vec<u8>,
     since: Option<Instant>,
     ready: VecDeque<Track>,
     /// Samples recorded so far, and how many there may be.
@@ -62,6 +65,8 @@ struct Reel {
     limit: u64,
     /// Samples of silence at the end, if they are counted.
     quiet: u64,
+    /// So many of them end the recording.
+    silence: u64,
     level: u16,
     adapts: bool,
     meter: Meter,
@@ -116,11 +121,13 @@ impl Recorder {
         let mut tape = Reel {
             rate,
             piece: None,
+            sheet: Vec::new(),
             since: None,
             ready: VecDeque::new(),
             total: 0,
             limit: codec::samples(bounds.limit, rate),
             quiet: 0,
+            silence: bounds.silence.map_or(u64::MAX, |silence| codec::samples(silence, rate)),
             level: bounds.level,
             adapts: bounds.adapts,
             meter: Meter::new(rate),
@@ -186,23 +193,41 @@ impl Recorder {
 
     /// Why the recording must end now, if it must.
     pub fn bound(&self, now: Instant) -> Option<Bound> {
-        if self.tape.total >= self.tape.limit {
-            return Some(Bound::Limit);
+        if self.tape.is_over() {
+            let is_full = self.tape.total >= self.tape.limit;
+            return Some(if is_full { Bound::Limit } else { Bound::Silence });
         }
         let heard = self.jitter.heard().unwrap_or(self.started).max(self.started);
         let unheard = now.saturating_duration_since(heard);
+        if unheard < GRACE {
+            return None;
+        }
         let lasted = now.saturating_duration_since(self.started);
-        if lasted >= self.bounds.limit.saturating_add(GRACE) && unheard >= GRACE {
+        if lasted >= self.bounds.limit.saturating_add(GRACE) {
             return Some(Bound::Limit);
         }
-        let unheard = if unheard < GRACE { Duration::ZERO } else { unheard };
         let quiet = codec::duration(self.tape.quiet, self.tape.rate) + unheard;
         self.bounds.silence.is_some_and(|silence| quiet >= silence).then_some(Bound::Silence)
     }
 
     /// The next piece that is ready to be written.
     pub fn pull(&mut self) -> Option<Track> {
-        self.tape.ready.pop_front()
+        let tape = &mut self.tape;
+        let is_full = |piece: &Track| piece.bytes() > 0 && piece.len() >= full(tape.rate) as u64;
+        if tape.piece.as_ref().is_some_and(is_full) {
+            tape.cut();
+        }
+        tape.ready.pop_front()
+    }
+
+    /// Whether the next audio begins a piece, for which there is no sheet.
+    pub fn wants_sheet(&self) -> bool {
+        self.tape.piece.is_none() && self.tape.sheet.capacity() == 0
+    }
+
+    /// Takes the sheet for the next piece.
+    pub fn refill(&mut self, sheet: Vec<u8>) {
+        self.tape.sheet = sheet;
     }
 
     /// Ends the recording. Says how many of its samples belong to it; the last pieces can still be
@@ -232,6 +257,8 @@ impl Recorder {
 impl Reel {
     fn append(&mut self, heard: Heard<'_>, now: Instant) {
         match heard {
+            // Packets come by the handful: what follows on the end is no part of the recording.
+            _ if self.is_over() => {}
             Heard::Said(audio) => self.take(audio, now),
             // Whatever the room sounds like, nobody speaks.
             Heard::Pause(audio) => {
@@ -252,21 +279,24 @@ impl Reel {
         self.key = None;
         let loudness = audio.loudness();
         self.meter.push_loudness(loudness, samples);
-        let is_quiet = loudness < self.silence();
+        let is_quiet = loudness < self.loud();
         self.quiet = if is_quiet { self.quiet + samples } else { 0 };
-        if !self.piece.as_mut().is_some_and(|piece| piece.push(audio)) {
+        let room = room(self.rate);
+        let fits = |piece: &&mut Track| piece.bytes() == 0 || piece.len() + samples <= room as u64;
+        if !self.piece.as_mut().filter(fits).is_some_and(|piece| piece.push(audio)) {
             self.cut();
-            self.piece = Some(Track::with(audio, full(self.rate)));
+            self.piece = Some(Track::on(std::mem::take(&mut self.sheet), audio, room));
         }
         self.since.get_or_insert(now);
-        let is_full = |piece: &Track| piece.bytes() > 0 && piece.len() >= full(self.rate) as u64;
-        if self.piece.as_ref().is_some_and(is_full) {
-            self.cut();
-        }
+    }
+
+    /// Whether what was said has come to one of the bounds.
+    fn is_over(&self) -> bool {
+        self.total >= self.limit || self.quiet >= self.silence
     }
 
     /// What is less loud is silence: a noisy line is never silent, and yet nobody speaks.
-    fn silence(&self) -> u16 {
+    fn loud(&self) -> u16 {
         if !self.adapts {
             return self.level;
         }
@@ -282,13 +312,20 @@ impl Reel {
 /// How much of what came before a recording belongs to it: as much as a very busy machine may need
 /// to begin one.
 const HEAD: Duration = Duration::from_secs(1);
-/// A piece is full at 0.36 s of a telephone's band, 5,760 bytes of a WAV file, and at 0.24 s of a
-/// wider one. With the patience of the jitter stage a sample is written within half a second.
+/// Samples of a piece that leaves with the handful of packets that filled it: 0.26 s of a telephone's
+/// band, more than one of the longest rounds brings, so that each second round hands a whole piece
+/// over and leaves nothing behind; 0.24 s of a wider band. With the patience of the jitter stage a
+/// sample is written within a second.
 const fn full(rate: u32) -> usize {
-    if rate <= 8000 { 18 * 160 } else { 12 * 320 }
+    if rate <= 8000 { 13 * 160 } else { 12 * 320 }
+}
+/// No piece has more: two of the longest rounds, in 7,680 bytes of a WAV file, and one of a wider
+/// band.
+const fn room(rate: u32) -> usize {
+    if rate <= 8000 { 24 * 160 } else { 12 * 320 }
 }
 /// A piece is old, full or not, when its first sample is.
-const AGE: Duration = Duration::from_millis(300);
+const AGE: Duration = Duration::from_millis(500);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
 /// So much of a silence that ended a recording stays, as in Asterisk.
@@ -366,10 +403,14 @@ mod tests {
     #[test]
     fn pieces_leave_when_full_and_the_rest_at_the_end() {
         let mut caller = caller(60_000, None);
-        caller.says(LOUD, 17);
+        caller.says(LOUD, 12);
         assert_eq!(caller.recorder.pull(), None);
-        caller.says(LOUD, 2);
-        assert_eq!(caller.recorder.pull().unwrap().len(), 2880);
+        caller.says(LOUD, 12);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 24 * 160);
+        assert_eq!(caller.recorder.pull(), None);
+        caller.says(LOUD, 25);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 24 * 160);
+        assert_eq!(caller.recorder.pull(), None);
         assert_eq!(caller.recorded(None).len(), 160);
     }
 
@@ -403,6 +444,19 @@ mod tests {
         caller.says(LOUD, 5);
         caller.says(QUIET, 19);
         assert_eq!(caller.recorder.bound(caller.now), None);
+        caller.says(QUIET, 1);
+        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
+        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+    }
+
+    #[test]
+    fn what_follows_on_a_silence_in_one_handful_of_packets_is_not_recorded() {
+        let mut caller = caller(60_000, Some(400));
+        caller.says(LOUD, 5);
+        caller.says(QUIET, 20);
+        caller.timestamp += 8000;
+        caller.says(LOUD, 3);
+        caller.timestamp += 8000;
         caller.says(QUIET, 1);
         assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
         assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);

@@ -6,7 +6,7 @@
 //!
 //! A call that only records is in no hurry, for the kernel notes when each packet came: its socket
 //! is drained every 60 ms, three packets in one go, which costs little more than one, or every
-//! 140 ms where the thread has many. There is something in nearly each, so nobody asks which. A
+//! 240 ms where the thread has many. There is something in nearly each, so nobody asks which. A
 //! thread whose calls all record sleeps so long.
 
 use std::io;
@@ -418,8 +418,8 @@ const TICK: u64 = 5;
 /// Ticks after which those who are in no hurry are heard: three packets each, as a rule. A key that
 /// ends a recording waits so long at most.
 const UNHURRIED: u64 = 12;
-/// The same where so many lines share a thread: seven packets each, for much less.
-const UNHURRIED_AMONG_MANY: u64 = 28;
+/// The same where so many lines share a thread: twelve packets each, for much less.
+const UNHURRIED_AMONG_MANY: u64 = 48;
 const MANY: usize = 256;
 /// Ticks that are made up for after a stall: 80 ms.
 const CATCH_UP: u64 = 16;

@@ -16,8 +16,17 @@ pub(super) enum Track {
 impl Track {
     /// A piece that begins with this audio, and has room for more.
     pub fn with(audio: Audio<'_>, room: usize) -> Self {
+        Self::on(Vec::new(), audio, room)
+    }
+
+    /// The same; where it is G.711, on a sheet that was used before.
+    pub fn on(mut sheet: Vec<u8>, audio: Audio<'_>, room: usize) -> Self {
         let mut track = match audio {
-            Audio::Law(law, _) => Self::Law(law, Vec::with_capacity(room)),
+            Audio::Law(law, _) => {
+                sheet.clear();
+                sheet.reserve_exact(room);
+                Self::Law(law, sheet)
+            }
             Audio::Linear(_) => Self::Linear(Vec::with_capacity(room)),
             Audio::Silence(_) => Self::Silence(0),
         };

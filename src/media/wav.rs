@@ -79,7 +79,7 @@ pub fn level(path: &Path, target: f32) -> io::Result<()> {
 }
 
 /// A recording that grows. After each `append` the file is a whole WAV file, whose header may not
-/// yet know of the last second: who finds it after a crash goes by its length (see [`repair`]).
+/// yet know of the last seconds: who finds it after a crash goes by its length (see [`repair`]).
 pub(super) struct Tape {
     file: File,
     /// As hound writes it, its two lengths made true by us: hound keeps a buffer for each file, and
@@ -136,7 +136,7 @@ impl Tape {
         }
         self.samples += track.len();
         self.torn = false;
-        if self.samples - self.told >= self.rate.into() {
+        if self.samples - self.told >= TELL * u64::from(self.rate) {
             self.tell()?;
         }
         Ok(self.samples)
@@ -302,6 +302,8 @@ fn plain(error: hound::Error) -> io::Error {
 }
 
 const MOST_CHUNKS: usize = 64;
+/// Seconds after which the header is made true. Each time costs as much as a piece.
+const TELL: u64 = 5;
 /// Octets before the audio of 16-bit PCM, as hound writes it.
 const HEADER: usize = 44;
 /// Bytes of silence that are written at once.
@@ -332,22 +334,22 @@ mod tests {
     #[test]
     fn a_recording_is_playable_at_every_moment() {
         let (file, mut tape) = recording(&[]);
-        // What there is, and what the header knows of: a second at most is missing there.
+        // What there is, and what the header knows of: five seconds at most are missing there.
         let [mut there, mut known] = [vec![], vec![]];
         for n in 0..10 {
             let (track, sample) = match n % 2 {
-                0 => (law(Law::Mu, &[0x80; 2880]), 32_124),
-                _ => (law(Law::A, &[0xd5; 2880]), 8),
+                0 => (law(Law::Mu, &[0x80; 16_000]), 32_124),
+                _ => (law(Law::A, &[0xd5; 16_000]), 8),
             };
             tape.append(&track, &mut vec![]).unwrap();
-            there.extend([sample; 2880]);
+            there.extend([sample; 16_000]);
             if n % 3 == 2 {
                 known.clone_from(&there);
             }
             assert_eq!(played(file.path()), known);
             assert_eq!(info(file.path()).unwrap().samples, there.len() as u64);
         }
-        assert_eq!(tape.finish(u64::MAX).unwrap(), 28_800);
+        assert_eq!(tape.finish(u64::MAX).unwrap(), 160_000);
         assert_eq!(played(file.path()), there);
     }
 

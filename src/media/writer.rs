@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ pub(super) struct Receipt {
 pub(super) struct Outbox {
     writers: Vec<Writer>,
     ledger: Arc<Ledger>,
+    sheets: Vec<Vec<u8>>,
     /// Recordings that are over for us, and by when the writer should have said so.
     finishing: Vec<(Instant, Arc<Receipt>)>,
 }
@@ -68,6 +69,23 @@ struct Ledger {
     recordings: AtomicU64,
     /// Bytes handed over and not yet written.
     owed: AtomicUsize,
+    /// What pieces stood on that are written.
+    sheets: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Ledger {
+    /// Takes sheets back, and keeps no more than so many: after a disk has hung there are more.
+    fn give_back(&self, sheets: &mut Vec<Vec<u8>>, most: usize) {
+        let mut kept = self.sheets.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.append(sheets);
+        kept.truncate(most);
+    }
+
+    fn sheets(&self) -> Vec<Vec<u8>> {
+        let mut kept = self.sheets.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = kept.len().saturating_sub(STACK);
+        kept.split_off(left)
+    }
 }
 
 impl Pool {
@@ -87,7 +105,8 @@ impl Pool {
     pub fn outbox(&self) -> Outbox {
         let writer = |jobs: &SyncSender<_>| Writer { jobs: jobs.clone(), gathered: Vec::new() };
         let writers = self.writers.iter().map(writer).collect();
-        Outbox { writers, ledger: Arc::clone(&self.ledger), finishing: Vec::new() }
+        let ledger = Arc::clone(&self.ledger);
+        Outbox { writers, ledger, sheets: Vec::new(), finishing: Vec::new() }
     }
 }
 
@@ -148,6 +167,14 @@ impl Outbox {
         self.finishing.push((now + DEADLINE, Arc::clone(receipt)));
     }
 
+    /// A sheet for another piece; one of no size if none has come back.
+    pub fn sheet(&mut self) -> Vec<u8> {
+        if self.sheets.is_empty() {
+            self.sheets = self.ledger.sheets();
+        }
+        self.sheets.pop().unwrap_or_default()
+    }
+
     /// Hands over what has been gathered, as far as the writers take it.
     pub fn flush(&mut self) {
         for writer in &mut self.writers {
@@ -204,9 +231,8 @@ impl Outbox {
 
 /// A writer's life.
 fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
-    let (mut tapes, mut desk) = (HashMap::new(), Vec::new());
-    for job in jobs.iter().flatten() {
-        let Job { receipt, deed } = job;
+    let (mut tapes, mut desk, mut sheets) = (HashMap::new(), Vec::new(), Vec::new());
+    for Job { receipt, deed } in jobs.iter().flatten() {
         match deed {
             Deed::Open(open) => match open().and_then(|file| Tape::create(file, receipt.rate)) {
                 Ok(tape) => {
@@ -230,6 +256,12 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
                 }
                 receipt.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
                 ledger.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
+                if let Track::Law(_, sheet) = piece {
+                    sheets.push(sheet);
+                }
+                if sheets.len() >= STACK {
+                    ledger.give_back(&mut sheets, tapes.len());
+                }
             }
             Deed::Finish { keep, ended } => {
                 finish(tapes.remove(&receipt.id), keep, &receipt, ended);
@@ -261,6 +293,8 @@ fn gone() -> io::Error {
 /// Batches that may wait for a writer; one a tick, so half a second of them. More are gathered
 /// where they come from.
 const BATCHES: usize = 128;
+/// So many sheets are given back, or taken, at once.
+const STACK: usize = 32;
 /// A disk may owe a recording 30 s, which are bytes in a telephone's band, and else samples,
 const fn patience(rate: u32) -> usize {
     30 * if rate <= 8000 { 8000 } else { 2 * rate as usize }
@@ -350,6 +384,18 @@ mod tests {
         disk.finish();
         assert_eq!(disk.wait(), Some((patience(8000) as u64 / 2880 * 2880, false)));
         assert_eq!(disk.outbox.ledger.owed.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_pieces_stood_on_is_used_again_and_no_more_of_it_kept_than_is_needed() {
+        let mut disk = disk(Box::new(tempfile::tempfile));
+        for _ in 0..2 * STACK {
+            assert!(disk.write(80));
+        }
+        disk.finish();
+        assert_eq!(disk.wait(), Some((2 * STACK as u64 * 80, false)));
+        assert_eq!(disk.outbox.sheet().capacity(), 80);
+        assert_eq!(disk.outbox.sheet().capacity(), 0, "one recording needs one");
     }
 
     #[test]

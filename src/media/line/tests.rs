@@ -41,7 +41,9 @@ impl Call {
         datagram.extend(payload);
         self.sequence += 1;
         self.now += Duration::from_millis(20);
-        self.line.hear(&datagram, phone(), self.now, &mut self.outbox)
+        let ear = self.line.hear(&datagram, phone(), self.now);
+        self.line.hand_over(self.now, &mut self.outbox);
+        ear
     }
 
     /// Sends the frame that is due, and says its length, marker and payload type.
@@ -182,7 +184,7 @@ fn reports_go_where_the_description_says_until_the_source_shows_otherwise() {
     for sequence in 1..=2 {
         let datagram = [0x80, 0, 0, sequence, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
         let from = "192.0.2.1:6000".parse().unwrap();
-        call.line.hear(&datagram, from, call.now, &mut call.outbox);
+        call.line.hear(&datagram, from, call.now);
     }
     assert_eq!(target(&call), "192.0.2.1:6001");
     let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
@@ -199,8 +201,8 @@ fn reports_among_the_audio_are_told_apart_where_that_was_agreed() {
     assert_eq!(call.line.report_target(), Some((Rtcp::Mux, phone())));
     call.hears(0, &[0xff; 160]);
     let report = [0x80, 201, 0, 1, 0, 0, 0, 1];
-    call.line.hear(&report, phone(), call.now, &mut call.outbox);
-    call.line.hear(&[0x80, 201, 0, 9], phone(), call.now, &mut call.outbox);
+    call.line.hear(&report, phone(), call.now);
+    call.line.hear(&[0x80, 201, 0, 9], phone(), call.now);
     assert_eq!(call.counts(), [1, 0, 0]);
     assert_eq!(call.line.counters.malformed.count(), 1);
 }
@@ -264,7 +266,8 @@ proptest::proptest! {
             datagram.extend([0, 0, 0, u8::from(millis == 0)]);
             datagram.extend(rest);
             call.now += Duration::from_millis(millis);
-            call.line.hear(&datagram, phone(), call.now, &mut call.outbox);
+            call.line.hear(&datagram, phone(), call.now);
+            call.line.hand_over(call.now, &mut call.outbox);
             call.line.tick(call.now, &mut call.outbox);
             recorded = recorded.max(call.outbox.gathered());
         }
