@@ -338,11 +338,11 @@ mod tests {
         let [mut there, mut known] = [vec![], vec![]];
         for n in 0..10 {
             let (track, sample) = match n % 2 {
-                0 => (law(Law::Mu, &[0x80; 16_000]), 32_124),
-                _ => (law(Law::A, &[0xd5; 16_000]), 8),
+                0 => (law(Law::Mu, &vec![0x80; 16_000]), 32_124),
+                _ => (law(Law::A, &vec![0xd5; 16_000]), 8),
             };
             tape.append(&track, &mut vec![]).unwrap();
-            there.extend([sample; 16_000]);
+            there.extend(vec![sample; 16_000]);
             if n % 3 == 2 {
                 known.clone_from(&there);
             }
