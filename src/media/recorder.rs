@@ -281,11 +281,10 @@ impl Reel {
         self.meter.push_loudness(loudness, samples);
         let is_quiet = loudness < self.loud();
         self.quiet = if is_quiet { self.quiet + samples } else { 0 };
-        let room = room(self.rate);
-        let fits = |piece: &&mut Track| piece.bytes() == 0 || piece.len() + samples <= room as u64;
+        let fits = |piece: &&mut Track| piece.bytes() == 0 || piece.len() + samples <= ROOM as u64;
         if !self.piece.as_mut().filter(fits).is_some_and(|piece| piece.push(audio)) {
             self.cut();
-            self.piece = Some(Track::on(std::mem::take(&mut self.sheet), audio, room));
+            self.piece = Some(Track::on(std::mem::take(&mut self.sheet), audio, ROOM));
         }
         self.since.get_or_insert(now);
     }
@@ -319,11 +318,9 @@ const HEAD: Duration = Duration::from_secs(1);
 const fn full(rate: u32) -> usize {
     if rate <= 8000 { 13 * 160 } else { 12 * 320 }
 }
-/// No piece has more: two of the longest rounds, in 7,680 bytes of a WAV file, and one of a wider
-/// band.
-const fn room(rate: u32) -> usize {
-    if rate <= 8000 { 24 * 160 } else { 12 * 320 }
-}
+/// Samples that no piece exceeds: two of the longest rounds of a telephone's band, in 7,680 bytes of
+/// a WAV file, and one of a wider band.
+const ROOM: usize = 24 * 160;
 /// A piece is old, full or not, when its first sample is.
 const AGE: Duration = Duration::from_millis(500);
 /// So much of a key's tone may have been recorded before the key was known.
