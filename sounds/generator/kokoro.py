@@ -6,6 +6,7 @@ English one make none: theirs is the second of two sentences, with a pause that 
 """
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -16,6 +17,7 @@ import audio
 from models import Models
 
 SPEED = 0.95
+OWN_SPEED = re.compile(r"(?:(\d\.\d+) ?)?(.*)")  # a prompt's
 SHORT = 12  # phonemes; a prompt with no more needs its neighbours
 PAUSE = 0.15  # seconds; the least that must part it from them
 PAUSE_WITHIN = 0.09  # where its voice stays up
@@ -72,9 +74,13 @@ class Kokoro:
         self._voice = voice
         self._g2p = g2p
         self._short = short
+        self._speed = SPEED
         self._styles = {}
 
     def say(self, text: str, phonemes: str | None = None, voice: str | None = None) -> np.ndarray:
+        """The third column holds a speed, phonemes, or both."""
+        speed, phonemes = OWN_SPEED.fullmatch(phonemes or "").groups()
+        self._speed = float(speed or SPEED)
         phonemes = phonemes or self._g2p(text)
         if phonemes[-1] not in ".,?!":
             phonemes += text[-1] if text[-1] in ".,?!" else "."
@@ -118,7 +124,7 @@ class Kokoro:
         inputs = {
             "tokens": np.array([[0, *tokens, 0]], np.int64),
             "style": style[len(tokens)],
-            "speed": np.array([SPEED], np.float32),
+            "speed": np.array([self._speed], np.float32),
             "more": more,
         }
         speech, durations = self._session.run(["audio", STRETCHED], inputs)

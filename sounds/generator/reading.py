@@ -6,6 +6,7 @@ compared by their sounds, as espeak-ng would say them.
 
 import difflib
 import re
+from functools import partial
 
 import espeak
 from prompts import Prompt
@@ -35,6 +36,11 @@ class Reading:
         texts = {prompt.name: prompt.text.strip(".,") for prompt in listed}
         self._numbers = {name.removeprefix("digits/"): text for name, text in texts.items()
                          if re.fullmatch(r"digits/\d+", name)}
+        self._before_noun = {
+            gender: {name[len("digits/"):-1]: text for name, text in texts.items()
+                     if re.fullmatch(rf"digits/\d+{gender}", name)}
+            for gender in "MF"
+        }
         self._ordinals = {name.removeprefix("digits/h-"): text for name, text in texts.items()
                           if name.startswith("digits/h-")}
         self._thousand = texts.get("digits/thousand", "")
@@ -44,7 +50,8 @@ class Reading:
         if self._language == "en":
             return float(words(said) == words(heard))
         sounds = self._sounds(said, str)
-        readings = (self._sounds(heard, read) for read in (self._cardinal, self._digits, self._clock))
+        reads = (self._cardinal, self._digits, self._clock, partial(self._counted, "M"), partial(self._counted, "F"))
+        readings = (self._sounds(heard, read) for read in reads)
         return max(1.0 if sounds == other else min(0.999, difflib.SequenceMatcher(None, sounds, other).ratio())
                    for other in readings)
 
@@ -62,6 +69,11 @@ class Reading:
 
     def _digits(self, text: str) -> str:
         return re.sub(r"\d", lambda found: f" {self._numbers[found[0]]} ", text)
+
+    def _counted(self, gender: str, text: str) -> str:
+        """With numbers as they are said before a noun: `51 minutos` is heard for `cincuenta y un minutos`."""
+        own = self._before_noun[gender]
+        return self._cardinal(re.sub(r"\d+", lambda found: own.get(found[0], found[0]), text))
 
     def _clock(self, text: str) -> str:
         """With times of day and, where a language says them of days, with ordinals."""
