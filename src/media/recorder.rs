@@ -70,7 +70,7 @@ struct Reel {
     level: u16,
     adapts: bool,
     meter: Meter,
-    /// Where the last key was pressed, until something else is said.
+    /// Where the last key was pressed, until more is said.
     key: Option<u64>,
 }
 
@@ -143,6 +143,10 @@ impl Recorder {
 
     pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
         let Self { jitter, hearing, tape, .. } = self;
+        // Packets come by the handful: what follows on the end is no part of the recording.
+        if tape.is_over() {
+            return Arrival::InOrder;
+        }
         jitter.push(packet, audio, now, &mut |stretch| {
             hearing.hear(&stretch, &mut |heard| tape.append(heard, now));
         })
@@ -153,8 +157,8 @@ impl Recorder {
         self.hearing.comfort(payload);
     }
 
-    /// A key was pressed at this RTP time, or now. If nothing is said after it, it ends the
-    /// recording, and what was recorded of its tone is cut off.
+    /// A key was pressed at this RTP time, or now. If the recording is stopped soon after, it ends
+    /// there, and what was recorded of its tone is cut off.
     pub fn key(&mut self, timestamp: Option<u32>) {
         let behind = timestamp.and_then(|timestamp| self.jitter.behind(timestamp)).unwrap_or(0);
         if behind <= codec::samples(TONE, self.hearing.codec().clock()) {
@@ -222,7 +226,8 @@ impl Recorder {
 
     /// Whether the next audio begins a piece, for which there is no sheet.
     pub fn wants_sheet(&self) -> bool {
-        self.tape.piece.is_none() && self.tape.sheet.capacity() == 0
+        let encoded = matches!(self.hearing.codec(), Codec::Pcmu | Codec::Pcma);
+        encoded && self.tape.piece.is_none() && self.tape.sheet.capacity() == 0
     }
 
     /// Takes the sheet for the next piece.
@@ -257,8 +262,6 @@ impl Recorder {
 impl Reel {
     fn append(&mut self, heard: Heard<'_>, now: Instant) {
         match heard {
-            // Packets come by the handful: what follows on the end is no part of the recording.
-            _ if self.is_over() => {}
             Heard::Said(audio) => self.take(audio, now),
             // Whatever the room sounds like, nobody speaks.
             Heard::Pause(audio) => {
@@ -276,7 +279,8 @@ impl Reel {
             return;
         }
         self.total += samples;
-        self.key = None;
+        let after = codec::samples(AFTER_KEY, self.rate);
+        self.key = self.key.filter(|key| self.total <= key + after);
         let loudness = audio.loudness();
         self.meter.push_loudness(loudness, samples);
         let is_quiet = loudness < self.loud();
@@ -284,7 +288,9 @@ impl Reel {
         let fits = |piece: &&mut Track| piece.bytes() == 0 || piece.len() + samples <= ROOM as u64;
         if !self.piece.as_mut().filter(fits).is_some_and(|piece| piece.push(audio)) {
             self.cut();
-            self.piece = Some(Track::on(std::mem::take(&mut self.sheet), audio, ROOM));
+            let encoded = matches!(audio, Audio::Law(..));
+            let sheet = if encoded { std::mem::take(&mut self.sheet) } else { Vec::new() };
+            self.piece = Some(Track::on(sheet, audio, ROOM));
         }
         self.since.get_or_insert(now);
     }
@@ -325,6 +331,9 @@ const ROOM: usize = 24 * 160;
 const AGE: Duration = Duration::from_millis(500);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
+/// So much may come after a key that ends the recording until the recording is stopped: a round of
+/// the media thread. If more comes, the key was none that ends it.
+const AFTER_KEY: Duration = Duration::from_millis(300);
 /// So much of a silence that ended a recording stays, as in Asterisk.
 const TAIL: Duration = Duration::from_millis(200);
 /// No noise is louder than this; a caller who speaks without a pause is.
@@ -451,12 +460,25 @@ mod tests {
         let mut caller = caller(60_000, Some(400));
         caller.says(LOUD, 5);
         caller.says(QUIET, 20);
-        caller.timestamp += 8000;
         caller.says(LOUD, 3);
         caller.timestamp += 8000;
+        caller.now += Duration::from_secs(1);
         caller.says(QUIET, 1);
         assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
         assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+    }
+
+    #[test]
+    fn what_was_lost_before_a_word_is_no_evidence_of_silence() {
+        let mut caller = caller(60_000, Some(400));
+        caller.says(LOUD, 5);
+        caller.says(QUIET, 15);
+        caller.sequence += 25;
+        caller.timestamp += 25 * 160;
+        caller.now += Duration::from_millis(500);
+        caller.says(LOUD, 10);
+        assert_eq!(caller.recorder.bound(caller.now), None);
+        assert_eq!(caller.recorded(None).len(), 55 * 160);
     }
 
     #[test]
@@ -531,9 +553,20 @@ mod tests {
         caller.recorder.key(Some(caller.timestamp));
         caller.sends(&[5, 10, 0, 160], false);
         caller.timestamp += 160;
-        caller.says(LOUD, 1);
-        let expected = [[LOUD; 160], [LOUD; 160], [QUIET; 160], [LOUD; 160]].concat();
+        caller.says(LOUD, 15);
+        let expected = [&[LOUD; 320][..], &[QUIET; 160], &[LOUD; 15 * 160]].concat();
         assert_eq!(caller.recorded(None), expected);
+    }
+
+    #[test]
+    fn what_comes_with_the_handful_of_a_key_that_ends_the_recording_is_cut() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 2);
+        caller.recorder.key(Some(caller.timestamp));
+        caller.sends(&[11, 10, 0, 160], false);
+        caller.timestamp += 160;
+        caller.says(0x33, 10);
+        assert_eq!(caller.recorded(None), [LOUD; 320]);
     }
 
     #[test]

@@ -416,9 +416,9 @@ impl Shard {
 /// Milliseconds of a tick.
 const TICK: u64 = 5;
 /// Ticks after which those who are in no hurry are heard: three packets each, as a rule. A key that
-/// ends a recording waits so long at most.
+/// ends a recording waits so long at most,
 const UNHURRIED: u64 = 12;
-/// The same where so many lines share a thread: twelve packets each, for much less.
+/// or so long where so many lines share a thread: twelve packets each, for much less.
 const UNHURRIED_AMONG_MANY: u64 = 48;
 const MANY: usize = 256;
 /// Ticks that are made up for after a stall: 80 ms.

@@ -43,11 +43,20 @@ impl Track {
         }
     }
 
-    /// What it takes of memory.
+    /// How much of it is held rather than told.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Law(_, bytes) => bytes.len(),
             Self::Linear(samples) => samples.len() * 2,
+            Self::Silence(_) => 0,
+        }
+    }
+
+    /// What it takes of memory, full or not.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Law(_, bytes) => bytes.capacity(),
+            Self::Linear(samples) => samples.capacity() * 2,
             Self::Silence(_) => 0,
         }
     }

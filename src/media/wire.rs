@@ -96,8 +96,12 @@ impl Wire {
         self.line.lend(outbox);
         for _ in 0..most.div_ceil(HANDFUL) {
             let fetched = match self.reach {
-                Reach::Source(from) => post.fetch_from(from, &self.pair.rtp, moment),
-                Reach::Anyone | Reach::SourceNow => post.fetch(&self.pair.rtp, moment),
+                Reach::Source(from) if self.patience == Patience::Round => {
+                    post.fetch_from(from, &self.pair.rtp, moment)
+                }
+                Reach::Anyone | Reach::SourceNow | Reach::Source(_) => {
+                    post.fetch(&self.pair.rtp, moment)
+                }
             };
             match fetched {
                 Ok(count) => {
@@ -114,8 +118,9 @@ impl Wire {
                         now = at;
                     }
                     self.line.hand_over(now, outbox);
-                    if count < HANDFUL {
-                        return self.emptied(before);
+                    // An error ends a handful too: it does not prove that nothing is left.
+                    if count < HANDFUL && self.reach != Reach::SourceNow {
+                        return;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -342,7 +347,7 @@ pub(super) fn readable(index: usize, is_rtcp: u64) -> EpollEvent {
 pub(super) const MOST_PACKETS: usize = 32;
 /// No more come to a line in one tick unless something is wrong,
 const FEW_PACKETS: usize = 4;
-/// and in one round: twice what comes of a sender of 10 ms.
+/// and in one round: more than twice what comes of a sender of 10 ms.
 const MANY_PACKETS: usize = 64;
 /// All that such a socket can hold.
 pub(super) const ALL: usize = 1024;

@@ -78,11 +78,16 @@ impl Ledger {
     fn give_back(&self, sheets: &mut Vec<Vec<u8>>, most: usize) {
         let mut kept = self.sheets.lock().unwrap_or_else(PoisonError::into_inner);
         kept.append(sheets);
-        kept.truncate(most);
+        let more = kept.len().min(most);
+        let surplus = kept.split_off(more);
+        // It is freed while nobody waits.
+        drop(kept);
+        drop(surplus);
     }
 
+    /// Some sheets, if there are any and no writer is at them.
     fn sheets(&self) -> Vec<Vec<u8>> {
-        let mut kept = self.sheets.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(mut kept) = self.sheets.try_lock() else { return Vec::new() };
         let left = kept.len().saturating_sub(STACK);
         kept.split_off(left)
     }
@@ -95,7 +100,7 @@ impl Pool {
             let (sender, jobs) = sync_channel(BATCHES);
             let ledger = Arc::clone(&ledger);
             let thread = thread::Builder::new().name(format!("writer-{n}"));
-            thread.spawn(move || write(&jobs, &ledger))?;
+            thread.spawn(move || write(&jobs, &ledger, writers))?;
             Ok(sender)
         };
         let writers = (0..writers.max(1)).map(start).collect::<io::Result<_>>()?;
@@ -148,7 +153,7 @@ impl Outbox {
 
     /// Hands a piece over. False if the recording is over because the disk owes too much.
     pub fn write(&mut self, receipt: &Arc<Receipt>, piece: Track, now: Instant) -> bool {
-        let bytes = piece.bytes();
+        let bytes = piece.memory();
         let owed = receipt.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let in_all = self.ledger.owed.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if owed <= patience(receipt.rate) && in_all <= MEMORY {
@@ -230,7 +235,7 @@ impl Outbox {
 }
 
 /// A writer's life.
-fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
+fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger, writers: usize) {
     let (mut tapes, mut desk, mut sheets) = (HashMap::new(), Vec::new(), Vec::new());
     for Job { receipt, deed } in jobs.iter().flatten() {
         match deed {
@@ -254,13 +259,14 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger) {
                         }
                     }
                 }
-                receipt.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
-                ledger.owed.fetch_sub(piece.bytes(), Ordering::Relaxed);
+                receipt.owed.fetch_sub(piece.memory(), Ordering::Relaxed);
+                ledger.owed.fetch_sub(piece.memory(), Ordering::Relaxed);
                 if let Track::Law(_, sheet) = piece {
                     sheets.push(sheet);
                 }
                 if sheets.len() >= STACK {
-                    ledger.give_back(&mut sheets, tapes.len());
+                    // Each recording needs one, and each writer has its share of them.
+                    ledger.give_back(&mut sheets, tapes.len() * writers);
                 }
             }
             Deed::Finish { keep, ended } => {
