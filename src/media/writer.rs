@@ -265,8 +265,9 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger, writers: usize) {
                     sheets.push(sheet);
                 }
                 if sheets.len() >= STACK {
-                    // Each recording needs one, and each writer has its share of them.
-                    ledger.give_back(&mut sheets, tapes.len() * writers);
+                    // Each writer has its share of the recordings, and half of them begin a piece
+                    // in one of the longest rounds.
+                    ledger.give_back(&mut sheets, (tapes.len() * writers).div_ceil(2));
                 }
             }
             Deed::Finish { keep, ended } => {
