@@ -33,7 +33,7 @@ import prompts
 from listener import How, Listener
 from models import Models
 from prompts import Prompt
-from reading import words
+from reading import Reading
 
 if TYPE_CHECKING:
     from ear import Ear
@@ -99,6 +99,7 @@ def check(prompt: Prompt, language: str, listener: Listener | None) -> tuple[lis
 def sentence_faults(listed: list[Prompt], language: str, ear: "Ear") -> list[str]:
     """What is not understood of the sentences made of prompts."""
     by_name = {prompt.name: prompt for prompt in listed}
+    reading = Reading(language, listed)
     found = []
     for sentence in SENTENCES:
         names = [
@@ -107,7 +108,7 @@ def sentence_faults(listed: list[Prompt], language: str, ear: "Ear") -> list[str
         ]
         heard = ear.hear(np.concatenate([audio.read(by_name[name].path(language)) for name in names]))
         said = " ".join(by_name[name].text for name in names)
-        if words(heard) != words(said):
+        if reading.likeness(said, heard) < 1:
             found.append(f"{sentence}: said {said!r}, heard {heard!r}")
     return found
 

@@ -48,7 +48,7 @@ class Reading:
     def likeness(self, said: str, heard: str) -> float:
         """1.0 for the same words, or, where they are not English, the same sounds in their order."""
         if self._language == "en":
-            return float(words(said) == words(heard))
+            return float(words(said) in (words(heard), words(self._in_english(heard))))
         sounds = self._sounds(said, str)
         reads = (self._cardinal, self._digits, self._clock, partial(self._counted, "M"), partial(self._counted, "F"))
         readings = (self._sounds(heard, read) for read in reads)
@@ -58,6 +58,12 @@ class Reading:
     def sounds(self, said: str) -> str:
         """The same for texts that cannot be told apart."""
         return words(said) if self._language == "en" else self._sounds(said, str)
+
+    def _in_english(self, text: str) -> str:
+        """With `14th`, `28` and `pm` as they are said."""
+        text = re.sub(r"\b([ap])m\b", r"\1 m", text)
+        ordinals = re.sub(r"(\d+)(?:st|nd|rd|th)\b", lambda found: self._ordinals.get(found[1], found[0]), text)
+        return re.sub(r"\d+", lambda found: f" {self._numbers.get(found[0], found[0])} ", ordinals)
 
     def _sounds(self, text: str, read) -> str:
         """The phonemes of a text, with its figures read by `read`."""
