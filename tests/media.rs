@@ -130,6 +130,33 @@ async fn strangers_are_neither_heard_nor_answered() {
 }
 
 #[tokio::test]
+async fn what_strangers_sent_before_the_caller_was_known_stays_theirs() {
+    let (media, caller, stranger) = (media(), Caller::new(), Caller::new());
+    let mut port = media.open().unwrap();
+    caller.answered_by(&mut port, Codec::Pcmu);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    record(&mut port, take(file.path())).await;
+    // Never two in sequence, which would prove a source; keys among them; the caller's own SSRC.
+    let shout = |numbers: std::ops::Range<u16>| {
+        for n in numbers {
+            stranger.send(&port, 4 * n, 99);
+            let mut key = Caller::header(101, 4 * n + 2, 160 * u32::from(n));
+            key.extend([5, 0x8a, 3, 32]);
+            stranger.socket.send_to(&key, port_address(&port)).unwrap();
+        }
+    };
+    shout(0..20);
+    caller.send(&port, 0, 0);
+    shout(20..60);
+    caller.talk(&port, 1, 1..10);
+    port.stop_recording();
+    // Another event, a key, would come before it.
+    expect_recorded(&mut port).await;
+    let expected: Vec<i16> = (0..10).flat_map(|n| [Caller::sample(n); 160]).collect();
+    assert_eq!(samples(file.path()), expected);
+}
+
+#[tokio::test]
 async fn a_flood_on_one_port_does_not_starve_another() {
     let (media, caller, other, flood) = (media(), Caller::new(), Caller::new(), Caller::new());
     let (mut port, mut flooded) = (media.open().unwrap(), media.open().unwrap());

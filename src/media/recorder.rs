@@ -210,8 +210,8 @@ impl Recorder {
         if lasted >= self.bounds.limit.saturating_add(GRACE) {
             return Some(Bound::Limit);
         }
-        let quiet = codec::duration(self.tape.quiet, self.tape.rate) + unheard;
-        self.bounds.silence.is_some_and(|silence| quiet >= silence).then_some(Bound::Silence)
+        let quiet = self.tape.quiet + codec::samples(unheard, self.tape.rate);
+        (quiet >= self.tape.silence).then_some(Bound::Silence)
     }
 
     /// The next piece that is ready to be written.
@@ -381,6 +381,12 @@ mod tests {
             self.now += Duration::from_millis(20);
         }
 
+        /// The recording ends by itself, with so many samples.
+        fn ends(&mut self, bound: Bound) -> usize {
+            assert_eq!(self.recorder.bound(self.now), Some(bound));
+            self.recorded(Some(bound)).len()
+        }
+
         fn recorded(&mut self, bound: Option<Bound>) -> Vec<u8> {
             let keep = self.recorder.finish(bound, self.now);
             let pieces = std::iter::from_fn(|| self.recorder.pull());
@@ -432,8 +438,7 @@ mod tests {
     fn the_limit_is_exact() {
         let mut caller = caller(50, None);
         caller.says(LOUD, 4);
-        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Limit));
-        assert_eq!(caller.recorded(Some(Bound::Limit)).len(), 400);
+        assert_eq!(caller.ends(Bound::Limit), 400);
     }
 
     #[test]
@@ -451,8 +456,7 @@ mod tests {
         caller.says(QUIET, 19);
         assert_eq!(caller.recorder.bound(caller.now), None);
         caller.says(QUIET, 1);
-        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
-        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+        assert_eq!(caller.ends(Bound::Silence), 5 * 160 + 1600);
     }
 
     #[test]
@@ -464,8 +468,7 @@ mod tests {
         caller.timestamp += 8000;
         caller.now += Duration::from_secs(1);
         caller.says(QUIET, 1);
-        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
-        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 5 * 160 + 1600);
+        assert_eq!(caller.ends(Bound::Silence), 5 * 160 + 1600);
     }
 
     #[test]
@@ -493,8 +496,7 @@ mod tests {
         }
         assert_eq!(caller.recorder.bound(caller.now), None);
         caller.says(noise, 40);
-        assert_eq!(caller.recorder.bound(caller.now), Some(Bound::Silence));
-        assert_eq!(caller.recorded(Some(Bound::Silence)).len(), 90 * 160 + 1600);
+        assert_eq!(caller.ends(Bound::Silence), 90 * 160 + 1600);
     }
 
     #[test]
