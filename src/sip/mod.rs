@@ -258,7 +258,7 @@ impl Refer {
     }
 }
 
-/// What happens in a dialog.
+/// What happens in a dialog. The large ones are boxed: each call has room for many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The ACK for our 2xx came, with the answer if the offer was ours. A re-INVITE is confirmed
@@ -271,9 +271,9 @@ pub enum Event {
     Info { content_type: String, body: Vec<u8> },
     /// The call was transferred: P-Asserted-Identity or Remote-Party-ID of a request within the
     /// dialog names somebody else than before.
-    Identity(Party),
+    Identity(Box<Party>),
     /// The other side wants the call to go on elsewhere: waits for `transfer` or `decline`.
-    Refer(Refer),
+    Refer(Box<Refer>),
     /// What the other side thinks of our wish that it call somebody else (`refer`).
     Referred { accepted: bool },
     /// There it was answered, with this description: waits for `take` or `leave`.

@@ -79,7 +79,7 @@ impl Endpoint {
         let Wish { target, replaces } = wish;
         let stage = Stage::Asked(Box::new(Wanted { pending, target, replaces, by }));
         call.transfer = Some(Transfer { ticket, stage, told: 0 });
-        self.tell(key, Event::Refer(refer));
+        self.tell(key, Event::Refer(Box::new(refer)));
     }
 
     /// 603: the owner does not want it.
@@ -144,7 +144,7 @@ impl Endpoint {
         self.calls.insert(key, new);
         self.look_again(now, key);
         if let Some(name) = party {
-            self.tell(key, Event::Identity(Party { name, privacy: false, source }));
+            self.tell(key, Event::Identity(Box::new(Party { name, privacy: false, source })));
         }
         true
     }

@@ -218,7 +218,7 @@ impl Endpoint {
         if call.party.as_ref() != Some(&name) {
             call.party = Some(name.clone());
             let source = arrival.flow.remote.ip();
-            self.tell(key, Event::Identity(Party { name, privacy, source }));
+            self.tell(key, Event::Identity(Box::new(Party { name, privacy, source })));
         }
     }
 
