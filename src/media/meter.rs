@@ -43,6 +43,9 @@ struct Noise {
     least: [f64; WINDOWS],
     window: usize,
     frames: u32,
+    /// The least of all windows, also as the mean of the absolute samples.
+    power: f64,
+    loudness: u16,
 }
 
 impl Meter {
@@ -108,14 +111,7 @@ impl Meter {
 
     /// How loud the line's own noise is: the mean of the absolute samples.
     pub fn noise(&self) -> u16 {
-        let least = self.noise.least.iter().copied().fold(f64::INFINITY, f64::min);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a float is clipped, which is wanted"
-        )]
-        let noise = (least / SINE).sqrt() as u16;
-        if least.is_finite() { noise } else { 0 }
+        self.noise.loudness
     }
 
     fn hear(&mut self, power: f64) {
@@ -144,11 +140,13 @@ impl Meter {
 
 impl Noise {
     fn new() -> Self {
-        Self { least: [f64::INFINITY; WINDOWS], window: 0, frames: 0 }
+        let least = [f64::INFINITY; WINDOWS];
+        Self { least, window: 0, frames: 0, power: f64::INFINITY, loudness: 0 }
     }
 
     fn hear(&mut self, power: f64) -> f64 {
-        if self.frames == WINDOW {
+        let turns = self.frames == WINDOW;
+        if turns {
             self.frames = 0;
             self.window = (self.window + 1) % WINDOWS;
             self.least[self.window] = power;
@@ -156,8 +154,22 @@ impl Noise {
         self.frames += 1;
         let least = &mut self.least[self.window];
         *least = least.min(power);
-        self.least.iter().copied().fold(f64::INFINITY, f64::min)
+        // Few frames change it, and a root costs as much as the rest of a frame.
+        if turns || power < self.power {
+            self.power = self.least.iter().copied().fold(f64::INFINITY, f64::min);
+            self.loudness = loudness(self.power);
+        }
+        self.power
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float is clipped, which is wanted"
+)]
+fn loudness(power: f64) -> u16 {
+    (power / SINE).sqrt() as u16
 }
 
 const FRAMES_PER_SECOND: u32 = 50;
