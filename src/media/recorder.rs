@@ -12,6 +12,7 @@ use super::jitter::{Arrival, Jitter};
 use super::meter::Meter;
 use super::rtp::Packet;
 use super::track::Track;
+use super::wav;
 
 /// What has been said since the last sound ended, in case a recording begins: a caller who speaks
 /// at once into the beep's end loses nothing.
@@ -82,13 +83,13 @@ impl Head {
 
     pub fn push(&mut self, packet: &Packet<'_>, audio: bool, now: Instant) -> Arrival {
         let Self { jitter, hearing, kept } = self;
-        let (full, head) = (full(hearing.rate()), codec::samples(HEAD, hearing.rate()));
+        let (part, head) = (part(hearing.rate()), codec::samples(HEAD, hearing.rate()));
         let arrival = jitter.push(packet, audio, now, &mut |stretch| {
             hearing.hear(&stretch, &mut |heard| {
                 let (Heard::Said(audio) | Heard::Pause(audio)) = heard;
-                let last = kept.back_mut().filter(|last| last.len() < full as u64);
+                let last = kept.back_mut().filter(|last| last.len() < part as u64);
                 if !last.is_some_and(|last| last.push(audio)) {
-                    kept.push_back(Track::with(audio, full));
+                    kept.push_back(Track::with(audio, part));
                 }
             });
         });
@@ -216,18 +217,14 @@ impl Recorder {
 
     /// The next piece that is ready to be written.
     pub fn pull(&mut self) -> Option<Track> {
-        let tape = &mut self.tape;
-        let is_full = |piece: &Track| piece.bytes() > 0 && piece.len() >= full(tape.rate) as u64;
-        if tape.piece.as_ref().is_some_and(is_full) {
-            tape.cut();
-        }
-        tape.ready.pop_front()
+        self.tape.ready.pop_front()
     }
 
-    /// Whether the next audio begins a piece, for which there is no sheet.
+    /// Whether the next handful of packets begins a piece, for which there is no sheet.
     pub fn wants_sheet(&self) -> bool {
         let encoded = matches!(self.hearing.codec(), Codec::Pcmu | Codec::Pcma);
-        encoded && self.tape.piece.is_none() && self.tape.sheet.capacity() == 0
+        let begins = self.tape.piece.is_none() || wav::left_in_block(self.tape.total) < SOON;
+        encoded && begins && self.tape.sheet.capacity() == 0
     }
 
     /// Takes the sheet for the next piece.
@@ -278,21 +275,38 @@ impl Reel {
         if samples == 0 {
             return;
         }
-        self.total += samples;
-        let after = codec::samples(AFTER_KEY, self.rate);
-        self.key = self.key.filter(|key| self.total <= key + after);
+        self.lay(audio, now);
+        let after = || codec::samples(AFTER_KEY, self.rate);
+        self.key = self.key.filter(|key| self.total <= key + after());
         let loudness = audio.loudness();
         self.meter.push_loudness(loudness, samples);
         let is_quiet = loudness < self.loud();
         self.quiet = if is_quiet { self.quiet + samples } else { 0 };
-        let fits = |piece: &&mut Track| piece.bytes() == 0 || piece.len() + samples <= ROOM as u64;
-        if !self.piece.as_mut().filter(fits).is_some_and(|piece| piece.push(audio)) {
-            self.cut();
-            let encoded = matches!(audio, Audio::Law(..));
-            let sheet = if encoded { std::mem::take(&mut self.sheet) } else { Vec::new() };
-            self.piece = Some(Track::on(sheet, audio, ROOM));
+    }
+
+    /// Adds audio to the piece that grows, which ends where a block of the file does.
+    fn lay(&mut self, audio: Audio<'_>, now: Instant) {
+        let mut rest = audio;
+        while rest.len() > 0 {
+            let room = match rest {
+                Audio::Law(..) | Audio::Linear(_) => wav::left_in_block(self.total),
+                // However long, it takes no memory.
+                Audio::Silence(samples) => samples + 1,
+            };
+            let fits = rest.first(room);
+            if !self.piece.as_mut().is_some_and(|piece| piece.push(fits)) {
+                self.cut();
+                let encoded = matches!(fits, Audio::Law(..));
+                let sheet = if encoded { std::mem::take(&mut self.sheet) } else { Vec::new() };
+                self.piece = Some(Track::on(sheet, fits, wav::BLOCK));
+                self.since = Some(now);
+            }
+            self.total += fits.len();
+            if fits.len() == room {
+                self.cut();
+            }
+            rest = rest.last(rest.len() - fits.len());
         }
-        self.since.get_or_insert(now);
     }
 
     /// Whether what was said has come to one of the bounds.
@@ -317,18 +331,15 @@ impl Reel {
 /// How much of what came before a recording belongs to it: as much as a very busy machine may need
 /// to begin one.
 const HEAD: Duration = Duration::from_secs(1);
-/// Samples of a piece that leaves with the handful of packets that filled it: 0.26 s of a telephone's
-/// band, more than one of the longest rounds brings, so that each second round hands a whole piece
-/// over and leaves nothing behind; 0.24 s of a wider band. With the patience of the jitter stage a
-/// sample is written within a second.
-const fn full(rate: u32) -> usize {
-    if rate <= 8000 { 13 * 160 } else { 12 * 320 }
+/// Samples of the parts in which that is kept.
+const fn part(rate: u32) -> usize {
+    rate as usize / 4
 }
-/// Samples that no piece exceeds: two of the longest rounds of a telephone's band, in 7,680 bytes of
-/// a WAV file, and one of a wider band.
-const ROOM: usize = 24 * 160;
-/// A piece is old, full or not, when its first sample is.
-const AGE: Duration = Duration::from_millis(500);
+/// So many samples come with a handful of packets of a telephone's band.
+const SOON: u64 = 13 * 160;
+/// A piece is old, full or not, when its first sample is: older than a block of a telephone's band
+/// with the longest round, so that with these two it is written within a second.
+const AGE: Duration = Duration::from_millis(750);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
 /// So much may come after a key that ends the recording until the recording is stopped: a round of
@@ -413,17 +424,31 @@ mod tests {
     const QUIET: u8 = 0xff;
 
     #[test]
-    fn pieces_leave_when_full_and_the_rest_at_the_end() {
+    fn pieces_end_where_blocks_of_the_file_do_and_the_rest_leaves_at_the_end() {
         let mut caller = caller(60_000, None);
-        caller.says(LOUD, 12);
-        assert_eq!(caller.recorder.pull(), None);
-        caller.says(LOUD, 12);
-        assert_eq!(caller.recorder.pull().unwrap().len(), 24 * 160);
-        assert_eq!(caller.recorder.pull(), None);
         caller.says(LOUD, 25);
-        assert_eq!(caller.recorder.pull().unwrap().len(), 24 * 160);
         assert_eq!(caller.recorder.pull(), None);
-        assert_eq!(caller.recorded(None).len(), 160);
+        caller.says(LOUD, 1);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 4096 - 22);
+        assert_eq!(caller.recorder.pull(), None);
+        caller.says(LOUD, 26);
+        assert_eq!(caller.recorder.pull().unwrap().len(), 4096);
+        assert_eq!(caller.recorder.pull(), None);
+        assert_eq!(caller.recorded(None).len(), 52 * 160 - 2 * 4096 + 22);
+    }
+
+    #[test]
+    fn after_a_pause_pieces_end_with_blocks_again() {
+        let mut caller = caller(60_000, None);
+        caller.says(LOUD, 1);
+        caller.timestamp += 8000;
+        caller.now += Duration::from_secs(1);
+        caller.says(LOUD, 60);
+        caller.recorder.finish(None, caller.now);
+        let pieces = std::iter::from_fn(|| caller.recorder.pull());
+        let mut end = 22;
+        let ends: Vec<u64> = pieces.map(|piece| (end += piece.len(), end).1).collect();
+        assert_eq!(ends, [22 + 160, 22 + 8160, 2 * 4096, 3 * 4096, 4 * 4096, 22 + 160 * 61 + 8000]);
     }
 
     #[test]

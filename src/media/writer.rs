@@ -265,9 +265,9 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger, writers: usize) {
                     sheets.push(sheet);
                 }
                 if sheets.len() >= STACK {
-                    // Each writer has its share of the recordings, and half of them begin a piece
-                    // in one of the longest rounds.
-                    ledger.give_back(&mut sheets, (tapes.len() * writers).div_ceil(2));
+                    // Each writer has its share of the recordings, and a quarter of them begin a
+                    // piece between two wakings of the media threads.
+                    ledger.give_back(&mut sheets, (tapes.len() * writers).div_ceil(4));
                 }
             }
             Deed::Finish { keep, ended } => {
