@@ -107,7 +107,9 @@ impl Record {
         let Self { at, source, .. } = self;
         let Spoken { end, codec, srtp, seconds, statistics, caller, mailbox } = spoken;
         let (caller, dialled) = (Pii(&caller), Pii(&self.dialled));
-        let mailbox = mailbox.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mailbox = mailbox.as_ref().map(ToString::to_string);
+        // Nobody's, if nobody has logged in.
+        let whose = mailbox.clone().unwrap_or_else(|| dialled.to_string());
         let Statistics {
             received,
             lost,
@@ -128,7 +130,7 @@ impl Record {
             received, lost, late, duplicates, strangers, sent,
             jitter_ms = jitter.as_secs_f32() * 1000.0,
             round_trip_ms = round_trip.map(|time| time.as_secs_f32() * 1000.0),
-            "a call to {mailbox} is over: {end}"
+            "a call to {whose} is over: {end}"
         );
     }
 }

@@ -43,15 +43,6 @@ impl Track {
         }
     }
 
-    /// How much of it is held rather than told.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Law(_, bytes) => bytes.len(),
-            Self::Linear(samples) => samples.len() * 2,
-            Self::Silence(_) => 0,
-        }
-    }
-
     /// What it takes of memory, full or not.
     pub fn memory(&self) -> usize {
         match self {

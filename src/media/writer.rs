@@ -219,11 +219,11 @@ impl Outbox {
         }
     }
 
-    /// Bytes of audio that wait to be handed over.
+    /// Samples that wait to be handed over.
     #[cfg(test)]
-    pub fn gathered(&self) -> usize {
+    pub fn gathered(&self) -> u64 {
         let jobs = self.writers.iter().flat_map(|writer| &writer.gathered);
-        jobs.map(|job| if let Deed::Write(piece) = &job.deed { piece.bytes() } else { 0 }).sum()
+        jobs.map(|job| if let Deed::Write(piece) = &job.deed { piece.len() } else { 0 }).sum()
     }
 
     fn add(&mut self, receipt: &Arc<Receipt>, deed: Deed) {

@@ -163,6 +163,8 @@ fn wrong_pins_and_unknown_mailboxes_sound_alike_and_end_the_call() {
     phone.expect("BYE");
     assert!(house.log().contains("a wrong PIN or mailbox"));
     assert!(!house.log().contains("0000#"));
+    house.until("the call is told", || house.log().contains(" is over: "));
+    assert!(house.log().contains("a call to *98 is over"), "{}", house.log());
 }
 
 #[test]
