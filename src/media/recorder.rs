@@ -331,20 +331,20 @@ impl Reel {
 /// How much of what came before a recording belongs to it: as much as a very busy machine may need
 /// to begin one.
 const HEAD: Duration = Duration::from_secs(1);
-/// Samples of the parts in which that is kept.
+/// Samples of the parts in which that is kept: 240 ms, a whole number of packets of any length.
 const fn part(rate: u32) -> usize {
-    rate as usize / 4
+    rate as usize / 25 * 6
 }
 /// So many samples come with a handful of packets of a telephone's band.
 const SOON: u64 = 13 * 160;
-/// A piece is old, full or not, when its first sample is: older than a block of a telephone's band
-/// with the longest round, so that with these two it is written within a second.
-const AGE: Duration = Duration::from_millis(750);
+/// A piece is old, full or not, when its first sample is: more than a block of a telephone's band and
+/// a packet last. With the longest round and the patience of the jitter stage, within a second.
+const AGE: Duration = Duration::from_millis(600);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
 /// So much may come after a key that ends the recording until the recording is stopped: a round of
 /// the media thread. If more comes, the key was none that ends it.
-const AFTER_KEY: Duration = Duration::from_millis(300);
+const AFTER_KEY: Duration = Duration::from_millis(400);
 /// So much of a silence that ended a recording stays, as in Asterisk.
 const TAIL: Duration = Duration::from_millis(200);
 /// No noise is louder than this; a caller who speaks without a pause is.
@@ -449,6 +449,34 @@ mod tests {
         let mut end = 22;
         let ends: Vec<u64> = pieces.map(|piece| (end += piece.len(), end).1).collect();
         assert_eq!(ends, [22 + 160, 22 + 8160, 2 * 4096, 3 * 4096, 4 * 4096, 22 + 160 * 61 + 8000]);
+    }
+
+    #[test]
+    fn a_long_stretch_is_laid_over_blocks_in_order() {
+        let mut caller = Caller::new(Head::new(Codec::G722), 60_000, None);
+        let said: Vec<i16> = (0..10_000).collect();
+        for part in [&said[..4074], &said[4074..]] {
+            caller.recorder.tape.take(Audio::Linear(part), caller.now);
+        }
+        caller.recorder.finish(None, caller.now);
+        let pieces: Vec<_> = std::iter::from_fn(|| caller.recorder.pull()).collect();
+        let expected = [&said[..4074], &said[4074..8170], &said[8170..]];
+        assert_eq!(pieces, expected.map(|part| Track::Linear(part.to_vec())));
+    }
+
+    #[test]
+    fn a_sheet_is_asked_for_before_a_piece_begins() {
+        let mut caller = caller(60_000, None);
+        assert!(caller.recorder.wants_sheet());
+        caller.recorder.refill(Vec::with_capacity(5000));
+        assert!(!caller.recorder.wants_sheet());
+        caller.says(LOUD, 1);
+        assert!(!caller.recorder.wants_sheet(), "it grows");
+        caller.says(LOUD, 13);
+        assert!(caller.recorder.wants_sheet(), "another will be begun");
+        caller.says(LOUD, 12);
+        let piece = caller.recorder.pull().unwrap();
+        assert_eq!((piece.len(), piece.memory()), (4074, 5000), "on what was lent");
     }
 
     #[test]
@@ -580,8 +608,8 @@ mod tests {
         caller.recorder.key(Some(caller.timestamp));
         caller.sends(&[5, 10, 0, 160], false);
         caller.timestamp += 160;
-        caller.says(LOUD, 15);
-        let expected = [&[LOUD; 320][..], &[QUIET; 160], &[LOUD; 15 * 160]].concat();
+        caller.says(LOUD, 20);
+        let expected = [&[LOUD; 320][..], &[QUIET; 160], &[LOUD; 20 * 160]].concat();
         assert_eq!(caller.recorded(None), expected);
     }
 

@@ -7,10 +7,11 @@
 //! A call that only records is in no hurry, for the kernel notes when each packet came: its socket
 //! is drained every 60 ms, three packets in one go, which costs little more than one, or every
 //! 240 ms where the thread has many, a half of them at a time. There is something in nearly each, so
-//! nobody asks which. A thread whose calls all record wakes no oftener.
+//! nobody asks which. A thread whose calls all record wakes only for that.
 
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
@@ -64,6 +65,8 @@ struct Shard {
     epoch: Instant,
     /// The last tick done.
     tick: u64,
+    /// The last tick whose share of those who are in no hurry was heard.
+    heard: u64,
     /// Lines whose sockets are drained at every tick.
     hurried: usize,
 }
@@ -98,6 +101,7 @@ impl Link {
             outbox,
             epoch: Instant::now(),
             tick: 0,
+            heard: 0,
             hurried: 0,
         };
         thread::Builder::new().name(name).spawn(move || shard.run())?;
@@ -162,7 +166,8 @@ impl Shard {
     /// Sleeps until the next tick where anything is to be done, or until the bell rings.
     fn sleep(&self) {
         let idle = self.lines.load(Ordering::Relaxed) == 0 && self.outbox.is_empty();
-        let next = self.step() - self.tick % self.step();
+        let (step, _) = self.rhythm();
+        let next = step - self.tick % step;
         let due = self.epoch + Duration::from_millis(TICK * (self.tick + next));
         let wait = due.saturating_duration_since(Instant::now());
         let mut bell = [PollFd::new(self.bell.event.as_fd(), PollFlags::POLLIN)];
@@ -182,7 +187,6 @@ impl Shard {
             return;
         }
         // What is long past is not made up for: the sounds go on from here.
-        let before = self.tick;
         self.tick = self.tick.max(due.saturating_sub(CATCH_UP));
         self.receive(moment, post);
         while self.tick < due {
@@ -191,10 +195,11 @@ impl Shard {
             self.look_round(now);
         }
         // Some each time, so that no frame to be sent waits for all of them, nor a writer for work.
-        let step = self.step();
-        let (last, parts) = (due / step, self.unhurried() / step);
-        for part in (before / step).max(last.saturating_sub(parts)) + 1..=last {
-            self.receive_unhurried(part % parts, parts, moment, post);
+        let (step, round) = self.rhythm();
+        let shares = shares(self.heard, due, step, round);
+        self.heard = self.heard.max(*shares.end());
+        for share in shares {
+            self.receive_unhurried(share % round, round, moment, post);
         }
         self.outbox.tick(now);
     }
@@ -224,14 +229,11 @@ impl Shard {
         }
     }
 
-    /// Ticks from one waking to the next.
-    fn step(&self) -> u64 {
-        if self.hurried > 0 { 1 } else { UNHURRIED.max(self.unhurried() / 2) }
-    }
-
-    /// Ticks between two rounds of those who are in no hurry.
-    fn unhurried(&self) -> u64 {
-        if self.lines.load(Ordering::Relaxed) < MANY { UNHURRIED } else { UNHURRIED_AMONG_MANY }
+    /// Ticks from one waking to the next, and of a round of those who are in no hurry.
+    fn rhythm(&self) -> (u64, u64) {
+        let few = self.lines.load(Ordering::Relaxed) < MANY;
+        let round = if few { UNHURRIED } else { UNHURRIED_AMONG_MANY };
+        (if self.hurried > 0 { 1 } else { UNHURRIED.max(round / 2) }, round)
     }
 
     fn receive_unhurried(&mut self, first: u64, stride: u64, moment: &Moment, post: &mut Post) {
@@ -412,6 +414,13 @@ impl Shard {
     }
 }
 
+/// The ticks whose shares of a round are due. A line's is that of the same tick in each round, however
+/// often the thread wakes: so none waits longer than for a round and a waking.
+fn shares(heard: u64, due: u64, step: u64, round: u64) -> RangeInclusive<u64> {
+    let last = due - due % step;
+    heard.max(last.saturating_sub(round)) + 1..=last
+}
+
 /// Milliseconds of a tick.
 const TICK: u64 = 5;
 /// Ticks after which those who are in no hurry are heard: three packets each, as a rule. A key that
@@ -429,3 +438,35 @@ const ABREAST: usize = 16;
 /// A slot of the wheel for each tick of a frame.
 const SLOTS: usize = 4;
 const EVENTS: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// However calls come and go and whatever they do, and how late the thread ever wakes.
+        #[test]
+        fn no_line_waits_longer_than_for_a_round_and_a_waking(
+            wakings in proptest::collection::vec((1..LATE, proptest::bool::ANY, proptest::bool::ANY), 1..300),
+        ) {
+            let (mut heard, mut due, mut lines) = (0, 0, [0; 48]);
+            for (late, hurries, few) in wakings {
+                let round = if few { UNHURRIED } else { UNHURRIED_AMONG_MANY };
+                let step = if hurries { 1 } else { UNHURRIED.max(round / 2) };
+                due += late;
+                let shares = shares(heard, due, step, round);
+                heard = heard.max(*shares.end());
+                for share in shares {
+                    let its = |line: &u64| line % round == share % round;
+                    for (_, at) in (0..).zip(&mut lines).filter(|(line, _)| its(line)) {
+                        *at = due;
+                    }
+                }
+                let most = UNHURRIED_AMONG_MANY + UNHURRIED_AMONG_MANY / 2 + LATE;
+                proptest::prop_assert!(lines.iter().all(|at| due - at <= most), "{lines:?} at {due}");
+            }
+        }
+    }
+
+    const LATE: u64 = 20;
+}
