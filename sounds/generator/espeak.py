@@ -18,7 +18,7 @@ def ipa(text: str, voice: str) -> str:
     command = ["espeak-ng", "-q", "--ipa", "--tie=^", "-v", voice, "--", text]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     # Where it believes a word to be foreign, it tells the language in brackets.
-    return re.sub(r"\([a-z-]+\)", "", " ".join(output.split()))
+    return re.sub(r"\([a-z^-]+\)", "", " ".join(output.split()))
 
 
 class EspeakG2P:

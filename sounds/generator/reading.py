@@ -23,6 +23,9 @@ SAME = {
 # espeak-ng's voice of a language.
 VOICES = {"es": "es", "fr": "fr-fr", "it": "it", "pt": "pt-br", "de": "de"}
 
+# Alone, espeak-ng spells such a letter (`é` as "e agudo"); with a silent h it is said.
+ACCENTED = re.compile(r" *([à-öø-ÿ]) *")
+
 # How a recogniser writes a time of day, and what stands between hours and minutes when it is said.
 TIME = re.compile(r"\b(\d{1,2})(?:[.:,](\d\d)( Uhr)?| ?h ?(\d\d)?)(?!\d)")
 HOURS = {"de": " Uhr ", "fr": " heures "}
@@ -68,6 +71,8 @@ class Reading:
     def _sounds(self, text: str, read) -> str:
         """The phonemes of a text, with its figures read by `read`."""
         plain = re.sub(r"[^\w ']", " ", read(text).lower().replace("’", "'"))
+        if alone := ACCENTED.fullmatch(plain):
+            plain = f"{alone[1]}h"
         return re.sub(r"[^\w\u0303]|[ˈˌː]", "", espeak.ipa(plain, VOICES[self._language]))
 
     def _cardinal(self, text: str) -> str:
