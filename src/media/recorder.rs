@@ -342,8 +342,8 @@ const SOON: u64 = 13 * 160;
 const AGE: Duration = Duration::from_millis(600);
 /// So much of a key's tone may have been recorded before the key was known.
 const TONE: Duration = Duration::from_millis(120);
-/// So much may come after a key that ends the recording until the recording is stopped: a round of
-/// the media thread. If more comes, the key was none that ends it.
+/// So much may come after a key that ends the recording until the recording is stopped: a round and a
+/// waking of the media thread. If more comes, the key was none that ends it.
 const AFTER_KEY: Duration = Duration::from_millis(400);
 /// So much of a silence that ended a recording stays, as in Asterisk.
 const TAIL: Duration = Duration::from_millis(200);
