@@ -60,8 +60,12 @@ pub fn joined(phrases: impl IntoIterator<Item = Phrase>, codec: Codec) -> Vec<Ar
 
 fn place(name: &str, text: &str) -> Place {
     let first = text.chars().find(|c| c.is_alphabetic());
-    // Alone, a word with a capital letter may be a digit or a noun.
-    let is_sentence = text.contains(' ') || name.starts_with("position/");
+    // Alone, a word with a capital letter may be a digit or a noun; a letter may be two words.
+    let is_sentence = match name.split_once('/') {
+        Some(("position", _)) => true,
+        Some(("letters", _)) => false,
+        _ => text.contains(' '),
+    };
     Place {
         begins: is_sentence && first.is_some_and(char::is_uppercase),
         ends: text.ends_with(['.', '!', '?']),
@@ -106,6 +110,8 @@ mod tests {
             ("en", "vm-theperson digits/mid-1 digits/mid-0 digits/0 vm-isunavail | vm-intro"),
             ("en", "vm-incorrect | vm-password"),
             ("en", "letters/a digits/1 digits/2"),
+            ("es", "letters/x letters/y letters/underscore letters/z"),
+            ("de", "letters/u letters/v letters/w digits/2"),
             ("de", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit keys/pound"),
             ("de", "vm-duration digits/2 vm-minutes"),
             ("es", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit digits/pound"),

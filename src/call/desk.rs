@@ -188,23 +188,35 @@ impl Conversation<'_> {
         Found { open, full }
     }
 
+    /// Whether the owner may call there now. If so, it is one of the day's calls.
+    pub(super) fn may_call(&self, target: &Target) -> bool {
+        if self.permitted(target).is_none() {
+            return false;
+        }
+        let may = self.house.may_call(&self.id, clock::seconds());
+        if !may {
+            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
+        }
+        may
+    }
+
     /// Whether the call goes on elsewhere.
     pub(super) async fn transfer(&mut self, target: &Target) -> bool {
         let config = &self.house.config;
-        let Some(number) = permitted(target, config.deposit.operator.as_ref(), &config.menus)
-        else {
-            info!(mailbox = %self.id, "a call from the menus is not allowed");
-            return false;
-        };
-        let counted = matches!(target, Target::CallBack(_) | Target::Number(_));
-        if counted && !self.house.may_call(&self.id, clock::seconds()) {
-            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
-            return false;
-        }
+        let Some(number) = self.permitted(target) else { return false };
         let Some(to) = &config.sip.calls_to else { return false };
         let uri = to.replace("{number}", &number.replace('#', "%23"));
         info!(mailbox = %self.id, to = %Pii(&number), "the caller is referred elsewhere");
         self.refer_to(&uri).await
+    }
+
+    fn permitted(&self, target: &Target) -> Option<String> {
+        let config = &self.house.config;
+        let number = permitted(target, config.deposit.operator.as_ref(), &config.menus);
+        if number.is_none() {
+            info!(mailbox = %self.id, "a call from the menus is not allowed");
+        }
+        number
     }
 }
 

@@ -218,6 +218,7 @@ impl Conversation<'_> {
             Command::ExpireGreeting { days } => done(self.expire_greeting(days).await),
             Command::ChangePin(pin) => done(self.change_pin(pin).await),
             Command::Edit(numbers, edit) => done(self.edit(&numbers, &edit).await),
+            Command::MayCall(target) => done(self.may_call(&target)),
             Command::Transfer(target) => done(self.transfer(&target).await),
             Command::SetUp => done(self.set_up().await),
             // None of them is a question.

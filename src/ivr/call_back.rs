@@ -75,27 +75,32 @@ impl Dial {
     }
 }
 
-/// Told, then transferred.
+/// Allowed, told, then transferred.
 pub(super) enum Calling {
+    Allowing(Target),
     Telling(Target),
     Asking,
 }
 
 impl Calling {
     fn enter(target: Target, cx: &mut Cx) -> Menu {
-        cx.play(vec![Sound("vm-dialout")]);
-        Menu::Calling(Self::Telling(target))
+        cx.question(Command::MayCall(target.clone()));
+        Menu::Calling(Self::Allowing(target))
     }
 
     pub(super) fn on(self, event: &Event, cx: &mut Cx) -> Menu {
         match (self, event) {
             (_, Event::HungUp) => Menu::Over,
+            (Self::Allowing(target), Event::Done { done: true }) => {
+                cx.play(vec![Sound("vm-dialout")]);
+                Menu::Calling(Self::Telling(target))
+            }
             (Self::Telling(target), Event::PlaybackFinished | Event::TimedOut) => {
                 cx.question(Command::Transfer(target));
                 Menu::Calling(Self::Asking)
             }
             (Self::Asking, Event::Done { done: true }) => cx.hang_up(),
-            (Self::Asking, Event::Done { done: false }) => {
+            (Self::Allowing(_) | Self::Asking, Event::Done { done: false }) => {
                 main_menu::enter(vec![Sound("vm-nocall")], cx)
             }
             (calling, _) => Menu::Calling(calling),

@@ -154,7 +154,9 @@ impl Dialling {
             (Entered::All(number), _) => {
                 Leaving::or_message(Target::Extension(number), self.callee, cx)
             }
-            (Entered::Partly | Entered::Star, _) => Menu::Dialling(self),
+            (Entered::Star, _) if cx.gives_up() => cx.goodbye(),
+            (Entered::Star, _) => Greeting::enter(&self.callee, cx),
+            (Entered::Partly, _) => Menu::Dialling(self),
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Entry {
     next: Duration,
     /// So many keys are enough: of more, or `#`, hardly anything is waited for.
     enough: usize,
+    /// Whether `*` stands between two numbers.
+    lists: bool,
 }
 
 /// How far an entry has come.
@@ -23,7 +25,7 @@ pub(super) enum Entered {
     Partly,
     /// It is whole; empty, where nothing was pressed before `#` or in time.
     All(String),
-    /// `*` before anything else: the caller wants away.
+    /// `*`: the caller wants away, or made a mistake.
     Star,
 }
 
@@ -35,18 +37,23 @@ impl Entry {
         } else {
             cx.play(words);
         }
-        Self { text: String::new(), most, next: NEXT, enough: most }
+        Self { text: String::new(), most, next: NEXT, enough: most, lists: false }
     }
 
     /// One that began with a key.
     pub fn begun(key: char, most: usize, cx: &mut Cx) -> Self {
         cx.listen(NEXT);
-        Self { text: key.into(), most, next: NEXT, enough: most }
+        Self { text: key.into(), most, next: NEXT, enough: most, lists: false }
     }
 
     /// A number that somebody reads from a paper.
     pub fn unhurried(self) -> Self {
         Self { next: NEXT_OF_A_NUMBER, ..self }
+    }
+
+    /// Several numbers, with `*` between them.
+    pub fn list(self) -> Self {
+        Self { lists: true, ..self }
     }
 
     /// One of which so many keys are asked for. Who ends it with `#` all the same, as any other, does
@@ -57,7 +64,10 @@ impl Entry {
 
     pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
         match event {
-            Event::Key('*') if self.text.is_empty() => Entered::Star,
+            Event::Key('*') if !self.lists || self.text.is_empty() => {
+                self.text.clear();
+                Entered::Star
+            }
             Event::Key('#') | Event::TimedOut => self.whole(cx),
             Event::Key(key) => {
                 self.text.push(*key);

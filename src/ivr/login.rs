@@ -47,7 +47,7 @@ impl Login {
                     self.ask_pin(number, cx)
                 }
                 Entered::All(number) => self.ask_pin(number, cx),
-                Entered::Star => self.failed(cx),
+                Entered::Star => self.again(cx),
                 Entered::Partly => Menu::Login(self),
             },
             Step::Pin { number, entry } => match entry.on(&event, cx) {
@@ -59,7 +59,7 @@ impl Login {
                     self.step = Step::Asking;
                     Menu::Login(self)
                 }
-                Entered::Star => self.failed(cx),
+                Entered::Star => self.again(cx),
                 Entered::Partly => Menu::Login(self),
             },
             Step::Asking => match event {
@@ -70,13 +70,22 @@ impl Login {
         }
     }
 
-    fn failed(mut self, cx: &mut Cx) -> Menu {
+    fn failed(self, cx: &mut Cx) -> Menu {
+        let said = if self.dialled.is_some() { "vm-incorrect" } else { "vm-incorrect-mailbox" };
+        self.retry(Some(Sound(said)), cx)
+    }
+
+    /// The caller mistyped, and knows it.
+    fn again(self, cx: &mut Cx) -> Menu {
+        self.retry(None, cx)
+    }
+
+    fn retry(mut self, said: Option<Prompt>, cx: &mut Cx) -> Menu {
         self.tries += 1;
         if self.tries >= cx.policy.logins {
             return cx.leave(vec![Sound("vm-incorrect"), Sound("vm-goodbye")]);
         }
-        let said = if self.dialled.is_some() { "vm-incorrect" } else { "vm-incorrect-mailbox" };
-        self.ask(Some(Sound(said)), cx)
+        self.ask(said, cx)
     }
 
     fn ask(mut self, said: Option<Prompt>, cx: &mut Cx) -> Menu {

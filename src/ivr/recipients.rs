@@ -97,7 +97,7 @@ impl Recipients {
 
     fn ask_number(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
         said.push(Sound("vm-recipient"));
-        self.step = Step::Entering(Entry::ask(said, LONGEST, cx).unhurried());
+        self.step = Step::Entering(Entry::ask(said, LONGEST, cx).unhurried().list());
         Menu::Recipients(self)
     }
 

@@ -116,6 +116,8 @@ pub enum Command {
     Find(String),
     /// The mailboxes whose owners' names begin with the letters on these keys.
     Search(String),
+    /// Whether the owner may call there now. If so, it is one of the day's calls.
+    MayCall(Target),
     Transfer(Target),
     HangUp,
 }

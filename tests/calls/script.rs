@@ -291,13 +291,18 @@ pub fn shown(command: &Command) -> String {
         Command::Heard(id) => format!("heard {}", named(*id)),
         Command::Find(number) => format!("find {number}"),
         Command::Search(keys) => format!("search {keys}"),
-        Command::Transfer(target) => match target {
-            Target::Operator => "transfer to the operator".into(),
-            Target::Extension(number) => format!("transfer to extension {number}"),
-            Target::CallBack(number) => format!("call back {number}"),
-            Target::Number(number) => format!("call {number}"),
-        },
+        Command::MayCall(target) => format!("ask to {}", gone_to(target)),
+        Command::Transfer(target) => gone_to(target),
         Command::HangUp => "hang up".into(),
+    }
+}
+
+fn gone_to(target: &Target) -> String {
+    match target {
+        Target::Operator => "transfer to the operator".into(),
+        Target::Extension(number) => format!("transfer to extension {number}"),
+        Target::CallBack(number) => format!("call back {number}"),
+        Target::Number(number) => format!("call {number}"),
     }
 }
 
