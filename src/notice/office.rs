@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::errand::{self, Errand, Wishes};
-use super::extern_notify;
+use super::extern_notify::Programs;
 use super::facts::{Facts, Style};
 use super::lanes::{After, Lanes};
 use super::letter::{Address, Enclosure, Letter, file_name};
@@ -23,7 +23,7 @@ use super::webhook::Poster;
 use super::words::words;
 use crate::directory::{Directory, Happening};
 use crate::mailbox::edit::{By, Edit};
-use crate::mailbox::{Change, Counts, Folder, Mailbox, MailboxId, Message, MessageId};
+use crate::mailbox::{Change, Folder, Mailbox, MailboxId, Message, MessageId};
 use crate::pii::Secret;
 use crate::spool::{Form, Query, Recording, Spool};
 use crate::state::State;
@@ -97,8 +97,6 @@ const WRITE_AGAIN: Duration = Duration::from_secs(2);
 const LOCKED: i64 = 600;
 /// Messages that a digest names.
 const LISTED: usize = 50;
-/// External programs at one time.
-const PROGRAMS: usize = 4;
 
 impl Office {
     /// Works until `stopped` says so; what is under way then is tried again at the next start.
@@ -578,51 +576,6 @@ fn enclosed(
         }
     };
     Ok((enclosed.0.len() as u64 <= largest).then_some(enclosed))
-}
-
-/// Programs that tell the counts: the newest only, one at a time for a mailbox.
-#[derive(Clone, Default)]
-struct Programs(Arc<Mutex<HashMap<MailboxId, Counts>>>);
-
-impl Programs {
-    fn tell(&self, program: &[String], mailbox: &MailboxId, counts: Counts) {
-        if program.is_empty() {
-            return;
-        }
-        let mut waiting = lock(&self.0);
-        let first = waiting.is_empty();
-        waiting.insert(mailbox.clone(), counts);
-        if first {
-            let (programs, program) = (self.clone(), program.to_vec());
-            tokio::spawn(async move { programs.work(&program).await });
-        }
-    }
-
-    async fn work(&self, program: &[String]) {
-        loop {
-            let next: Vec<_> = lock(&self.0)
-                .iter()
-                .take(PROGRAMS)
-                .map(|(mailbox, counts)| (mailbox.clone(), *counts))
-                .collect();
-            let mut running = JoinSet::new();
-            for (mailbox, counts) in next.clone() {
-                let program = program.to_vec();
-                running.spawn(async move { extern_notify::run(&program, &mailbox, counts).await });
-            }
-            running.join_all().await;
-            let mut waiting = lock(&self.0);
-            for (mailbox, told) in next {
-                // Changed meanwhile: it is told again.
-                if waiting.get(&mailbox) == Some(&told) {
-                    waiting.remove(&mailbox);
-                }
-            }
-            if waiting.is_empty() {
-                return;
-            }
-        }
-    }
 }
 
 /// It lies where unheard messages lie.
