@@ -25,8 +25,9 @@ pub(super) struct Hearing {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are G.711, which should lie close together")]
 enum Voice {
-    Law(Law, Box<Past>),
+    Law(Law, Past),
     G722(Box<g722::Decoder>, Vec<i16>),
     Opus(Box<opus::Decoder>),
 }
@@ -59,8 +60,8 @@ impl Hearing {
     /// `rate` is the tape's.
     pub fn new(codec: Codec, rate: u32) -> Self {
         let voice = match codec {
-            Codec::Pcmu => Voice::Law(Law::Mu, Box::new(Past::new(Law::Mu))),
-            Codec::Pcma => Voice::Law(Law::A, Box::new(Past::new(Law::A))),
+            Codec::Pcmu => Voice::Law(Law::Mu, Past::new(Law::Mu)),
+            Codec::Pcma => Voice::Law(Law::A, Past::new(Law::A)),
             Codec::G722 => Voice::G722(Box::new(g722::Decoder::new()), Vec::new()),
             Codec::Opus | Codec::OpusNarrow => {
                 Voice::Opus(Box::new(opus::Decoder::new(codec.rate())))
@@ -147,7 +148,7 @@ impl Hearing {
         match &mut self.voice {
             Voice::Law(law, past) => {
                 let encoded = past.mend(*law, samples, &[]);
-                **past = Past::new(*law);
+                *past = Past::new(*law);
                 if self.resampler.is_none() {
                     return sink(Heard::Said(Audio::Law(*law, &encoded)));
                 }

@@ -36,6 +36,8 @@ pub(super) struct Line {
     /// Where the other side's reports come from, if not by the RTP port.
     reporter: Option<SocketAddr>,
     heard: Option<Instant>,
+    /// Packets of the caller's: a count of our own, for one that others read lies far away.
+    received: u64,
     /// When silence will be told, if it is to be.
     silent_at: Option<Instant>,
     rtp_timeout: Duration,
@@ -45,11 +47,12 @@ pub(super) struct Line {
 
 /// What becomes of the audio that comes in.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "what each packet needs lies close together")]
 enum Intake {
     Deaf,
     /// A sound has just ended, and a recording may begin.
     Head(Box<Head>),
-    Recording(Box<Recorder>, Arc<Receipt>),
+    Recording(Recorder, Arc<Receipt>),
 }
 
 /// What the owner of the socket must do about what was heard.
@@ -81,6 +84,7 @@ impl Line {
             reports: Reports::new(wall, chance),
             reporter: None,
             heard: None,
+            received: 0,
             silent_at: None,
             rtp_timeout,
             teller,
@@ -202,7 +206,7 @@ impl Line {
         };
         let receipt = out.open(head.rate(), self.teller.clone(), open);
         let recorder = Recorder::start(head, Bounds { limit, silence, level, adapts, trims }, now);
-        self.intake = Intake::Recording(Box::new(recorder), receipt);
+        self.intake = Intake::Recording(recorder, receipt);
     }
 
     pub fn stop_recording(&mut self, now: Instant, out: &mut Outbox) {
@@ -403,7 +407,12 @@ impl Line {
     fn note_presence(&mut self, now: Instant) {
         self.heard = Some(now);
         self.silent_at = Some(now + self.rtp_timeout);
-        self.counters.received.add(1);
+        self.count(1);
+    }
+
+    fn count(&mut self, packets: u64) {
+        self.received += packets;
+        self.counters.received.set(self.received);
     }
 
     fn note(&mut self, packet: &Packet<'_>, now: Instant) {
@@ -411,7 +420,7 @@ impl Line {
         match self.incoming.note(packet) {
             Step::On { missing, unheard } => {
                 self.counters.lost.add(missing.into());
-                self.counters.received.add(unheard.into());
+                self.count(unheard.into());
             }
             Step::Found => self.counters.lost.take_back_one(),
             Step::Again => self.counters.duplicates.add(1),

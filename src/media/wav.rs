@@ -80,6 +80,7 @@ pub fn level(path: &Path, target: f32) -> io::Result<()> {
 
 /// A recording that grows. After each `append` the file is a whole WAV file, whose header may not
 /// yet know of the last seconds: who finds it after a crash goes by its length (see [`repair`]).
+#[derive(Debug)]
 pub(super) struct Tape {
     file: File,
     /// As hound writes it, its two lengths made true by us: hound keeps a buffer for each file, and

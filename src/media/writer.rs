@@ -3,12 +3,11 @@
 //! A media thread hands pieces over and goes on. What the disk owes is counted per recording and
 //! in all; when it owes too much the recording fails instead of eating the memory.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,6 +29,8 @@ pub(super) struct Receipt {
     owed: AtomicUsize,
     /// Milliseconds in which somebody spoke, known at the end.
     spoke: AtomicU64,
+    /// The writer's alone.
+    tape: Mutex<Option<Tape>>,
 }
 
 /// The media thread's side: jobs are gathered and handed over once a tick.
@@ -127,6 +128,10 @@ impl Receipt {
         self.spoke.store(millis, Ordering::Release);
     }
 
+    fn tape(&self) -> MutexGuard<'_, Option<Tape>> {
+        self.tape.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, ended: Ended) {
         if !self.told.swap(true, Ordering::AcqRel) {
             let samples = self.written.load(Ordering::Acquire);
@@ -145,8 +150,8 @@ impl Outbox {
         open: Box<dyn FnOnce() -> io::Result<File> + Send>,
     ) -> Arc<Receipt> {
         let id = self.ledger.recordings.fetch_add(1, Ordering::Relaxed);
-        let (told, written, owed, spoke) = Default::default();
-        let receipt = Arc::new(Receipt { id, rate, teller, told, written, owed, spoke });
+        let (told, written, owed, spoke, tape) = Default::default();
+        let receipt = Arc::new(Receipt { id, rate, teller, told, written, owed, spoke, tape });
         self.add(&receipt, Deed::Open(open));
         receipt
     }
@@ -236,27 +241,21 @@ impl Outbox {
 
 /// A writer's life.
 fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger, writers: usize) {
-    let (mut tapes, mut desk, mut sheets) = (HashMap::new(), Vec::new(), Vec::new());
+    let (mut open, mut desk, mut sheets) = (0, Vec::new(), Vec::new());
     for Job { receipt, deed } in jobs.iter().flatten() {
+        let mut tape = receipt.tape();
+        let had = usize::from(tape.is_some());
         match deed {
-            Deed::Open(open) => match open().and_then(|file| Tape::create(file, receipt.rate)) {
-                Ok(tape) => {
-                    tapes.insert(receipt.id, tape);
-                }
+            Deed::Open(file) => match file().and_then(|file| Tape::create(file, receipt.rate)) {
+                Ok(new) => *tape = Some(new),
                 Err(error) => receipt.tell(Ended::Failed(error)),
             },
             Deed::Write(piece) => {
-                if let Some(tape) = tapes.get_mut(&receipt.id) {
-                    match tape.append(&piece, &mut desk) {
-                        Ok(samples) => receipt.written.store(samples, Ordering::Release),
-                        Err(error) => {
-                            finish(
-                                tapes.remove(&receipt.id),
-                                u64::MAX,
-                                &receipt,
-                                Ended::Failed(error),
-                            );
-                        }
+                match tape.as_mut().map(|tape| tape.append(&piece, &mut desk)) {
+                    None => {}
+                    Some(Ok(samples)) => receipt.written.store(samples, Ordering::Release),
+                    Some(Err(error)) => {
+                        finish(tape.take(), u64::MAX, &receipt, Ended::Failed(error));
                     }
                 }
                 receipt.owed.fetch_sub(piece.memory(), Ordering::Relaxed);
@@ -267,13 +266,14 @@ fn write(jobs: &Receiver<Vec<Job>>, ledger: &Ledger, writers: usize) {
                 if sheets.len() >= STACK {
                     // Each writer has its share of the recordings, and a quarter of them begin a
                     // piece between two wakings of the media threads.
-                    ledger.give_back(&mut sheets, (tapes.len() * writers).div_ceil(4));
+                    ledger.give_back(&mut sheets, (open * writers).div_ceil(4));
                 }
             }
             Deed::Finish { keep, ended } => {
-                finish(tapes.remove(&receipt.id), keep, &receipt, ended);
+                finish(tape.take(), keep, &receipt, ended);
             }
         }
+        open = open + usize::from(tape.is_some()) - had;
     }
 }
 
