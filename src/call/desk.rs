@@ -188,22 +188,18 @@ impl Conversation<'_> {
         Found { open, full }
     }
 
-    /// Whether the owner may call there now. If so, it is one of the day's calls.
+    /// Whether the owner may call there now.
     pub(super) fn may_call(&self, target: &Target) -> bool {
-        if self.permitted(target).is_none() {
-            return false;
-        }
-        let may = self.house.may_call(&self.id, clock::seconds());
-        if !may {
-            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
-        }
-        may
+        self.permitted(target).is_some()
     }
 
     /// Whether the call goes on elsewhere.
     pub(super) async fn transfer(&mut self, target: &Target) -> bool {
         let config = &self.house.config;
         let Some(number) = self.permitted(target) else { return false };
+        if is_counted(target) {
+            self.house.count_call(&self.id, clock::seconds());
+        }
         let Some(to) = &config.sip.calls_to else { return false };
         let uri = to.replace("{number}", &number.replace('#', "%23"));
         info!(mailbox = %self.id, to = %Pii(&number), "the caller is referred elsewhere");
@@ -215,9 +211,17 @@ impl Conversation<'_> {
         let number = permitted(target, config.deposit.operator.as_ref(), &config.menus);
         if number.is_none() {
             info!(mailbox = %self.id, "a call from the menus is not allowed");
+        } else if is_counted(target) && !self.house.may_call(&self.id, clock::seconds()) {
+            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
+            return None;
         }
         number
     }
+}
+
+/// Whether it is one of the day's calls of a mailbox.
+fn is_counted(target: &Target) -> bool {
+    matches!(target, Target::CallBack(_) | Target::Number(_))
 }
 
 /// What may be called.

@@ -146,15 +146,19 @@ impl Inner {
         self.places().remove(id)
     }
 
-    /// Counts a call from the menus; false when there were enough today.
+    /// Whether there were fewer calls from the menus today than there may be.
     pub(super) fn may_call(&self, id: &MailboxId, now: i64) -> bool {
+        let calls = self.calls();
+        let count = if calls.0 == now / 86_400 { calls.1.get(id).copied() } else { None };
+        count.unwrap_or(0) < self.config.menus.calls_per_day
+    }
+
+    pub(super) fn count_call(&self, id: &MailboxId, now: i64) {
         let today = now / 86_400;
         let mut calls = self.calls();
         if calls.0 != today {
             *calls = (today, std::collections::HashMap::new());
         }
-        let count = calls.1.entry(id.clone()).or_default();
-        *count += 1;
-        *count <= self.config.menus.calls_per_day
+        *calls.1.entry(id.clone()).or_default() += 1;
     }
 }

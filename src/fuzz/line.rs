@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::ivr::{Command, Control, Ended, Event, What};
+use crate::ivr::{Command, Control, Ended, Event, Target, What};
 use crate::say::Prompt;
 
 /// What calls came to.
@@ -34,6 +34,8 @@ pub struct Line {
     hung_up: bool,
     /// The last edit is done, and may be told.
     edited: bool,
+    /// Where the owner was told that a call may go.
+    allowed: Option<Target>,
     /// The last event was a key.
     pressed: bool,
     /// The shortest message that is kept.
@@ -146,6 +148,9 @@ impl Line {
                 assert!(!self.gone, "nobody has accepted it");
                 self.seen.greetings += 1;
             }
+            Command::Transfer(target @ (Target::CallBack(_) | Target::Number(_))) => {
+                assert_eq!(self.allowed.take().as_ref(), Some(target), "calls without leave");
+            }
             _ => {}
         }
     }
@@ -167,6 +172,9 @@ impl Line {
                 self.asked = None;
             }
             Event::Done { done } => {
+                if let Some(Command::MayCall(target)) = &self.asked {
+                    self.allowed = done.then(|| target.clone());
+                }
                 if let Some(Command::Edit(..)) = self.asked {
                     self.edited = *done;
                     self.seen.edits += u64::from(*done);

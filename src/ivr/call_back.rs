@@ -61,7 +61,7 @@ impl Dial {
     pub(super) fn enter(cx: &mut Cx) -> Menu {
         let words = ["vm-enter-num-to-call", "vm-then-pound", "menu/cancel"].map(Sound);
         let words = words.into_iter().chain([Prompt::Key('*')]).collect();
-        Menu::Dial(Self(Entry::ask(words, MOST, cx).unhurried()))
+        Menu::Dial(Self(Entry::ask(vec![], words, MOST, cx).unhurried()))
     }
 
     pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {

@@ -32,7 +32,8 @@ impl ChangePin {
                 Entered::Star => self.leave(cx),
                 Entered::All(pin) if pin.is_empty() => self.leave(cx),
                 Entered::All(pin) => {
-                    let entry = Entry::ask(vec![Sound("vm-reenterpassword")], MOST, cx);
+                    let question = vec![Sound("vm-reenterpassword")];
+                    let entry = Entry::ask(vec![], question, MOST, cx);
                     self.step = Step::Again { pin, entry };
                     Menu::ChangePin(self)
                 }
@@ -71,9 +72,8 @@ impl ChangePin {
         self.ask(vec![Sound(why)], cx)
     }
 
-    fn ask(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        said.push(Sound("vm-newpassword"));
-        self.step = Step::First(Entry::ask(said, MOST, cx));
+    fn ask(mut self, said: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        self.step = Step::First(Entry::ask(said, vec![Sound("vm-newpassword")], MOST, cx));
         Menu::ChangePin(self)
     }
 

@@ -151,11 +151,13 @@ impl Dialling {
     pub(super) fn on(mut self, event: Event, cx: &mut Cx) -> Menu {
         match (self.entry.on(&event, cx), event) {
             (_, Event::HungUp) => Menu::Over,
+            (Entered::Star, _) => Greeting { callee: self.callee }.done(cx),
+            (Entered::All(number), _) if number.is_empty() => {
+                Greeting { callee: self.callee }.done(cx)
+            }
             (Entered::All(number), _) => {
                 Leaving::or_message(Target::Extension(number), self.callee, cx)
             }
-            (Entered::Star, _) if cx.gives_up() => cx.goodbye(),
-            (Entered::Star, _) => Greeting::enter(&self.callee, cx),
             (Entered::Partly, _) => Menu::Dialling(self),
         }
     }

@@ -8,6 +8,8 @@ use crate::say::Prompt;
 /// What is being entered.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// What is asked for.
+    question: Vec<Prompt>,
     text: String,
     most: usize,
     /// How long to wait for another key.
@@ -16,6 +18,8 @@ pub(super) struct Entry {
     enough: usize,
     /// Whether `*` stands between two numbers.
     lists: bool,
+    /// How often it may still be begun anew: only machines go on for ever.
+    anew: u8,
 }
 
 /// How far an entry has come.
@@ -25,25 +29,26 @@ pub(super) enum Entered {
     Partly,
     /// It is whole; empty, where nothing was pressed before `#` or in time.
     All(String),
-    /// `*`: the caller wants away, or made a mistake.
+    /// `*` before anything else: the caller wants away.
     Star,
 }
 
 impl Entry {
-    /// Says what is asked for, and waits.
-    pub fn ask(words: Vec<Prompt>, most: usize, cx: &mut Cx) -> Self {
-        if words.is_empty() {
-            cx.listen(FIRST);
-        } else {
-            cx.play(words);
-        }
-        Self { text: String::new(), most, next: NEXT, enough: most, lists: false }
+    /// Says what is to be said before, and what is asked for; and waits.
+    pub fn ask(before: Vec<Prompt>, question: Vec<Prompt>, most: usize, cx: &mut Cx) -> Self {
+        cx.play(before.into_iter().chain(question.iter().cloned()).collect());
+        Self { question, ..Self::of(String::new(), most) }
     }
 
     /// One that began with a key.
     pub fn begun(key: char, most: usize, cx: &mut Cx) -> Self {
         cx.listen(NEXT);
-        Self { text: key.into(), most, next: NEXT, enough: most, lists: false }
+        Self::of(key.into(), most)
+    }
+
+    fn of(text: String, most: usize) -> Self {
+        let (next, question) = (NEXT, vec![]);
+        Self { question, text, most, next, enough: most, lists: false, anew: ANEW }
     }
 
     /// A number that somebody reads from a paper.
@@ -64,10 +69,8 @@ impl Entry {
 
     pub fn on(&mut self, event: &Event, cx: &mut Cx) -> Entered {
         match event {
-            Event::Key('*') if !self.lists || self.text.is_empty() => {
-                self.text.clear();
-                Entered::Star
-            }
+            Event::Key('*') if self.text.is_empty() => Entered::Star,
+            Event::Key('*') if !self.lists => self.begin_anew(cx),
             Event::Key('#') | Event::TimedOut => self.whole(cx),
             Event::Key(key) => {
                 self.text.push(*key);
@@ -82,6 +85,21 @@ impl Entry {
         }
     }
 
+    /// What was entered was a mistake.
+    fn begin_anew(&mut self, cx: &mut Cx) -> Entered {
+        if self.anew == 0 {
+            return Entered::Star;
+        }
+        self.anew -= 1;
+        self.text.clear();
+        if self.question.is_empty() {
+            cx.listen(FIRST);
+        } else {
+            cx.play(self.question.clone());
+        }
+        Entered::Partly
+    }
+
     fn whole(&mut self, cx: &mut Cx) -> Entered {
         cx.stop_playback();
         Entered::All(std::mem::take(&mut self.text))
@@ -90,6 +108,7 @@ impl Entry {
 
 /// Longer than any number.
 pub(super) const MOST: usize = 32;
+const ANEW: u8 = 5;
 /// For the first key, and for each after it, as in Asterisk.
 const FIRST: Duration = Duration::from_secs(10);
 const NEXT: Duration = Duration::from_secs(3);

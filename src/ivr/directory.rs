@@ -29,11 +29,12 @@ struct Choice {
 
 impl Directory {
     pub(super) fn enter(post: Post, cx: &mut Cx) -> Menu {
-        Self { post, step: Step::Searching }.ask(vec![Sound("dir-intro")], cx)
+        Self { post, step: Step::Searching }.ask(vec![], cx)
     }
 
-    fn ask(mut self, words: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        self.step = Step::Entering(Entry::ask(words, MOST, cx).enough(LETTERS));
+    fn ask(mut self, said: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        let question = vec![Sound("dir-intro")];
+        self.step = Step::Entering(Entry::ask(said, question, MOST, cx).enough(LETTERS));
         Menu::Directory(self)
     }
 
@@ -99,7 +100,7 @@ impl Directory {
             if cx.gives_up() {
                 return main_menu::enter(vec![Sound(said)], cx);
             }
-            return self.ask(vec![Sound(said), Sound("dir-intro")], cx);
+            return self.ask(vec![Sound(said)], cx);
         };
         words.push(Prompt::Name(name.clone()));
         let acts = [Act::Select, Act::NextName, Act::Cancel];

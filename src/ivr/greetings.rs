@@ -193,7 +193,7 @@ pub(super) enum Expiring {
 
 impl Expiring {
     fn enter(cx: &mut Cx) -> Menu {
-        Menu::Expiring(Self::Entering(Entry::ask(vec![Sound("vm-tempdays")], MOST, cx)))
+        Menu::Expiring(Self::Entering(Entry::ask(vec![], vec![Sound("vm-tempdays")], MOST, cx)))
     }
 
     pub(super) fn on(self, event: Event, cx: &mut Cx) -> Menu {

@@ -190,7 +190,7 @@ fn possible(place: Place) -> Vec<Act> {
 const ENTERING: &str = "
 While a number, a PIN or the letters of a name are entered
   #  that is all
-  *  cancel, or at the log-in: enter it again (of several numbers: before the first)
+  *  enter it again; before anything else: cancel
 ";
 
 /// What a telephone has.

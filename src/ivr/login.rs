@@ -75,17 +75,19 @@ impl Login {
         self.retry(Some(Sound(said)), cx)
     }
 
-    /// The caller mistyped, and knows it.
+    /// The caller wants away, but there is nowhere to go.
     fn again(self, cx: &mut Cx) -> Menu {
         self.retry(None, cx)
     }
 
     fn retry(mut self, said: Option<Prompt>, cx: &mut Cx) -> Menu {
         self.tries += 1;
-        if self.tries >= cx.policy.logins {
-            return cx.leave(vec![Sound("vm-incorrect"), Sound("vm-goodbye")]);
+        if self.tries < cx.policy.logins {
+            return self.ask(said, cx);
         }
-        self.ask(said, cx)
+        let mut words: Vec<Prompt> = said.map(|_| Sound("vm-incorrect")).into_iter().collect();
+        words.push(Sound("vm-goodbye"));
+        cx.leave(words)
     }
 
     fn ask(mut self, said: Option<Prompt>, cx: &mut Cx) -> Menu {
@@ -93,17 +95,18 @@ impl Login {
             return Menu::Over;
         }
         if let Some(number) = self.dialled.clone() {
-            let words = said.into_iter().chain([Sound("vm-password")]).collect();
-            self.step = Step::Pin { number, entry: Entry::ask(words, MOST, cx) };
+            let before = said.into_iter().collect();
+            let entry = Entry::ask(before, vec![Sound("vm-password")], MOST, cx);
+            self.step = Step::Pin { number, entry };
         } else {
-            let words = vec![said.unwrap_or(Sound("vm-login"))];
-            self.step = Step::Number(Entry::ask(words, MOST, cx));
+            let question = vec![said.unwrap_or(Sound("vm-login"))];
+            self.step = Step::Number(Entry::ask(vec![], question, MOST, cx));
         }
         Menu::Login(self)
     }
 
     fn ask_pin(mut self, number: String, cx: &mut Cx) -> Menu {
-        let entry = Entry::ask(vec![Sound("vm-password")], MOST, cx);
+        let entry = Entry::ask(vec![], vec![Sound("vm-password")], MOST, cx);
         self.step = Step::Pin { number, entry };
         Menu::Login(self)
     }

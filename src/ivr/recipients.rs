@@ -95,9 +95,9 @@ impl Recipients {
         Menu::Recipients(self)
     }
 
-    fn ask_number(mut self, mut said: Vec<Prompt>, cx: &mut Cx) -> Menu {
-        said.push(Sound("vm-recipient"));
-        self.step = Step::Entering(Entry::ask(said, LONGEST, cx).unhurried().list());
+    fn ask_number(mut self, said: Vec<Prompt>, cx: &mut Cx) -> Menu {
+        let entry = Entry::ask(said, vec![Sound("vm-recipient")], LONGEST, cx);
+        self.step = Step::Entering(entry.unhurried().list());
         Menu::Recipients(self)
     }
 

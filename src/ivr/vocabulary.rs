@@ -116,7 +116,7 @@ pub enum Command {
     Find(String),
     /// The mailboxes whose owners' names begin with the letters on these keys.
     Search(String),
-    /// Whether the owner may call there now. If so, it is one of the day's calls.
+    /// Whether the owner may call there now.
     MayCall(Target),
     Transfer(Target),
     HangUp,

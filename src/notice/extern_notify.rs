@@ -18,10 +18,10 @@ const PROGRAMS: usize = 4;
 
 /// Programs that tell the counts: the newest only, one at a time for a mailbox.
 #[derive(Clone, Default)]
-pub struct Programs(Arc<Mutex<HashMap<MailboxId, Counts>>>);
+pub(super) struct Programs(Arc<Mutex<HashMap<MailboxId, Counts>>>);
 
 impl Programs {
-    pub fn tell(&self, program: &[String], mailbox: &MailboxId, counts: Counts) {
+    pub(super) fn tell(&self, program: &[String], mailbox: &MailboxId, counts: Counts) {
         if program.is_empty() {
             return;
         }

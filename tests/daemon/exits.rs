@@ -82,6 +82,40 @@ fn an_extension_dialled_in_the_greeting_is_called_or_a_message_left() {
 }
 
 #[test]
+fn an_owner_calls_whom_the_site_allows_and_as_often() {
+    let house = House::new(&format!(
+        "{MENUS}calls_to = 'sip:{{number}}@pbx.example.com'\n\
+         [menus]\ndial_out = ['2???']\ncalls_per_day = 1\n"
+    ));
+    let phone = Phone::new(&house);
+    let mut call = phone.call("*981000");
+    call.hears("vm-password");
+    call.dial("4711#34");
+    call.hears("vm-enter-num-to-call");
+    // Mistyped, taken back, and not allowed.
+    call.dial("2001*");
+    call.hears("vm-enter-num-to-call");
+    call.dial("3001#");
+    assert!(!is_in(&call.hears("vm-nocall"), "vm-dialout"), "it was to be connected");
+    call.dial("34");
+    call.hears("vm-enter-num-to-call");
+    call.dial("2001#");
+    call.hears("vm-dialout");
+    let refer = phone.expect("REFER");
+    assert!(refer.contains("Refer-To: <sip:2001@pbx.example.com>"), "{refer}");
+    phone.reply(&refer, "202 Accepted", "");
+    call.expect_bye();
+    let phone = Phone::new(&house);
+    let mut call = phone.call("*981000");
+    call.hears("vm-password");
+    call.dial("4711#34");
+    call.hears("vm-enter-num-to-call");
+    call.dial("2001#");
+    call.hears("vm-nocall");
+    call.hang_up();
+}
+
+#[test]
 fn short_menus_tell_their_keys_to_who_asks() {
     let house = House::new(&format!("[menus]\nstyle = 'short'\n{MENUS}"));
     leave(&house, &Voice::new(Law::Mu, 2.5, 66), 2.5);
