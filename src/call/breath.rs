@@ -60,10 +60,10 @@ pub fn joined(phrases: impl IntoIterator<Item = Phrase>, codec: Codec) -> Vec<Ar
 
 fn place(name: &str, text: &str) -> Place {
     let first = text.chars().find(|c| c.is_alphabetic());
-    // Alone, a word with a capital letter may be a digit or a noun; a letter may be two words.
+    // Alone, a word with a capital letter may be a noun; a letter or a number may be more words.
     let is_sentence = match name.split_once('/') {
         Some(("position", _)) => true,
-        Some(("letters", _)) => false,
+        Some(("letters" | "digits", _)) => false,
         _ => text.contains(' '),
     };
     Place {
@@ -111,6 +111,7 @@ mod tests {
             ("en", "vm-incorrect | vm-password"),
             ("en", "letters/a digits/1 digits/2"),
             ("es", "letters/x letters/y letters/underscore letters/z"),
+            ("pt", "letters/plus digits/pound digits/2"),
             ("de", "letters/u letters/v letters/w digits/2"),
             ("de", "vm-youhave digits/2 counts/new | vm-onefor shelf/new | menu/exit keys/pound"),
             ("de", "vm-duration digits/2 vm-minutes"),
