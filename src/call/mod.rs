@@ -113,7 +113,7 @@ impl Reception {
                     record.mailbox = Some(admitted.id.clone());
                     record.caller.clone_from(&admitted.envelope.caller.number);
                     invite.is_for(&record.caller, &admitted.id.to_string());
-                    match Box::pin(self.0.answer(*invite, admitted)).await {
+                    match Box::pin(self.0.answer(invite, admitted)).await {
                         Ok(Answered { seat, conversation, begin }) => {
                             let spoken = Box::pin(conversation.run(begin)).await;
                             // Only now may another caller have the place.
@@ -293,7 +293,11 @@ impl Inner {
         })
     }
 
-    async fn answer(&self, mut invite: Invite, admitted: Admitted) -> Result<Answered<'_>, End> {
+    async fn answer(
+        &self,
+        mut invite: Box<Invite>,
+        admitted: Admitted,
+    ) -> Result<Answered<'_>, End> {
         let port = match self.media.open() {
             Ok(port) => port,
             Err(error) => {
@@ -302,12 +306,12 @@ impl Inner {
                     OpenError::NoPorts | OpenError::Overloaded => self.overloaded(),
                     OpenError::Io(_) => Reject::ServerError,
                 };
-                return Err(refuse(invite, why));
+                return Err(refuse(*invite, why));
             }
         };
         let address = self.config.media.advertise.unwrap_or(invite.local);
         let Some(rules) = self.rules(&invite) else {
-            return Err(refuse(invite, Reject::ServerError));
+            return Err(refuse(*invite, Reject::ServerError));
         };
         let talk = Talk::new(address, port.number(), session_id(&invite.call_id));
         let codecs = choice::Codecs::new(&self.config.media);
@@ -315,7 +319,7 @@ impl Inner {
         let (description, stream) = match invite.offer.clone() {
             Some(offer) => match talk.answer(&offer) {
                 Ok((answer, stream)) => (answer, Some(stream)),
-                Err(why) => return Err(refuse(invite, refusal(why))),
+                Err(why) => return Err(refuse(*invite, refusal(why))),
             },
             None => (talk.offer(), None),
         };
@@ -328,7 +332,7 @@ impl Inner {
         match rung {
             Some(Ok(())) => {}
             Some(Err(_)) => return Err(End::Gone),
-            None => return Err(refuse(invite, Reject::TemporarilyUnavailable)),
+            None => return Err(refuse(*invite, Reject::TemporarilyUnavailable)),
         }
         let Early { port, talk, stream, caller } = early;
         line.tell(|call| call.caller.clone_from(&caller));

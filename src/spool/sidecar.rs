@@ -76,6 +76,8 @@ impl Sidecar {
         set("caller_name", name);
         set("caller_ext", ext);
         set("to", &envelope.to);
+        // It is kept as long as the call.
+        sidecar.fields.shrink_to_fit();
         sidecar
     }
 

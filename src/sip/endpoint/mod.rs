@@ -134,7 +134,8 @@ pub struct Endpoint {
     gate: Gate,
     subscribe_gate: Gate,
     transactions: Transactions,
-    calls: HashMap<CallKey, Call>,
+    /// Boxed, for a table has more room than it uses.
+    calls: HashMap<CallKey, Box<Call>>,
     placings: HashMap<CallKey, Placing>,
     registrations: BTreeMap<RegistrationKey, Enrolment>,
     subscriptions: HashMap<SubscriptionKey, Subscription>,
@@ -445,7 +446,7 @@ impl Endpoint {
         CallKey(self.last_call)
     }
 
-    fn remove_call(&mut self, key: CallKey) -> Option<Call> {
+    fn remove_call(&mut self, key: CallKey) -> Option<Box<Call>> {
         let call = self.calls.remove(&key)?;
         self.dialogs.remove(&call.dialog.local_tag);
         Some(call)

@@ -192,7 +192,7 @@ impl Endpoint {
         let mut call = Call::new(dialog, phase, means(&allowed));
         call.party.clone_from(&incoming.asserted);
         call.replaces = replaces;
-        self.calls.insert(key, call);
+        self.calls.insert(key, Box::new(call));
         self.post.outputs.push_back(Output::Incoming(key, Box::new(incoming)));
     }
 

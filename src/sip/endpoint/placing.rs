@@ -197,7 +197,7 @@ impl Endpoint {
                 let allowed: Vec<&str> = every!(response.headers, Allow).flat_map(list).collect();
                 let mut call = Call::new(dialog, Phase::Up, means(&allowed));
                 call.described = String::from_utf8_lossy(&invite.body).into_owned();
-                self.calls.insert(key, call);
+                self.calls.insert(key, Box::new(call));
                 self.keep_alive(now, key, session::agreed(&response.headers));
                 match first {
                     None => self.post.outputs.push_back(Output::Taken(key, response.body.clone())),
