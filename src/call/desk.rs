@@ -191,14 +191,16 @@ impl Conversation<'_> {
     /// Whether the owner may call there now.
     pub(super) fn may_call(&self, target: &Target) -> bool {
         self.permitted(target).is_some()
+            && self.has_calls_left(self.house.may_call(&self.id, clock::seconds()))
     }
 
     /// Whether the call goes on elsewhere.
     pub(super) async fn transfer(&mut self, target: &Target) -> bool {
         let config = &self.house.config;
         let Some(number) = self.permitted(target) else { return false };
-        if is_counted(target) {
-            self.house.count_call(&self.id, clock::seconds());
+        let counted = matches!(target, Target::CallBack(_) | Target::Number(_));
+        if counted && !self.has_calls_left(self.house.place_call(&self.id, clock::seconds())) {
+            return false;
         }
         let Some(to) = &config.sip.calls_to else { return false };
         let uri = to.replace("{number}", &number.replace('#', "%23"));
@@ -211,17 +213,16 @@ impl Conversation<'_> {
         let number = permitted(target, config.deposit.operator.as_ref(), &config.menus);
         if number.is_none() {
             info!(mailbox = %self.id, "a call from the menus is not allowed");
-        } else if is_counted(target) && !self.house.may_call(&self.id, clock::seconds()) {
-            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
-            return None;
         }
         number
     }
-}
 
-/// Whether it is one of the day's calls of a mailbox.
-fn is_counted(target: &Target) -> bool {
-    matches!(target, Target::CallBack(_) | Target::Number(_))
+    fn has_calls_left(&self, may: bool) -> bool {
+        if !may {
+            warn!(mailbox = %self.id, "{} has placed as many calls today as it may", self.id);
+        }
+        may
+    }
 }
 
 /// What may be called.
@@ -232,7 +233,8 @@ fn permitted(target: &Target, operator: Option<&String>, menus: &Menus) -> Optio
     match target {
         Target::Operator => operator.cloned(),
         Target::Extension(number) => {
-            number.bytes().all(|b| b.is_ascii_digit()).then(|| number.clone())
+            let dialled = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            dialled.then(|| number.clone())
         }
         Target::CallBack(number) => allowed(&menus.call_back, number),
         Target::Number(number) => allowed(&menus.dial_out, number),
@@ -273,6 +275,19 @@ impl super::Inner {
                 directory: menus.directory,
             },
             left_off: self.left_off(id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_number_is_an_extension() {
+        for (dialled, called) in [("200", true), ("0", true), ("", false), ("2*", false)] {
+            let target = Target::Extension(dialled.to_owned());
+            assert_eq!(permitted(&target, None, &Menus::default()).is_some(), called, "{dialled}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! On what terms callers and owners are served: from the configuration and the mailbox to what the
 //! conversation wants to know.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use super::clock;
-use super::{Inner, route};
+use super::{Calls, Inner, route};
 use crate::config::{self, Config, Menus, StarLogin};
 use crate::ivr::keys::{Act, KeyMap, Place, Style};
 use crate::ivr::{Callee, Door, Exits, Policy};
@@ -148,17 +150,24 @@ impl Inner {
 
     /// Whether there were fewer calls from the menus today than there may be.
     pub(super) fn may_call(&self, id: &MailboxId, now: i64) -> bool {
-        let calls = self.calls();
-        let count = if calls.0 == now / 86_400 { calls.1.get(id).copied() } else { None };
-        count.unwrap_or(0) < self.config.menus.calls_per_day
+        let placed = self.calls_today(now).1.get(id).copied();
+        placed.unwrap_or(0) < self.config.menus.calls_per_day
     }
 
-    pub(super) fn count_call(&self, id: &MailboxId, now: i64) {
-        let today = now / 86_400;
-        let mut calls = self.calls();
+    /// Counts one more, if there may be one: an owner may be on the line more than once.
+    pub(super) fn place_call(&self, id: &MailboxId, now: i64) -> bool {
+        let mut calls = self.calls_today(now);
+        let placed = calls.1.entry(id.clone()).or_default();
+        let may = *placed < self.config.menus.calls_per_day;
+        *placed += u32::from(may);
+        may
+    }
+
+    fn calls_today(&self, now: i64) -> MutexGuard<'_, Calls> {
+        let (today, mut calls) = (now / 86_400, self.calls());
         if calls.0 != today {
-            *calls = (today, std::collections::HashMap::new());
+            *calls = (today, HashMap::new());
         }
-        *calls.1.entry(id.clone()).or_default() += 1;
+        calls
     }
 }

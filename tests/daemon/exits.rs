@@ -2,7 +2,7 @@
 //! the greeting, menus for those who know them.
 
 use crate::house::House;
-use crate::menus::{MENUS, leave};
+use crate::menus::{MENUS, leave, logged_in};
 use crate::phone::{Call, Phone, is_in};
 use crate::voice::{Law, Voice, frames, write_wav};
 
@@ -88,9 +88,8 @@ fn an_owner_calls_whom_the_site_allows_and_as_often() {
          [menus]\ndial_out = ['2???']\ncalls_per_day = 1\n"
     ));
     let phone = Phone::new(&house);
-    let mut call = phone.call("*981000");
-    call.hears("vm-password");
-    call.dial("4711#34");
+    let mut call = logged_in(&phone);
+    call.dial("34");
     call.hears("vm-enter-num-to-call");
     // Mistyped, taken back, and not allowed.
     call.dial("2001*");
@@ -106,9 +105,8 @@ fn an_owner_calls_whom_the_site_allows_and_as_often() {
     phone.reply(&refer, "202 Accepted", "");
     call.expect_bye();
     let phone = Phone::new(&house);
-    let mut call = phone.call("*981000");
-    call.hears("vm-password");
-    call.dial("4711#34");
+    let mut call = logged_in(&phone);
+    call.dial("34");
     call.hears("vm-enter-num-to-call");
     call.dial("2001#");
     call.hears("vm-nocall");

@@ -42,7 +42,7 @@ pub fn folders(house: &House) -> Vec<String> {
 }
 
 /// Until the first menu.
-fn logged_in(phone: &Phone) -> Call<'_> {
+pub fn logged_in(phone: &Phone) -> Call<'_> {
     let mut call = phone.call("*981000");
     call.hears("vm-password");
     call.dial("4711#");
@@ -299,10 +299,7 @@ fn the_next_visit_goes_on_where_the_last_one_broke_off() {
     call.request("BYE", "", "");
     house.until("the call is over", || house.log().contains("is over: the caller hung up"));
     let phone = Phone::new(&house);
-    let mut call = phone.call("*981000");
-    call.hears("vm-password");
-    call.dial("4711#");
-    call.hears("vm-youhave");
+    let mut call = logged_in(&phone);
     // It is heard now, and so among the old ones.
     call.press('1');
     call.press('1');
