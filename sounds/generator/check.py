@@ -3,19 +3,21 @@
 
 Always: every file is there, its format, level, peak and silences. With --models also: each prompt is
 brought to telephone quality (8 kHz, mu-law) and given to Whisper, and must be understood, in the first
-of three ways that succeeds:
+of four ways that succeeds:
 
 alone: Whisper, which may write whatever it likes, writes its words. English is compared word for word,
 other languages by their sounds, as espeak-ng would say them (`nouveau message`, `nouveaux messages`).
-in a sentence: a prompt of one or two words, as callers hear it, in a sentence that the server joins;
-Whisper must write the whole sentence.
-among all prompts: as a telephone recogniser is given a grammar, Whisper is held to what the language's
-prompts say, all of them, and its own text must be the likeliest, end included: alone, or, of one or two
-words, after what precedes it in a sentence, among all prompts of one or two words.
+in a sentence: as callers hear it, in a sentence that the server joins; Whisper must write the whole
+sentence.
+among all words: as a telephone recogniser is given a vocabulary, Whisper is held to the words of the
+language's prompts, in any order, and must write those of this one.
+among all prompts: only what has one or two words. As a telephone recogniser is given a grammar, Whisper is
+held to what the prompts say, and its own text must be the likeliest, end included: alone, or, among those of
+one or two words, after what precedes it in a sentence.
 
-The last way proves that a caller who knows what may come can tell a prompt from every other. It does not
-prove each word of a long prompt, nor that it sounds well: it is told, so that somebody listens. Noise in
-place of a prompt, or another prompt, is refused.
+So each word of a longer prompt is recognised, and a caller who knows what may come can tell a short one
+from every other. That it sounds well is not proved: what was not understood alone is told, so that somebody
+listens.
 
 --sentences reads back sentences of each kind that the server joins, until every prompt is in one
 (sounds/prompts/sentences.tsv), and tells how many are heard word for word. They fail nothing.

@@ -1,6 +1,6 @@
 """Whisper, by telephone, on one thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from ctranslate2 import StorageView
@@ -31,7 +31,10 @@ class Ear:
 
     def hear(self, samples: np.ndarray) -> str:
         (found,) = self._model.model.generate(self._encoded(samples), [self._start], beam_size=5, max_length=200)
-        return self._tokenizer.decode([token for token in found.sequences_ids[0] if token < self.end]).strip()
+        return self.text(token for token in found.sequences_ids[0] if token < self.end)
+
+    def text(self, tokens: Iterable[int]) -> str:
+        return self._tokenizer.decode(list(tokens)).strip()
 
     def tokens(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text))

@@ -1,8 +1,12 @@
-"""The closed set of what prompts say, as a telephone recogniser is given a grammar."""
+"""What a telephone recogniser is held to: the words of the prompts, or what the prompts say."""
 
 import re
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nlargest
+from math import inf
+
+import numpy as np
+from scipy.special import log_softmax
 
 from prompts import Prompt
 from reading import Reading
@@ -10,8 +14,43 @@ from reading import Reading
 MARKS = ".,:;?!¿¡ "
 SHORT = 2  # words; what a sentence may be given in place of a prompt with no more
 BATCH = 8  # beginnings that are looked at together
+BEAM = 4  # beginnings that are followed
+LONGEST = 80  # tokens
 
 Tokens = tuple[int, ...]
+
+
+class Vocabulary:
+    """The words of a language's prompts, in any order."""
+
+    def __init__(self, listed: list[Prompt], tokens: Callable[[str], Tokens], end: int):
+        words = {word.strip(MARKS) for prompt in listed for word in prompt.text.split()} - {""}
+        self._words = {tokens(f" {form}") for word in words for form in (word, word[0].upper() + word[1:])}
+        self._within: dict[Tokens, set[int]] = {}
+        for word in self._words:
+            for at, token in enumerate(word):
+                self._within.setdefault(word[:at], set()).add(token)
+        self._marks = {tokens(mark)[-1] for mark in ",.?!"}
+        self._end = end
+
+    def likeliest(self, following: Callable) -> Tokens:
+        """What a recogniser writes that knows no other words. `following` as for `Grammar.accepts`."""
+        begun, best = [(0.0, (), ())], (-inf, ())
+        while begun and begun[0][0] > best[0] and len(begun[0][1]) < LONGEST:
+            longer = []
+            for (score, text, word), logs in zip(begun, following([text for _, text, _ in begun]), strict=True):
+                ways = {token: (*word, token) for token in self._within.get(word, ())}
+                if word in self._words:
+                    ways |= {token: (token,) for token in self._within[()]} | dict.fromkeys(self._marks, ())
+                if text and (not word or word in self._words):
+                    ways[self._end] = None
+                allowed = np.array(list(ways))
+                scores = score + log_softmax(logs[len(text)][allowed])
+                longer += [(each, (*text, int(token)), ways[token]) for each, token in zip(scores, allowed)]
+            ended = [(score, text[:-1]) for score, text, word in longer if word is None]
+            best = max([best, *ended])
+            begun = nlargest(BEAM, (each for each in longer if each[2] is not None))
+        return best[1]
 
 
 class Grammar:

@@ -1,4 +1,4 @@
-"""Tells how prompts are understood by telephone: alone, in sentences, among all."""
+"""Tells how prompts are understood by telephone: alone, in sentences, by their words, among all."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,14 +9,14 @@ import numpy as np
 import audio
 import prompts
 import sentences
-from grammar import Grammar, is_short
+from grammar import Grammar, Vocabulary, is_short
 from prompts import Prompt
 from reading import Reading
 
 if TYPE_CHECKING:
     from ear import Ear
 
-TRIED = 2  # sentences for a short prompt that is misheard alone
+TRIED = 2  # sentences for a prompt that is misheard alone
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class How(Enum):
 
     ALONE = "alone"
     IN_SENTENCE = "in a sentence"
+    BY_WORDS = "among all words"
     AMONG_ALL = "among all prompts"
     NOT = "not"
 
@@ -46,6 +47,7 @@ class Listener:
         self._by_name = {prompt.name: prompt for prompt in listed}
         self._reading = Reading(language, listed)
         self._grammar = Grammar(listed, self._reading, ear.tokens, ear.end)
+        self._vocabulary = Vocabulary(listed, ear.tokens, ear.end)
         self._sentences = sentences.load(language)
 
     def understood(self, prompt: Prompt, samples: np.ndarray) -> tuple[How, Heard]:
@@ -53,14 +55,19 @@ class Listener:
         alone = self._read_back(prompt.text, samples)
         if alone.likeness == 1:
             return How.ALONE, alone
-        of_it = [names for names in self._sentences if prompt.name in names][:TRIED] if is_short(prompt) else []
+        of_it = [names for names in self._sentences if prompt.name in names][:TRIED]
         if any(self.sentence(names).likeness == 1 for names in of_it):
             return How.IN_SENTENCE, alone
-        if self._grammar.accepts(prompt, self._ear.following(samples)):
-            return How.AMONG_ALL, alone
-        if any(self._accepted(prompt, names) for names in of_it):
+        if self._by_words(prompt.text, samples):
+            return How.BY_WORDS, alone
+        if is_short(prompt) and (self._grammar.accepts(prompt, self._ear.following(samples))
+                                 or any(self._accepted(prompt, names) for names in of_it)):
             return How.AMONG_ALL, alone
         return How.NOT, alone
+
+    def _by_words(self, said: str, samples: np.ndarray) -> bool:
+        heard = self._ear.text(self._vocabulary.likeliest(self._ear.following(samples)))
+        return self._reading.likeness(said, heard) == 1
 
     def _accepted(self, prompt: Prompt, names: list[str]) -> bool:
         """Whether it is the likeliest there, the sentence being heard as far as the prompt, or the one after a first."""
