@@ -13,10 +13,10 @@ among all words: as a telephone recogniser is given a vocabulary, Whisper is hel
 language's prompts, in any order, and must write those of this one.
 among all prompts: only what has one or two words. As a telephone recogniser is given a grammar, Whisper is
 held to what the prompts say, and its own text must be the likeliest, end included: alone, or, among those of
-one or two words, after what precedes it in a sentence.
+one or two words, in a sentence, heard as far as the prompt, or the one after a first.
 
-So each word of a longer prompt is recognised, and a caller who knows what may come can tell a short one
-from every other. That it sounds well is not proved: what was not understood alone is told, so that somebody
+So a caller who knows what may come can tell each word of a longer prompt from every other word, and a short
+prompt from every other prompt. That it sounds well is not proved: what was not understood alone is told, so that somebody
 listens.
 
 --sentences reads back sentences of each kind that the server joins, until every prompt is in one

@@ -5,9 +5,6 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush, nlargest
 from math import inf
 
-import numpy as np
-from scipy.special import log_softmax
-
 from prompts import Prompt
 from reading import Reading
 
@@ -25,7 +22,8 @@ class Vocabulary:
 
     def __init__(self, listed: list[Prompt], tokens: Callable[[str], Tokens], end: int):
         words = {word.strip(MARKS) for prompt in listed for word in prompt.text.split()} - {""}
-        self._words = {tokens(f" {form}") for word in words for form in (word, word[0].upper() + word[1:])}
+        forms = {form for word in words for form in (word, word[0].lower() + word[1:], word[0].upper() + word[1:])}
+        self._words = {tokens(f" {form}") for form in forms}
         self._within: dict[Tokens, set[int]] = {}
         for word in self._words:
             for at, token in enumerate(word):
@@ -39,18 +37,20 @@ class Vocabulary:
         while begun and begun[0][0] > best[0] and len(begun[0][1]) < LONGEST:
             longer = []
             for (score, text, word), logs in zip(begun, following([text for _, text, _ in begun]), strict=True):
-                ways = {token: (*word, token) for token in self._within.get(word, ())}
-                if word in self._words:
-                    ways |= {token: (token,) for token in self._within[()]} | dict.fromkeys(self._marks, ())
+                after = logs[len(text)]
+                longer += [(score + after[token], (*text, token), state) for token, state in self._after(word)]
                 if text and (not word or word in self._words):
-                    ways[self._end] = None
-                allowed = np.array(list(ways))
-                scores = score + log_softmax(logs[len(text)][allowed])
-                longer += [(each, (*text, int(token)), ways[token]) for each, token in zip(scores, allowed)]
-            ended = [(score, text[:-1]) for score, text, word in longer if word is None]
-            best = max([best, *ended])
-            begun = nlargest(BEAM, (each for each in longer if each[2] is not None))
+                    best = max(best, (score + after[self._end], text))
+            begun = nlargest(BEAM, longer)
         return best[1]
+
+    def _after(self, word: Tokens) -> Iterable[tuple[int, Tokens]]:
+        """Each token that may follow, and what of a word there is with it."""
+        for token in self._within.get(word, ()):
+            yield token, (*word, token)
+        if word in self._words:
+            yield from ((token, (token,)) for token in self._within[()])
+            yield from ((mark, ()) for mark in self._marks)
 
 
 class Grammar:
@@ -110,7 +110,7 @@ def _only_way(text: Tokens, after: dict[Tokens, set[int]]) -> Tokens:
 
 
 def is_short(prompt: Prompt) -> bool:
-    return len(prompt.text.split()) <= SHORT
+    return sum(bool(word.strip(MARKS)) for word in prompt.text.split()) <= SHORT
 
 
 def _spellings(prompt: Prompt) -> set[str]:

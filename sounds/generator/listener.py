@@ -58,16 +58,13 @@ class Listener:
         of_it = [names for names in self._sentences if prompt.name in names][:TRIED]
         if any(self.sentence(names).likeness == 1 for names in of_it):
             return How.IN_SENTENCE, alone
-        if self._by_words(prompt.text, samples):
+        following = self._ear.following(samples)
+        if self._reading.likeness(prompt.text, self._ear.text(self._vocabulary.likeliest(following))) == 1:
             return How.BY_WORDS, alone
-        if is_short(prompt) and (self._grammar.accepts(prompt, self._ear.following(samples))
+        if is_short(prompt) and (self._grammar.accepts(prompt, following)
                                  or any(self._accepted(prompt, names) for names in of_it)):
             return How.AMONG_ALL, alone
         return How.NOT, alone
-
-    def _by_words(self, said: str, samples: np.ndarray) -> bool:
-        heard = self._ear.text(self._vocabulary.likeliest(self._ear.following(samples)))
-        return self._reading.likeness(said, heard) == 1
 
     def _accepted(self, prompt: Prompt, names: list[str]) -> bool:
         """Whether it is the likeliest there, the sentence being heard as far as the prompt, or the one after a first."""

@@ -30,7 +30,9 @@ def joined(parts: list[Prompt], language: str) -> np.ndarray:
 
 
 def _begins(part: Prompt) -> bool:
-    """Whether a sentence begins with it: alone, a word with a capital letter may be a digit or a noun."""
+    """Whether a sentence begins with it: alone, a word with a capital letter may be a noun; a number may be more words."""
+    if part.name.startswith(("letters/", "digits/")):
+        return False
     first = next((character for character in part.text if character.isalpha()), "a")
     return first.isupper() and (" " in part.text or part.name.startswith("position/"))
 
