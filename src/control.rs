@@ -4,34 +4,32 @@
 //! `<state>/control.sock` (0600): one JSON object a line, and one line in answer.
 
 mod keeping;
+mod operator;
+mod socket;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use nix::unistd::Uid;
-use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines, Take};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::info;
 use uuid::Uuid;
 
-use crate::accept::accept;
 use crate::directory::{Directory, Imported, Settings, Sound};
 use crate::mailbox::{Folder, Mailbox, MailboxId, Message, is_plain_name};
-use crate::spool::{self, Gauge, Options, Progress, Query, Reader, Spool};
+use crate::spool::{self, Gauge, Options, Query, Reader, Spool};
 use crate::state::attempt::Subject;
 use crate::state::audit::Deed;
 use crate::state::{self, Counter, State, make_private};
 
+pub use operator::Operator;
+pub use socket::listen;
 pub use words::{Command, LockLine, MailboxLine, MessageLine, Reply, TraceFilter, TraceLine};
 
 /// What commands are about. The daemon holds it for its life, a command without a daemon for a
@@ -81,7 +79,7 @@ impl Stores {
     /// What is wrong with the settings that are kept. Recordings are left alone, and nothing is
     /// told while a daemon runs: it has told it in its log.
     pub async fn look(spool: &Path, state: &Path) -> anyhow::Result<Vec<String>> {
-        if UnixStream::connect(socket(state)).await.is_ok() {
+        if socket::connect(state).await.is_ok() {
             return Ok(vec![]);
         }
         refuse_another_owner(spool, state)?;
@@ -441,172 +439,6 @@ fn advised(error: anyhow::Error) -> anyhow::Error {
 pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn socket(state: &Path) -> PathBuf {
-    state.join("control.sock")
-}
-
-/// Answers commands until the task is dropped.
-pub fn listen(state: &Path, stores: &Stores) -> io::Result<impl Future<Output = ()> + use<>> {
-    let path = socket(state);
-    // A socket file of a daemon that died: the lock on the state says that none lives.
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(&path)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-    let stores = stores.clone();
-    Ok(async move {
-        loop {
-            let (stream, _) = accept("the control socket", || listener.accept()).await;
-            tokio::spawn(answer(stream, stores.clone()));
-        }
-    })
-}
-
-const LONGEST: u64 = 1024 * 1024;
-
-async fn answer(stream: UnixStream, stores: Stores) {
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read.take(LONGEST)).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let reply = match serde_json::from_str(&line) {
-            Ok(Command::Trace { filter }) if stores.tracer.is_some() => {
-                return trace(&stores, filter, &mut lines, &mut write).await;
-            }
-            Ok(Command::ReindexSpool) => match reindex(&stores, &mut write).await {
-                Ok(reply) => reply,
-                Err(_) => return,
-            },
-            Ok(command) => stores.perform(command).await,
-            Err(error) => Reply::Refused { why: format!("no command: {error}") },
-        };
-        lines.get_mut().get_mut().set_limit(LONGEST);
-        if send(&mut write, &reply).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Reads the spool anew, and tells how far it is for as long as somebody listens.
-async fn reindex(stores: &Stores, write: &mut OwnedWriteHalf) -> io::Result<Reply> {
-    let (told, progress) = watch::channel(Progress::default());
-    let gauge = Gauge::new(move |progress| {
-        told.send_replace(progress);
-    });
-    let mut work = pin!(stores.reindex(&gauge));
-    let mut tick = tokio::time::interval(TOLD);
-    loop {
-        tokio::select! {
-            reply = &mut work => {
-                return Ok(reply.unwrap_or_else(|e| Reply::Refused { why: format!("{e:#}") }));
-            }
-            _ = tick.tick() => {
-                let progress = *progress.borrow();
-                send(write, &Reply::Reading { progress }).await?;
-            }
-        }
-    }
-}
-
-/// Between two words of progress.
-const TOLD: Duration = Duration::from_millis(200);
-
-/// Shows messages until whoever asked goes away, or says anything more.
-async fn trace(
-    stores: &Stores,
-    filter: TraceFilter,
-    lines: &mut Lines<BufReader<Take<OwnedReadHalf>>>,
-    write: &mut OwnedWriteHalf,
-) {
-    let Some(mut told) = stores.tracer.as_ref().and_then(|tracer| tracer(filter)) else {
-        let why = "as many watch already as may".to_owned();
-        let _nobody_reads_it = send(write, &Reply::Refused { why }).await;
-        return;
-    };
-    let mut reply = Reply::Done;
-    while send(write, &reply).await.is_ok() {
-        reply = tokio::select! {
-            next = told.recv() => match next {
-                Some(next) => next,
-                None => return,
-            },
-            _ = lines.next_line() => return,
-        };
-    }
-}
-
-async fn send(write: &mut (impl AsyncWriteExt + Unpin), line: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line).map_err(io::Error::other)?;
-    text.push(b'\n');
-    write.write_all(&text).await
-}
-
-/// The way to whoever performs commands.
-pub enum Operator {
-    Daemon {
-        lines: Lines<BufReader<OwnedReadHalf>>,
-        write: OwnedWriteHalf,
-    },
-    /// And what was found wrong in the stores.
-    Here(Box<Stores>, Vec<String>),
-}
-
-impl Operator {
-    /// The running daemon, else the stores themselves.
-    pub async fn reach(spool: &Path, state: &Path, reader: Reader) -> anyhow::Result<Self> {
-        Self::reach_with(spool, state, reader, Options::default()).await
-    }
-
-    pub async fn reach_with(
-        spool: &Path,
-        state: &Path,
-        reader: Reader,
-        options: Options,
-    ) -> anyhow::Result<Self> {
-        if let Ok(stream) = UnixStream::connect(socket(state)).await {
-            let (read, write) = stream.into_split();
-            return Ok(Self::Daemon { lines: BufReader::new(read).lines(), write });
-        }
-        let (stores, problems) = Stores::open_with(spool, state, reader, options).await?;
-        Ok(Self::Here(Box::new(stores), problems))
-    }
-
-    /// Leaves the stores whole, so that the next start need not compare them with the tree.
-    pub async fn close(self) {
-        if let Self::Here(stores, _) = self {
-            stores.spool.close().await;
-            stores.state.close().await;
-        }
-    }
-
-    pub async fn ask(&mut self, command: Command) -> anyhow::Result<Reply> {
-        let reply = match self {
-            Self::Here(stores, _) => stores.perform(command).await,
-            Self::Daemon { write, .. } => {
-                send(write, &command).await?;
-                self.next().await?
-            }
-        };
-        match reply {
-            Reply::Refused { why } => Err(anyhow::anyhow!(why)),
-            reply => Ok(reply),
-        }
-    }
-
-    /// What the daemon says further on.
-    pub async fn next(&mut self) -> anyhow::Result<Reply> {
-        match self {
-            Self::Here(..) => anyhow::bail!("no daemon runs"),
-            Self::Daemon { lines, .. } => {
-                let line = lines.next_line().await?;
-                let line = line.ok_or_else(|| anyhow::anyhow!("the daemon stopped"))?;
-                Ok(serde_json::from_str(&line)?)
-            }
-        }
-    }
 }
 
 #[cfg(test)]
